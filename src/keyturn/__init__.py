@@ -1,0 +1,1 @@
+"""Keyturn: AI assistants act on production under two keys."""

@@ -1,0 +1,136 @@
+"""One way to turn a value into bytes, and bytes into a digest.
+
+The profile is RFC 8785 (JSON Canonicalization Scheme) restricted to what signed records need: object keys are
+ASCII, numbers are integers with a magnitude below 2**53, strings are valid Unicode. On this profile the standard
+encoder gives the same bytes as RFC 8785 (the tests hold it against the `rfc8785` package) and is several times
+faster.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TypeAlias
+
+Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None"
+"""A value of the profile: no floats, no bytes."""
+
+MAX_INTEGER = 2**53 - 1
+MAX_DEPTH = 64
+
+_ENCODER = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
+)
+
+
+class CanonError(ValueError):
+    """The value or the bytes are outside the profile; the message names the place."""
+
+
+def encode(value: Json) -> bytes:
+    """Encode `value` as canonical JSON (UTF-8, no newline).
+
+    Raises `CanonError` naming the place of a float, a large integer, a non-ASCII key or a lone surrogate.
+    """
+    check(value)
+    return _ENCODER.encode(value).encode("utf-8")
+
+
+def decode(data: bytes) -> Json:
+    """Decode bytes that must already be canonical: re-encoding them gives the same bytes.
+
+    Raises `CanonError` for anything else (duplicate keys, floats, needless escapes, white space, invalid UTF-8).
+    """
+    value = parse(data)
+    if encode(value) != data:
+        raise CanonError("not canonical: re-encoding gives other bytes (key order, white space or escapes)")
+    return value
+
+
+def decode_object(data: bytes) -> dict[str, Json]:
+    """Decode canonical bytes that must hold one object."""
+    value = decode(data)
+    if not isinstance(value, dict):
+        raise CanonError("not an object")
+    return value
+
+
+def parse(data: bytes) -> Json:
+    """Parse JSON text strictly (duplicate keys, floats and invalid UTF-8 refused) without asking for canon."""
+    try:
+        value: Json = json.loads(
+            data.decode("utf-8"),
+            object_pairs_hook=_unique,
+            parse_float=_no_float,
+            parse_constant=_no_float,
+        )
+    except CanonError:
+        raise
+    except (UnicodeDecodeError, ValueError, RecursionError) as error:
+        raise CanonError(f"not JSON in UTF-8: {error}") from error
+    return value
+
+
+def check(value: object, place: str = "$", depth: int = 0) -> None:
+    """Raise `CanonError` naming the first place where `value` leaves the profile."""
+    if depth > MAX_DEPTH:
+        raise CanonError(f"{place}: nested deeper than {MAX_DEPTH}")
+    if value is None or value is True or value is False:
+        return
+    if isinstance(value, str):
+        _check_text(value, place)
+    elif isinstance(value, int):
+        if abs(value) > MAX_INTEGER:
+            raise CanonError(f"{place}: integer outside ±(2**53-1)")
+    elif isinstance(value, Mapping):
+        _check_object(value, place, depth)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            check(item, f"{place}[{index}]", depth + 1)
+    else:
+        raise CanonError(f"{place}: {type(value).__name__} is not part of the profile")
+
+
+def sha256(data: bytes) -> str:
+    """Return the digest of `data` in the written form `sha256:<64 lower-case hex>`."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def digest(value: Json) -> str:
+    """Return the written digest of the canonical bytes of `value`."""
+    return sha256(encode(value))
+
+
+def manifest_digest(files: Mapping[str, str]) -> str:
+    """Return the digest of a set of texts: over the canonical object {path: sha256 of its UTF-8 bytes}."""
+    return digest({path: sha256(text.encode("utf-8")) for path, text in files.items()})
+
+
+def _check_object(value: Mapping[object, object], place: str, depth: int) -> None:
+    for key, item in value.items():
+        if not isinstance(key, str) or not key.isascii():
+            raise CanonError(f"{place}: key {key!r} is not an ASCII string")
+        check(item, f"{place}.{key}", depth + 1)
+
+
+def _check_text(text: str, place: str) -> None:
+    if text.isascii():
+        return
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise CanonError(f"{place}: lone surrogate at character {error.start}") from error
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise CanonError(f"key {twice!r} stands twice in one object")
+    return value
+
+
+def _no_float(text: str) -> Json:
+    raise CanonError(f"number {text} is not an integer")

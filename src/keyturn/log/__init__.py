@@ -1,0 +1,1 @@
+"""Evidence without storage: entry, chain, tree, note, checkpoint, proof; bytes in, verdict out."""

@@ -1,0 +1,195 @@
+"""One entry of the log: its exact bytes, what they say, and the hash that names it.
+
+`docs/format.md` defines every field. The body is hashed and signed as stored; it is never re-serialised to get a
+hash. Source of the leaf hash: RFC 6962 section 2.1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn import canon
+from keyturn.canon import Json
+from keyturn.log import kinds
+from keyturn.log.envelope import ENTRY_TYPE, Envelope, pae
+from keyturn.model.time import parse_timestamp
+
+VERSION = 1
+MAX_BODY = 65_535
+ZERO_HASH = "0" * 64
+
+_FRAME: Mapping[str, kinds.Check] = {
+    "v": lambda value: None if value == VERSION and not isinstance(value, bool) else f"{VERSION}",
+    "log": kinds.name,
+    "seq": kinds.integer(),
+    "prev": kinds.hexadecimal(64),
+    "ts": kinds.timestamp,
+    "boot": kinds.text(64),
+    "up": kinds.integer(),
+    "kid": kinds.hexadecimal(32),
+    "kind": kinds.text(64),
+}
+_DATA = kinds.mapping(kinds.commitment, limit=64)
+
+
+class EntryError(ValueError):
+    """Bytes are not an entry; the message names the field and what was expected."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One parsed entry.
+
+    body, signature  exact stored bytes; the signature is Ed25519 over DSSE PAE of the body
+    log, seq, prev   the log's origin, the index from 0, the leaf hash (hex) of the entry before
+    at, boot, up     UTC time, boot id, microseconds since that boot
+    kid, kind        id of the signing key; what happened
+    action           UUIDv7 of the action it belongs to, or None
+    facts            the fields of that kind
+    data             payload field → salted commitment
+    """
+
+    body: bytes
+    signature: bytes
+    log: str
+    seq: int
+    prev: str
+    at: datetime
+    boot: str
+    up: int
+    kid: str
+    kind: str
+    action: str | None
+    facts: Mapping[str, Json]
+    data: Mapping[str, str]
+    leaf: str
+
+    @property
+    def digest(self) -> str:
+        """The leaf hash as `sha256:<hex>`; of an `action.requested` entry it is the action's digest."""
+        return f"sha256:{self.leaf}"
+
+    @property
+    def signed_bytes(self) -> bytes:
+        """The bytes the signature covers."""
+        return pae(ENTRY_TYPE, self.body)
+
+    @property
+    def envelope(self) -> Envelope:
+        """The entry as a DSSE envelope: the receipt that a client keeps."""
+        return Envelope(self.body, self.kid, self.signature)
+
+    def text(self, fact: str) -> str:
+        """Return a fact that the kind defines as text."""
+        value = self.facts[fact]
+        if not isinstance(value, str):
+            raise EntryError(f"entry {self.seq} ({self.kind}): {fact} is not a text")
+        return value
+
+    def optional_text(self, fact: str) -> str | None:
+        """Return a fact that the kind defines as text or null."""
+        return None if self.facts[fact] is None else self.text(fact)
+
+    def number(self, fact: str) -> int:
+        """Return a fact that the kind defines as an integer."""
+        value = self.facts[fact]
+        if not isinstance(value, int):
+            raise EntryError(f"entry {self.seq} ({self.kind}): {fact} is not an integer")
+        return value
+
+
+def leaf_hash(body: bytes) -> str:
+    """Return SHA-256(0x00 ‖ body) in hex (RFC 6962 section 2.1): chain link and tree leaf in one."""
+    return hashlib.sha256(b"\x00" + body).hexdigest()
+
+
+def write_body(
+    frame: Mapping[str, Json], facts: Mapping[str, Json], data: Mapping[str, str], action: str | None
+) -> bytes:
+    """Return the canonical body of an entry. Raises `EntryError` when a field is not as its kind defines."""
+    fields: dict[str, Json] = {**facts, **frame}
+    if action is not None:
+        fields["action"] = action
+    if data:
+        fields["data"] = dict(data)
+    try:
+        body = canon.encode(fields)
+    except canon.CanonError as error:
+        raise EntryError(str(error)) from error
+    read_entry(body, b"")
+    return body
+
+
+def read_entry(body: bytes, signature: bytes) -> Entry:
+    """Parse the bytes of an entry strictly (canonical, known kind, every field as defined).
+
+    The signature is carried along, not checked: that is `Chain`'s work. Raises `EntryError`.
+    """
+    if len(body) > MAX_BODY:
+        raise EntryError(f"body of {len(body)} bytes; at most {MAX_BODY} are allowed")
+    try:
+        fields = canon.decode_object(body)
+    except canon.CanonError as error:
+        raise EntryError(str(error)) from error
+    return _build(body, signature, fields)
+
+
+def _build(body: bytes, signature: bytes, fields: dict[str, Json]) -> Entry:
+    frame = {name: fields.pop(name) for name in _FRAME if name in fields}
+    action = fields.pop("action", None)
+    data = fields.pop("data", {})
+    kind = frame.get("kind")
+    for wrong in _problems(frame, action, data, fields):
+        raise EntryError(f"{kind if isinstance(kind, str) else 'entry'}: {wrong}")
+    return Entry(
+        body=body,
+        signature=signature,
+        log=_as_text(frame["log"]),
+        seq=_as_int(frame["seq"]),
+        prev=_as_text(frame["prev"]),
+        at=parse_timestamp(_as_text(frame["ts"])),
+        boot=_as_text(frame["boot"]),
+        up=_as_int(frame["up"]),
+        kid=_as_text(frame["kid"]),
+        kind=_as_text(frame["kind"]),
+        action=None if action is None else _as_text(action),
+        facts=fields,
+        data={field: _as_text(value) for field, value in data.items()} if isinstance(data, dict) else {},
+        leaf=leaf_hash(body),
+    )
+
+
+def _problems(frame: dict[str, Json], action: Json, data: Json, facts: dict[str, Json]) -> list[str]:
+    if wrong := kinds.wrong_fields(frame, _FRAME):
+        return [wrong]
+    kind = _as_text(frame["kind"])
+    if kind not in kinds.KINDS:
+        return ["this version of the format does not know the kind"]
+    expected = kinds.uuid if kind in kinds.OF_AN_ACTION else (lambda value: None if value is None else "no action")
+    found = (
+        ("action", expected(action)),
+        ("data", _DATA(data)),
+        ("data", _bad_field(data)),
+        ("facts", kinds.wrong_fields(facts, kinds.KINDS[kind])),
+    )
+    return [f"{name}: {wrong}" for name, wrong in found if wrong]
+
+
+def _bad_field(data: Json) -> str | None:
+    names = data if isinstance(data, dict) else {}
+    return next((f"{name!r} is not a payload field" for name in names if not kinds.FIELD.fullmatch(name)), None)
+
+
+def _as_text(value: Json) -> str:
+    if not isinstance(value, str):
+        raise EntryError("expected text")
+    return value
+
+
+def _as_int(value: Json) -> int:
+    if not isinstance(value, int):
+        raise EntryError("expected an integer")
+    return value

@@ -1,0 +1,269 @@
+"""The kinds of entry and the facts each one carries; `docs/format.md` says the same in words.
+
+A later version may add kinds, never change a field of one: an older verifier then stops at the first entry of a
+kind it does not know and names it.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from keyturn.canon import Json
+from keyturn.model.time import parse_timestamp
+
+Check = Callable[[Json], "str | None"]
+"""Returns None when the value is right, else what was expected."""
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
+DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
+COMMITMENT = re.compile(r"hmac-sha256:[0-9a-f]{64}", re.ASCII)
+FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
+
+
+def pattern(expression: re.Pattern[str], what: str) -> Check:
+    """Check for a text that matches the whole expression."""
+    return lambda value: None if isinstance(value, str) and expression.fullmatch(value) else what
+
+
+def hexadecimal(digits: int) -> Check:
+    """Check for exactly so many lower-case hex digits."""
+    return pattern(re.compile(f"[0-9a-f]{{{digits}}}", re.ASCII), f"{digits} lower-case hex digits")
+
+
+def text(limit: int) -> Check:
+    """Check for a name: 1 to `limit` characters, none of them a control character."""
+
+    def check(value: Json) -> str | None:
+        fine = isinstance(value, str) and 1 <= len(value) <= limit and value.isprintable()
+        return None if fine else f"printable text of 1 to {limit} characters"
+
+    return check
+
+
+def integer(low: int = 0) -> Check:
+    """Check for an integer (not a boolean) of at least `low`."""
+    return lambda v: None if isinstance(v, int) and not isinstance(v, bool) and v >= low else f"integer ≥ {low}"
+
+
+def boolean(value: Json) -> str | None:
+    """Check for true or false."""
+    return None if isinstance(value, bool) else "true or false"
+
+
+def one_of(*values: str) -> Check:
+    """Check for one of some words."""
+    return lambda value: None if value in values else f"one of {', '.join(values)}"
+
+
+def nullable(check: Check) -> Check:
+    """Check for null or what `check` takes."""
+    return lambda value: None if value is None else check(value)
+
+
+def many(check: Check, limit: int = 256) -> Check:
+    """Check for a list of at most `limit` items, each taken by `check`."""
+
+    def run(value: Json) -> str | None:
+        if not isinstance(value, list) or len(value) > limit:
+            return f"a list of at most {limit}"
+        return next((f"items: {wrong}" for item in value if (wrong := check(item))), None)
+
+    return run
+
+
+def mapping(check: Check, limit: int = 256) -> Check:
+    """Check for an object of any names with values taken by `check`."""
+
+    def run(value: Json) -> str | None:
+        if not isinstance(value, dict) or len(value) > limit:
+            return f"an object of at most {limit} members"
+        return next((f"{name}: {wrong}" for name, item in value.items() if (wrong := check(item))), None)
+
+    return run
+
+
+def record(**fields: Check) -> Check:
+    """Check for an object with exactly these members."""
+
+    def run(value: Json) -> str | None:
+        if not isinstance(value, dict):
+            return "an object"
+        return wrong_fields(value, fields)
+
+    return run
+
+
+def base64_of(*lengths: int) -> Check:
+    """Check for canonical base64 of one of these byte lengths (any length when none is given)."""
+
+    def check(value: Json) -> str | None:
+        what = "canonical base64" + (f" of {' or '.join(map(str, lengths))} bytes" if lengths else "")
+        if not isinstance(value, str):
+            return what
+        try:
+            data = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            return what
+        canonical = base64.b64encode(data).decode("ascii") == value
+        return None if canonical and (not lengths or len(data) in lengths) else what
+
+    return check
+
+
+def timestamp(value: Json) -> str | None:
+    """Check for a UTC time of fixed width with microseconds."""
+    try:
+        parse_timestamp(value if isinstance(value, str) else "")
+    except ValueError:
+        return "a timestamp like 2026-11-21T09:00:00.000000Z"
+    return None
+
+
+def wrong_fields(value: Mapping[str, Json], fields: Mapping[str, Check]) -> str | None:
+    """Name the first member that is missing, not known or wrong; None when all are right."""
+    for name, check in fields.items():
+        if name not in value:
+            return f"{name} is missing"
+        if wrong := check(value[name]):
+            return f"{name}: expected {wrong}"
+    unknown = sorted(set(value) - set(fields))
+    return f"{unknown[0]} is not known" if unknown else None
+
+
+digest = pattern(DIGEST, "sha256:<64 hex>")
+uuid = pattern(UUID, "a UUIDv7 in lower case")
+commitment = pattern(COMMITMENT, "hmac-sha256:<64 hex>")
+name = text(200)
+key_line = text(3000)
+signature = base64_of()
+
+REVIEW_STATEMENT = record(
+    type=one_of("keyturn.review/v1"),
+    log=name,
+    action=uuid,
+    digest=digest,
+    verdict=one_of("approve", "reject"),
+    reviewer=name,
+    reason=commitment,
+    at=timestamp,
+)
+ACT_STATEMENT = record(
+    type=one_of("keyturn.act/v1"),
+    log=name,
+    after=integer(),
+    verb=one_of("policy.activate", "token.issue", "action.resolve"),
+    object=name,
+    digest=digest,
+    by=name,
+    at=timestamp,
+)
+ACT = record(statement=ACT_STATEMENT, signature=signature)
+ACTOR = record(type=one_of("principal", "person", "account", "policy"), name=name)
+BACKEND = record(port=name, name=name, kind=name, location=text(1000), account=lambda v: None if v == "" else name(v))
+EFFECTS = record(calls=integer(), files_changed=integer(), lines_changed=integer(), recipients=integer())
+OBLIGATION = record(
+    **{"rule": name, "quorum": integer(1), "from": many(name), "reviewers": many(name)},
+    keys=one_of("any", "hardware", "hardware+pin"),
+    rejects=integer(1),
+    escalate=many(record(after=integer(), reviewers=many(name))),
+)
+WHO: Mapping[str, Check] = {"principal": name, "owner": nullable(name), "token": digest, "transport": name}
+WHERE: Mapping[str, Check] = {"backend": BACKEND, "target": text(500), "environment": name}
+
+KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
+    {
+        "log.opened": {
+            "format": one_of("keyturn-ledger/v1"),
+            "nonce": hexadecimal(64),
+            "verifier": text(300),
+        },
+        "key.added": {"key": base64_of(32), "proof": base64_of(64)},
+        "policy.activated": {"policy": digest, "previous": nullable(digest), "act": nullable(ACT)},
+        "catalog.published": {"catalog": digest, "contracts": mapping(name)},
+        "token.issued": {
+            "token": digest,
+            "principal": name,
+            "transports": many(name),
+            "scopes": nullable(many(name)),
+            "expires_at": timestamp,
+            "act": nullable(ACT),
+        },
+        "token.revoked": {"token": digest, "by": ACTOR},
+        "read.served": {
+            **WHO,
+            **WHERE,
+            "tool": name,
+            "contract": name,
+            "policy": digest,
+            "rules": many(name),
+        },
+        "action.requested": {
+            **WHO,
+            **WHERE,
+            "tool": name,
+            "contract": name,
+            "policy": digest,
+            "decision": one_of("permit", "hold", "shadow"),
+            "rules": many(name),
+            "obligations": many(OBLIGATION),
+            "reviewers": mapping(many(key_line)),
+            "excluded": many(name),
+            "effects": EFFECTS,
+            "expires_at": timestamp,
+            "repeat": boolean,
+            "supersedes": nullable(uuid),
+        },
+        "action.denied": {
+            **WHO,
+            "tool": nullable(name),
+            "stage": one_of("contract", "screen", "plan", "policy"),
+            "codes": many(record(code=name, rule=nullable(name))),
+            "arguments_bytes": integer(),
+            "policy": digest,
+            "target": nullable(text(500)),
+            "environment": nullable(name),
+        },
+        "requests.throttled": {
+            "principal": name,
+            "count": integer(1),
+            "code": name,
+            "since": timestamp,
+            "until": timestamp,
+        },
+        "action.reviewed": {
+            "reviewer": name,
+            "verdict": one_of("approve", "reject"),
+            "key": name,
+            "statement": REVIEW_STATEMENT,
+            "signature": signature,
+        },
+        "action.cancelled": {"by": ACTOR},
+        "action.expired": {},
+        "action.stale": {
+            "stage": one_of("claim", "superseded"),
+            "codes": many(name),
+            "superseded_by": nullable(uuid),
+        },
+        "execution.started": {"instance": hexadecimal(32), "reviews": many(integer()), "policy": digest},
+        "execution.finished": {
+            "instance": hexadecimal(32),
+            "outcome": one_of("succeeded", "failed", "stale", "unknown", "shadowed"),
+            "effect": nullable(boolean),
+            "recovered": boolean,
+        },
+        "execution.resolved": {
+            "outcome": one_of("succeeded", "failed"),
+            "effect": boolean,
+            "method": one_of("probe", "operator"),
+            "act": nullable(ACT),
+        },
+    }
+)
+"""Kind → its facts. Kinds that belong to one action also carry `action`."""
+
+OF_AN_ACTION = frozenset(kind for kind in KINDS if kind.startswith(("action.", "execution.")))
+BY_THE_LOG_KEY = frozenset({"log.opened", "key.added"})

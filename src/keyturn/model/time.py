@@ -1,0 +1,40 @@
+"""Points in time as the ledger writes them: UTC, fixed width, microseconds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{6}Z", re.ASCII)
+_DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,6})(?P<unit>[smhd])", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What the clocks say: UTC wall time, the boot's id, and microseconds since that boot (CLOCK_BOOTTIME)."""
+
+    wall: datetime
+    boot: str
+    up: int
+
+
+def format_timestamp(at: datetime) -> str:
+    """Write an aware datetime as `2026-11-21T09:00:00.000000Z`; such texts sort as the times do."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Read what `format_timestamp` wrote. Raises `ValueError` for any other spelling."""
+    if not _TIMESTAMP.fullmatch(text):
+        raise ValueError(f"{text!r} is not a timestamp like 2026-11-21T09:00:00.000000Z")
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def parse_duration(text: str) -> timedelta:
+    """Read a duration such as `30m`, `4h` or `90d`. Raises `ValueError` saying which forms exist."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration like 45s, 30m, 4h or 90d")
+    return timedelta(**{_UNITS[match["unit"]]: int(match["count"])})
