@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -22,7 +22,6 @@ from keyturn.log.entry import ZERO_HASH, Entry, EntryError, read_entry
 from keyturn.log.envelope import KEY_PROOF_TYPE, pae
 from keyturn.log.keys import BadKey, LogVerifier, VerifyKey, parse_verifier
 from keyturn.log.kinds import BY_THE_LOG_KEY
-
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -45,7 +44,7 @@ class Head:
     """
 
     verifier: LogVerifier | None = None
-    keys: Mapping[str, VerifyKey] = MappingProxyType({})
+    keys: Mapping[str, VerifyKey] = field(default_factory=dict)
     size: int = 0
     leaf: str = ZERO_HASH
     at: datetime = _BEGINNING
