@@ -83,6 +83,7 @@ def test_a_public_key_signs_with_its_private_half_in_the_agent(tmp_path: Path, k
         add_to_agent(key, reaching)
         blob = sign(MESSAGE, key=hide(key), namespace=NAMESPACE, environment=reaching)
     assert verify(MESSAGE, blob, NAMESPACE).key == expected
+    assert stock_accepts(MESSAGE, blob, expected, NAMESPACE)
 
 
 def test_a_key_the_agent_does_not_hold_is_refused_with_the_way_to_load_it(tmp_path: Path) -> None:

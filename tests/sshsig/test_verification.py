@@ -87,14 +87,17 @@ def test_a_token_bound_to_a_web_site_is_refused_though_stock_finds_it_good(kind:
 
 def test_a_token_with_a_named_ssh_application_is_accepted() -> None:
     blob = HardwareKey(application="ssh:work").sign(MESSAGE, NAMESPACE)
-    assert verify(MESSAGE, blob, NAMESPACE).key.application == "ssh:work"
+    key = verify(MESSAGE, blob, NAMESPACE).key
+    assert key.application == "ssh:work"
+    assert stock_accepts(MESSAGE, blob, key, NAMESPACE)
 
 
 @pytest.mark.parametrize("kind", ["ed25519", "ecdsa"])
 def test_sha256_is_accepted_as_ssh_keygen_does(kind: str) -> None:
     blob = HardwareKey(kind).sign(MESSAGE, NAMESPACE, hash_name="sha256")
-    assert stock_finds_valid(MESSAGE, blob, NAMESPACE)
-    assert verify(MESSAGE, blob, NAMESPACE).user_present
+    signer = verify(MESSAGE, blob, NAMESPACE)
+    assert signer.user_present
+    assert stock_accepts(MESSAGE, blob, signer.key, NAMESPACE)
 
 
 @pytest.mark.parametrize("kind", [*KINDS, *HARDWARE])
@@ -229,7 +232,9 @@ def rsa_key(keys: dict[str, Path]) -> rsa.RSAPrivateKey:
 
 def test_rsa_counts_only_as_rsa_sha2_512(rsa_key: rsa.RSAPrivateKey) -> None:
     good = rsa_signature(rsa_key, "rsa-sha2-512", hashes.SHA512())
-    assert verify(MESSAGE, good, NAMESPACE).key.algorithm == "ssh-rsa"
+    key = verify(MESSAGE, good, NAMESPACE).key
+    assert key.algorithm == "ssh-rsa"
+    assert stock_accepts(MESSAGE, good, key, NAMESPACE)
     sha256 = rsa_signature(rsa_key, "rsa-sha2-256", hashes.SHA256())
     assert stock_finds_valid(MESSAGE, sha256, NAMESPACE)
     assert "must be of type rsa-sha2-512" in refusal(MESSAGE, sha256)
