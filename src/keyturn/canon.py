@@ -18,9 +18,15 @@ Json: TypeAlias = "bool | int | str | Sequence[Json] | Mapping[str, Json] | None
 
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 64
+"""How many objects and lists may stand inside each other."""
 
 _ENCODER = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"), check_circular=False
+    ensure_ascii=False,
+    allow_nan=False,
+    sort_keys=True,
+    separators=(",", ":"),
+    check_circular=False,
+    default=dict,  # mappings that are no dict; `check` lets nothing else through
 )
 
 
@@ -72,24 +78,9 @@ def parse(data: bytes) -> Json:
     return value
 
 
-def check(value: object, place: str = "$", depth: int = 0) -> None:
-    """Raise `CanonError` naming the first place where `value` leaves the profile."""
-    if depth > MAX_DEPTH:
-        raise CanonError(f"{place}: nested deeper than {MAX_DEPTH}")
-    if value is None or value is True or value is False:
-        return
-    if isinstance(value, str):
-        _check_text(value, place)
-    elif isinstance(value, int):
-        if abs(value) > MAX_INTEGER:
-            raise CanonError(f"{place}: integer outside ±(2**53-1)")
-    elif isinstance(value, Mapping):
-        _check_object(value, place, depth)
-    elif isinstance(value, (list, tuple)):
-        for index, item in enumerate(value):
-            check(item, f"{place}[{index}]", depth + 1)
-    else:
-        raise CanonError(f"{place}: {type(value).__name__} is not part of the profile")
+def check(value: object, place: str = "$") -> None:
+    """Raise `CanonError` naming the first place, below `place`, where `value` leaves the profile."""
+    _check(value, (place,))
 
 
 def sha256(data: bytes) -> str:
@@ -107,20 +98,47 @@ def manifest_digest(files: Mapping[str, str]) -> str:
     return digest({path: sha256(text.encode("utf-8")) for path, text in files.items()})
 
 
-def _check_object(value: Mapping[object, object], place: str, depth: int) -> None:
+def _check(value: object, steps: tuple[str | int, ...]) -> None:
+    # Runs over every value of every entry read: the common cases come first, and `steps`, the way here, is
+    # written out only for a message.
+    if isinstance(value, str):
+        if not value.isascii():
+            _check_text(value, steps)
+    elif isinstance(value, int):
+        if not -MAX_INTEGER <= value <= MAX_INTEGER:
+            raise CanonError(f"{_place(steps)}: integer outside ±(2**53-1)")
+    elif isinstance(value, (dict, list, tuple, Mapping)):
+        _check_container(value, steps)
+    elif value is not None:
+        raise CanonError(f"{_place(steps)}: {type(value).__name__} is not part of the profile")
+
+
+def _check_container(
+    value: Mapping[object, object] | list[object] | tuple[object, ...], steps: tuple[str | int, ...]
+) -> None:
+    if len(steps) > MAX_DEPTH:
+        raise CanonError(f"{_place(steps)}: nested deeper than {MAX_DEPTH}")
+    if isinstance(value, (list, tuple)):
+        for index, item in enumerate(value):
+            _check(item, (*steps, index))
+        return
     for key, item in value.items():
         if not isinstance(key, str) or not key.isascii():
-            raise CanonError(f"{place}: key {key!r} is not an ASCII string")
-        check(item, f"{place}.{key}", depth + 1)
+            raise CanonError(f"{_place(steps)}: key {key!r} is not an ASCII string")
+        if not (isinstance(item, str) and item.isascii()):  # spares most values a call
+            _check(item, (*steps, key))
 
 
-def _check_text(text: str, place: str) -> None:
-    if text.isascii():
-        return
+def _check_text(text: str, steps: tuple[str | int, ...]) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise CanonError(f"{place}: lone surrogate at character {error.start}") from error
+        raise CanonError(f"{_place(steps)}: lone surrogate at character {error.start}") from error
+
+
+def _place(steps: tuple[str | int, ...]) -> str:
+    first, *rest = steps
+    return f"{first}{''.join(f'[{step}]' if isinstance(step, int) else f'.{step}' for step in rest)}"
 
 
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, cast
 
 from keyturn import canon
 from keyturn.canon import Json
@@ -32,7 +33,12 @@ _FRAME: Mapping[str, kinds.Check] = {
     "kid": kinds.hexadecimal(32),
     "kind": kinds.text(64),
 }
-_DATA = kinds.mapping(kinds.commitment, limit=64)
+_DATA = kinds.mapping(kinds.commitment, kinds.payload_field, low=1, limit=64)
+_ACTION: Mapping[str, kinds.Check] = {"action": kinds.uuid}
+_MEMBERS: Mapping[str, Mapping[str, kinds.Check]] = {
+    kind: {**_FRAME, **(_ACTION if kind in kinds.OF_AN_ACTION else {}), **facts}
+    for kind, facts in kinds.KINDS.items()
+}
 
 
 class EntryError(ValueError):
@@ -126,7 +132,7 @@ def write_body(
 def read_entry(body: bytes, signature: bytes) -> Entry:
     """Parse the bytes of an entry strictly (canonical, known kind, every field as defined).
 
-    The signature is carried along, not checked: that is `Chain`'s work. Raises `EntryError`.
+    The signature is carried along, not checked: that is the chain's work. Raises `EntryError`.
     """
     if len(body) > MAX_BODY:
         raise EntryError(f"body of {len(body)} bytes; at most {MAX_BODY} are allowed")
@@ -138,58 +144,28 @@ def read_entry(body: bytes, signature: bytes) -> Entry:
 
 
 def _build(body: bytes, signature: bytes, fields: dict[str, Json]) -> Entry:
-    frame = {name: fields.pop(name) for name in _FRAME if name in fields}
-    action = fields.pop("action", None)
-    data = fields.pop("data", {})
-    kind = frame.get("kind")
-    for wrong in _problems(frame, action, data, fields):
-        raise EntryError(f"{kind if isinstance(kind, str) else 'entry'}: {wrong}")
+    kind = fields.get("kind")
+    if not isinstance(kind, str):
+        raise EntryError("kind is missing or no text")
+    if kind not in _MEMBERS:
+        raise EntryError(f"{kind}: this version of the format does not know the kind")
+    expected = {**_MEMBERS[kind], "data": _DATA} if "data" in fields else _MEMBERS[kind]
+    if wrong := kinds.wrong_fields(fields, expected):
+        raise EntryError(f"{kind}: {wrong}")
+    frame = cast(dict[str, Any], fields)  # every member has just been held against its definition
     return Entry(
         body=body,
         signature=signature,
-        log=_as_text(frame["log"]),
-        seq=_as_int(frame["seq"]),
-        prev=_as_text(frame["prev"]),
-        at=parse_timestamp(_as_text(frame["ts"])),
-        boot=_as_text(frame["boot"]),
-        up=_as_int(frame["up"]),
-        kid=_as_text(frame["kid"]),
-        kind=_as_text(frame["kind"]),
-        action=None if action is None else _as_text(action),
-        facts=fields,
-        data={field: _as_text(value) for field, value in data.items()} if isinstance(data, dict) else {},
+        log=frame["log"],
+        seq=frame["seq"],
+        prev=frame["prev"],
+        at=parse_timestamp(frame["ts"]),
+        boot=frame["boot"],
+        up=frame["up"],
+        kid=frame["kid"],
+        kind=kind,
+        action=frame.get("action"),
+        facts={name: fields[name] for name in kinds.KINDS[kind]},
+        data=frame.get("data", {}),
         leaf=leaf_hash(body),
     )
-
-
-def _problems(frame: dict[str, Json], action: Json, data: Json, facts: dict[str, Json]) -> list[str]:
-    if wrong := kinds.wrong_fields(frame, _FRAME):
-        return [wrong]
-    kind = _as_text(frame["kind"])
-    if kind not in kinds.KINDS:
-        return ["this version of the format does not know the kind"]
-    expected = kinds.uuid if kind in kinds.OF_AN_ACTION else (lambda value: None if value is None else "no action")
-    found = (
-        ("action", expected(action)),
-        ("data", _DATA(data)),
-        ("data", _bad_field(data)),
-        ("facts", kinds.wrong_fields(facts, kinds.KINDS[kind])),
-    )
-    return [f"{name}: {wrong}" for name, wrong in found if wrong]
-
-
-def _bad_field(data: Json) -> str | None:
-    names = data if isinstance(data, dict) else {}
-    return next((f"{name!r} is not a payload field" for name in names if not kinds.FIELD.fullmatch(name)), None)
-
-
-def _as_text(value: Json) -> str:
-    if not isinstance(value, str):
-        raise EntryError("expected text")
-    return value
-
-
-def _as_int(value: Json) -> int:
-    if not isinstance(value, int):
-        raise EntryError("expected an integer")
-    return value

@@ -6,7 +6,6 @@ Sources: C2SP signed-note (key ids, verifier strings), RFC 8032 (Ed25519), DSSE 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ ALGORITHM = b"\x01"  # C2SP signed-note: Ed25519
 _ORIGIN = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}/[0-9a-f]{32}", re.ASCII)
 
 
-class BadKey(ValueError):  # noqa: N818 - a verdict on a key, not a fault of ours
+class BadKey(ValueError):
     """A public key or verifier string is not acceptable; the message says why."""
 
 
@@ -78,7 +77,7 @@ def parse_verifier(text: str) -> LogVerifier:
     check_origin(origin)
     try:
         blob = base64.b64decode(encoded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:  # binascii.Error, or characters outside ASCII
         raise BadKey(f"the key of the verifier string is not base64: {error}") from error
     if base64.b64encode(blob).decode() != encoded:
         raise BadKey("the key of the verifier string is not canonical base64")

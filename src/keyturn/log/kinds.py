@@ -21,12 +21,18 @@ Check = Callable[[Json], "str | None"]
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 COMMITMENT = re.compile(r"hmac-sha256:[0-9a-f]{64}", re.ASCII)
+# Written out, not `str.isprintable`: that changes with the Unicode version of the Python that reads.
+_HIDDEN = (
+    "\\x00-\\x1f\\x7f-\\x9f\\xad\\u061c\\u180e\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u206f\\ufeff\\ufff9-\\ufffb"
+    "\\U000e0000-\\U000e007f"
+)
 FIELD = re.compile(r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)*", re.ASCII)
 
 
 def pattern(expression: re.Pattern[str], what: str) -> Check:
     """Check for a text that matches the whole expression."""
-    return lambda value: None if isinstance(value, str) and expression.fullmatch(value) else what
+    matches = expression.fullmatch
+    return lambda value: None if isinstance(value, str) and matches(value) else what
 
 
 def hexadecimal(digits: int) -> Check:
@@ -35,13 +41,8 @@ def hexadecimal(digits: int) -> Check:
 
 
 def text(limit: int) -> Check:
-    """Check for a name: 1 to `limit` characters, none of them a control character."""
-
-    def check(value: Json) -> str | None:
-        fine = isinstance(value, str) and 1 <= len(value) <= limit and value.isprintable()
-        return None if fine else f"printable text of 1 to {limit} characters"
-
-    return check
+    """Check for a name: 1 to `limit` code points, none of them a control or an invisible character."""
+    return pattern(re.compile(f"[^{_HIDDEN}]{{1,{limit}}}"), f"printable text of 1 to {limit} characters")
 
 
 def integer(low: int = 0) -> Check:
@@ -75,13 +76,16 @@ def many(check: Check, limit: int = 256) -> Check:
     return run
 
 
-def mapping(check: Check, limit: int = 256) -> Check:
-    """Check for an object of any names with values taken by `check`."""
+def mapping(check: Check, names: Check, low: int = 0, limit: int = 256) -> Check:
+    """Check for an object of `low` to `limit` members: names taken by `names`, values by `check`."""
 
     def run(value: Json) -> str | None:
-        if not isinstance(value, dict) or len(value) > limit:
-            return f"an object of at most {limit} members"
-        return next((f"{name}: {wrong}" for name, item in value.items() if (wrong := check(item))), None)
+        if not isinstance(value, dict) or not low <= len(value) <= limit:
+            return f"an object of {low} to {limit} members"
+        for name, item in value.items():
+            if wrong := names(name) or check(item):
+                return f"{name!r}: {wrong}"
+        return None
 
     return run
 
@@ -130,13 +134,15 @@ def wrong_fields(value: Mapping[str, Json], fields: Mapping[str, Check]) -> str 
             return f"{name} is missing"
         if wrong := check(value[name]):
             return f"{name}: expected {wrong}"
-    unknown = sorted(set(value) - set(fields))
-    return f"{unknown[0]} is not known" if unknown else None
+    if len(value) == len(fields):
+        return None
+    return f"{min(set(value) - set(fields))} is not known"
 
 
 digest = pattern(DIGEST, "sha256:<64 hex>")
 uuid = pattern(UUID, "a UUIDv7 in lower case")
 commitment = pattern(COMMITMENT, "hmac-sha256:<64 hex>")
+payload_field = pattern(FIELD, "the name of a payload field")
 name = text(200)
 key_line = text(3000)
 signature = base64_of()
@@ -183,7 +189,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         },
         "key.added": {"key": base64_of(32), "proof": base64_of(64)},
         "policy.activated": {"policy": digest, "previous": nullable(digest), "act": nullable(ACT)},
-        "catalog.published": {"catalog": digest, "contracts": mapping(name)},
+        "catalog.published": {"catalog": digest, "contracts": mapping(name, name)},
         "token.issued": {
             "token": digest,
             "principal": name,
@@ -210,7 +216,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "decision": one_of("permit", "hold", "shadow"),
             "rules": many(name),
             "obligations": many(OBLIGATION),
-            "reviewers": mapping(many(key_line)),
+            "reviewers": mapping(many(key_line), name),
             "excluded": many(name),
             "effects": EFFECTS,
             "expires_at": timestamp,
@@ -267,3 +273,15 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
 
 OF_AN_ACTION = frozenset(kind for kind in KINDS if kind.startswith(("action.", "execution.")))
 BY_THE_LOG_KEY = frozenset({"log.opened", "key.added"})
+ADDS_AUTHORITY = frozenset(
+    {
+        "key.added",
+        "policy.activated",
+        "catalog.published",
+        "token.issued",
+        "action.requested",
+        "action.reviewed",
+        "execution.resolved",
+    }
+)
+"""Kinds whose own signature a reader verifies, even where a later signature vouches for the chain."""
