@@ -1,0 +1,16 @@
+"""Reads `tool_schemas/`, proves schema and handler agree, parses arguments."""
+
+from keyturn.contracts.agreement import changes, disagreements
+from keyturn.contracts.arguments import RefusedArguments, parse_arguments
+from keyturn.contracts.catalog import Catalog, catalog_of, check_pins, read_catalog
+
+__all__ = [
+    "Catalog",
+    "RefusedArguments",
+    "catalog_of",
+    "changes",
+    "check_pins",
+    "disagreements",
+    "parse_arguments",
+    "read_catalog",
+]

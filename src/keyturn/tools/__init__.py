@@ -1,0 +1,1 @@
+"""One file per tool: its `Arguments`, `plan()` and `execute()`."""

@@ -1,0 +1,12 @@
+"""Arguments of `cancel_action`."""
+
+from __future__ import annotations
+
+from keyturn.tools.arguments.base import ActionId, ArgumentModel, Why
+
+
+class Arguments(ArgumentModel):
+    """The waiting action to withdraw, and why."""
+
+    action_id: ActionId
+    reason: Why = ""

@@ -1,0 +1,9 @@
+"""Arguments of `get_permissions`."""
+
+from __future__ import annotations
+
+from keyturn.tools.arguments.base import ArgumentModel
+
+
+class Arguments(ArgumentModel):
+    """None: it is about the caller."""

@@ -1,0 +1,11 @@
+"""Arguments of `get_pull_request`."""
+
+from __future__ import annotations
+
+from keyturn.tools.arguments.base import ActionId, ArgumentModel
+
+
+class Arguments(ArgumentModel):
+    """The action that opened the pull request."""
+
+    action_id: ActionId
