@@ -28,7 +28,7 @@ class ConnectorError(Exception):
         self.retry_after = retry_after
 
 
-class Refused(Exception):  # noqa: N818 - a verdict the caller reads, named as the decision is
+class Refused(Exception):
     """An operator's or a caller's word cannot count; `code` is stable, the text says why and what would help."""
 
     def __init__(self, code: str, message: str) -> None:

@@ -1,0 +1,39 @@
+"""What the ledger asks of a fold: the state that decisions read, built entry by entry."""
+
+from __future__ import annotations
+
+from typing import Protocol, Self
+
+from keyturn.canon import Json
+from keyturn.log.entry import Entry
+
+
+class FoldError(Exception):
+    """An entry contradicts what came before it (an outcome without intent, a review that cannot be)."""
+
+
+class Fold(Protocol):
+    """A state that entries change and nothing else does.
+
+    `version` names the shape of `to_json`; snapshots of another version are ignored and the fold starts over.
+    """
+
+    version: int
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the state before the first entry."""
+        ...
+
+    @classmethod
+    def from_json(cls, value: Json) -> Self:
+        """Rebuild a state from `to_json`. Raises `FoldError`, `KeyError`, `TypeError` or `ValueError`."""
+        ...
+
+    def to_json(self) -> Json:
+        """Return the whole state within the canonical profile."""
+        ...
+
+    def apply(self, entry: Entry) -> None:
+        """Take the next entry. Raises `FoldError` when it contradicts the state."""
+        ...

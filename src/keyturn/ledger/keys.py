@@ -1,0 +1,80 @@
+"""The log's private keys: made once, kept 0600 in a 0700 folder, used here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.log.keys import VerifyKey
+
+ENTRY_KEY = "entry.key"
+LOG_KEY = "log.key"
+VERIFIER = "log.vkey"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class SigningKey:
+    """An Ed25519 private key; it signs and never shows itself."""
+
+    private: Ed25519PrivateKey
+    public: VerifyKey
+
+    def __repr__(self) -> str:
+        return f"SigningKey(kid={self.public.kid})"
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte Ed25519 signature over `message` (RFC 8032)."""
+        return self.private.sign(message)
+
+
+def make_key(seed: bytes) -> SigningKey:
+    """Make a key from 32 bytes of entropy."""
+    return _signing_key(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def store_key(path: Path, key: SigningKey) -> None:
+    """Write a new private key (PKCS #8 PEM, 0600). Refuses to replace a file."""
+    text = key.private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def load_key(path: Path) -> SigningKey:
+    """Read a private key. Refused: a key that other accounts could read, a link, anything but Ed25519."""
+    _check_private(path.parent, stat.S_ISDIR, "a folder", 0o700)
+    _check_private(path, stat.S_ISREG, "a file", 0o600)
+    try:
+        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise LedgerUnavailable(f"{path}: not a readable private key: {error}") from error
+    if not isinstance(private, Ed25519PrivateKey):
+        raise LedgerUnavailable(f"{path}: not an Ed25519 private key")
+    return _signing_key(private)
+
+
+def _signing_key(private: Ed25519PrivateKey) -> SigningKey:
+    raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return SigningKey(private, VerifyKey(raw))
+
+
+def _check_private(path: Path, is_kind: object, what: str, mode: int) -> None:
+    try:
+        status = path.lstat()
+    except OSError as error:
+        raise LedgerUnavailable(f"{path}: {error.strerror}") from error
+    if not callable(is_kind) or not is_kind(status.st_mode):
+        raise LedgerUnavailable(f"{path} is not {what} of its own")
+    if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid():
+        raise LedgerUnavailable(f"{path} could be read by other accounts; run: chmod {mode:o} {path}")

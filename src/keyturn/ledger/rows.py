@@ -1,0 +1,71 @@
+"""Reading entries and payloads back, each checked against the hash or commitment that names it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+
+from keyturn.ledger.errors import LedgerBroken
+from keyturn.log import commitment
+from keyturn.log.chain import ChainError, parse
+from keyturn.log.entry import Entry, leaf_hash
+
+_ENTRIES = "SELECT seq, body, sig, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+_LINKS = "SELECT seq, body, leaf FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
+
+
+def read_entries(connection: sqlite3.Connection, first: int, end: int = 2**53) -> Iterator[Entry]:
+    """Yield the entries of [first, end); each parsed, its leaf recomputed. Raises `LedgerBroken`."""
+    for seq, body, signature, leaf in connection.execute(_ENTRIES, (first, end)):
+        yield _entry(seq, body, signature, leaf)
+
+
+def read_entry_at(connection: sqlite3.Connection, seq: int) -> Entry:
+    """Return one entry. Raises `LedgerBroken` when it is not there."""
+    for entry in read_entries(connection, seq, seq + 1):
+        return entry
+    raise LedgerBroken(f"entry {seq} is not in the ledger; check with `keyturn audit verify`")
+
+
+def read_payload(connection: sqlite3.Connection, entry: Entry, field: str) -> bytes | None:
+    """Return a payload that opens its commitment; None when the entry has no such field.
+
+    Raises `LedgerBroken` when it is missing or is not what the entry committed to.
+    """
+    if field not in entry.data:
+        return None
+    row = read_payload_row(connection, entry.seq, field)
+    if row is None or not commitment.opens(entry.data[field], row[0], field, row[1]):
+        raise LedgerBroken(f"entry {entry.seq}: payload {field} is missing or was changed")
+    return row[1]
+
+
+def read_payload_row(connection: sqlite3.Connection, seq: int, field: str) -> tuple[bytes, bytes] | None:
+    """Return (salt, data) as stored, unchecked, or None."""
+    row = connection.execute("SELECT salt, data FROM payload WHERE seq = ? AND field = ?", (seq, field)).fetchone()
+    return None if row is None else (row[0], row[1])
+
+
+def check_links(connection: sqlite3.Connection, first: int, count: int) -> int:
+    """Recompute leaf hashes and links of up to `count` entries from `first`; return the next seq to check.
+
+    Finds any edit of a stored body by hashing alone. Raises `LedgerBroken` naming the entry.
+    """
+    expected_seq, previous = first, None
+    for seq, body, leaf in connection.execute(_LINKS, (first, count)):
+        if seq != expected_seq or leaf_hash(body) != leaf.hex():
+            raise LedgerBroken(f"entry {expected_seq} was changed or removed; check with `keyturn audit verify`")
+        if previous is not None and b'"prev":"%b"' % previous.encode() not in body:
+            raise LedgerBroken(f"entry {seq} does not follow the one before; check with `keyturn audit verify`")
+        expected_seq, previous = seq + 1, leaf.hex()
+    return expected_seq
+
+
+def _entry(seq: int, body: bytes, signature: bytes, leaf: bytes) -> Entry:
+    try:
+        entry = parse(seq, body, signature)
+    except ChainError as error:
+        raise LedgerBroken(f"{error}; check with `keyturn audit verify`") from error
+    if entry.leaf != leaf.hex() or entry.seq != seq:
+        raise LedgerBroken(f"entry {seq} was changed; check with `keyturn audit verify`")
+    return entry

@@ -1,0 +1,123 @@
+"""The tables of a ledger file, and opening connections to it.
+
+`entry` and `payload` are the ledger; their triggers are seat belts, not security. `snapshot` and `lookup` are
+derived: they can be dropped and rebuilt, and no decision reads `lookup`.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from keyturn.ledger.errors import LedgerBroken, sqlite_errors
+
+APPLICATION_ID = 0x4B545231  # "KTR1"
+USER_VERSION = 1
+
+TABLES = """
+CREATE TABLE entry (
+  seq INTEGER PRIMARY KEY CHECK (seq >= 0),
+  body BLOB NOT NULL,
+  sig BLOB NOT NULL CHECK (length(sig) = 64),
+  leaf BLOB NOT NULL CHECK (length(leaf) = 32)
+) STRICT;
+CREATE TABLE payload (
+  seq INTEGER NOT NULL REFERENCES entry (seq),
+  field TEXT NOT NULL,
+  salt BLOB NOT NULL CHECK (length(salt) = 32),
+  data BLOB NOT NULL,
+  PRIMARY KEY (seq, field)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE snapshot (
+  seq INTEGER PRIMARY KEY,
+  body BLOB NOT NULL,
+  sig BLOB NOT NULL CHECK (length(sig) = 64)
+) STRICT;
+CREATE TABLE lookup (
+  seq INTEGER PRIMARY KEY,
+  kind TEXT NOT NULL,
+  action TEXT,
+  principal TEXT,
+  tool TEXT,
+  ts TEXT NOT NULL
+) STRICT;
+CREATE INDEX lookup_action ON lookup (action, seq) WHERE action IS NOT NULL;
+CREATE INDEX lookup_principal ON lookup (principal, seq) WHERE principal IS NOT NULL;
+CREATE INDEX lookup_kind ON lookup (kind, seq);
+CREATE TRIGGER entry_follows BEFORE INSERT ON entry
+WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM entry)
+BEGIN SELECT raise(ABORT, 'an entry follows the last one'); END;
+CREATE TRIGGER entry_stays BEFORE UPDATE ON entry
+BEGIN SELECT raise(ABORT, 'entries are never changed'); END;
+CREATE TRIGGER entry_remains BEFORE DELETE ON entry
+BEGIN SELECT raise(ABORT, 'entries are never removed'); END;
+CREATE TRIGGER payload_stays BEFORE UPDATE ON payload
+BEGIN SELECT raise(ABORT, 'payloads are never changed'); END;
+CREATE TRIGGER payload_remains BEFORE DELETE ON payload
+BEGIN SELECT raise(ABORT, 'payloads are never removed'); END;
+"""
+
+_EVERY_CONNECTION = (
+    "PRAGMA trusted_schema = OFF",
+    "PRAGMA cell_size_check = ON",
+    "PRAGMA foreign_keys = ON",
+    "PRAGMA mmap_size = 0",
+)
+_WRITER = (
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = FULL",  # COMMIT returns after fdatasync: an acknowledgement never precedes it
+    "PRAGMA wal_autocheckpoint = 0",  # truncated under the ledger lock only
+    "PRAGMA secure_delete = ON",
+    "PRAGMA busy_timeout = 5000",
+)
+
+
+def create(path: Path) -> None:
+    """Make a new, empty ledger file. Refuses to touch a file that exists."""
+    path.touch(mode=0o600, exist_ok=False)
+    with sqlite_errors(f"create {path}"):
+        connection = _connect(path, "rw")
+        for statement in _WRITER:
+            connection.execute(statement)
+        connection.executescript(
+            f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {USER_VERSION};"
+            f"BEGIN IMMEDIATE; {TABLES} COMMIT;"
+        )
+        connection.close()
+
+
+def open_writer(path: Path) -> sqlite3.Connection:
+    """Open for writing: WAL, synchronous FULL, no automatic checkpoints."""
+    with sqlite_errors(f"open {path}"):
+        connection = _connect(path, "rw")
+        _check_identity(connection, path)
+        for statement in _WRITER:
+            connection.execute(statement)
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """Open read-only; `PRAGMA data_version` on it changes when anybody else writes."""
+    with sqlite_errors(f"open {path}"):
+        connection = _connect(path, "ro")
+        _check_identity(connection, path)
+    return connection
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False, timeout=5.0)
+    for statement in _EVERY_CONNECTION:
+        connection.execute(statement)
+    return connection
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    found = connection.execute("PRAGMA application_id").fetchone()[0]
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if found != APPLICATION_ID:
+        raise LedgerBroken(f"{path} is not a Keyturn ledger (application id {found:#x})")
+    if version != USER_VERSION:
+        raise LedgerBroken(
+            f"{path} has layout {version}; this Keyturn knows {USER_VERSION}: use the version that made it"
+        )

@@ -1,0 +1,92 @@
+"""Signed snapshots of the fold, so that opening a long ledger reads only its end."""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from keyturn import canon
+from keyturn.canon import Json
+from keyturn.ledger.fold import Fold, FoldError
+from keyturn.ledger.keys import SigningKey
+from keyturn.log.chain import Head
+from keyturn.log.envelope import SNAPSHOT_TYPE, pae
+from keyturn.log.keys import VerifyKey
+from keyturn.model.time import format_timestamp, parse_timestamp
+
+F = TypeVar("F", bound=Fold)
+
+EVERY = 512  # entries between snapshots: at most so many are folded again when a ledger is opened
+KEEP = 2
+_INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
+_FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)"
+
+
+def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key: SigningKey) -> None:
+    """Store a snapshot of `state` as of `head`, signed by the entry key; older ones but one go."""
+    body = canon.encode(
+        {
+            "v": state.version,
+            "log": head.verifier.origin if head.verifier else "",
+            "size": head.size,
+            "leaf": head.leaf,
+            "at": format_timestamp(head.at),
+            "boot": head.boot,
+            "up": head.up,
+            "keys": {kid: base64.b64encode(key.raw).decode() for kid, key in head.keys.items()},
+            "kid": key.public.kid,
+            "fold": state.to_json(),
+        }
+    )
+    connection.execute(_INSERT, (head.size, body, key.sign(pae(SNAPSHOT_TYPE, body))))
+    connection.execute(_FORGET, (KEEP,))
+
+
+def newest_snapshot(connection: sqlite3.Connection, genesis: Head, kind: type[F]) -> tuple[Head, F] | None:
+    """Return the newest snapshot that a key of `genesis` signed and that fits the entries, or None.
+
+    A snapshot that does not verify is passed over: it can only save work, never add anything.
+    """
+    for body, signature in connection.execute("SELECT body, sig FROM snapshot ORDER BY seq DESC"):
+        if (found := _read(connection, genesis, kind, body, signature)) is not None:
+            return found
+    return None
+
+
+def _read(
+    connection: sqlite3.Connection, genesis: Head, kind: type[F], body: bytes, signature: bytes
+) -> tuple[Head, F] | None:
+    try:
+        value: dict[str, Any] = canon.decode_object(body)
+        head = _head(value, genesis)
+        key = genesis.keys[value["kid"]]
+        if value["v"] != kind.version or not key.verifies(pae(SNAPSHOT_TYPE, body), signature):
+            return None
+        if not _fits(connection, value, genesis):
+            return None
+        return head, kind.from_json(value["fold"])
+    except (FoldError, KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _head(value: Mapping[str, Any], genesis: Head) -> Head:
+    return replace(
+        genesis,
+        keys={kid: VerifyKey(base64.b64decode(raw, validate=True)) for kid, raw in value["keys"].items()},
+        size=value["size"],
+        leaf=value["leaf"],
+        at=parse_timestamp(value["at"]),
+        boot=value["boot"],
+        up=value["up"],
+    )
+
+
+def _fits(connection: sqlite3.Connection, value: Mapping[str, Json], genesis: Head) -> bool:
+    size = value["size"]
+    if genesis.verifier is None or value["log"] != genesis.verifier.origin or not isinstance(size, int):
+        return False
+    row = connection.execute("SELECT leaf FROM entry WHERE seq = ?", (size - 1,)).fetchone()
+    return row is not None and row[0].hex() == value["leaf"]

@@ -1,0 +1,182 @@
+"""What a job sees inside the one transaction: the state to decide on, and appending what it decided."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Generic, TypeVar
+
+from keyturn.canon import Json
+from keyturn.ledger.clock import Reading
+from keyturn.ledger.errors import sqlite_errors
+from keyturn.ledger.fold import Fold
+from keyturn.ledger.keys import SigningKey
+from keyturn.ledger.rows import read_entries, read_entry_at, read_payload
+from keyturn.log.chain import ChainError, Head, follow
+from keyturn.log.commitment import SALT_BYTES, commit
+from keyturn.log.entry import VERSION, Entry, leaf_hash, read_entry, write_body
+from keyturn.log.envelope import ENTRY_TYPE, pae
+from keyturn.model.errors import LedgerError
+from keyturn.model.time import format_timestamp
+
+F = TypeVar("F", bound=Fold)
+
+_ENTRY = "INSERT INTO entry (seq, body, sig, leaf) VALUES (?, ?, ?, ?)"
+_PAYLOAD = "INSERT INTO payload (seq, field, salt, data) VALUES (?, ?, ?, ?)"
+_LOOKUP = "INSERT INTO lookup (seq, kind, action, principal, tool, ts) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+@dataclass(frozen=True, slots=True)
+class Pen:
+    """What appending takes beside the facts: the entry key and entropy for salts."""
+
+    key: SigningKey
+    entropy: Callable[[int], bytes]
+
+
+class View(Generic[F]):
+    """A consistent look at the ledger: the fold, and entries and payloads checked as they are read."""
+
+    def __init__(self, connection: sqlite3.Connection, state: F, head: Head, reading: Reading) -> None:
+        self._connection = connection
+        self.state = state
+        self.head = head
+        self.reading = reading
+
+    @property
+    def now(self) -> datetime:
+        """The time decisions use: the later of wall clock and last entry."""
+        return self.reading.now
+
+    def entry(self, seq: int) -> Entry:
+        """Return the entry at `seq`."""
+        return read_entry_at(self._connection, seq)
+
+    def payload(self, entry: Entry, field: str) -> bytes | None:
+        """Return a payload of `entry` that opens its commitment, or None when the entry has no such field."""
+        return read_payload(self._connection, entry, field)
+
+    def history(self, action: str) -> list[Entry]:
+        """Return the entries of an action in order, found by the derived table: for showing, not for deciding."""
+        rows = self._connection.execute("SELECT seq FROM lookup WHERE action = ? ORDER BY seq", (action,))
+        return [entry for (seq,) in rows.fetchall() if (entry := self.entry(seq)).action == action]
+
+    def matching(self, suffix: str, limit: int = 10) -> list[str]:
+        """Return ids of actions that end with `suffix`, newest first (derived table: for showing)."""
+        rows = self._connection.execute(
+            "SELECT DISTINCT action FROM lookup WHERE action IS NOT NULL AND substr(action, ?) = ? "
+            "ORDER BY action DESC LIMIT ?",
+            (-len(suffix), suffix, limit),
+        )
+        return [action for (action,) in rows]
+
+    def requests(self, *, principal: str | None = None, limit: int = 100) -> list[Entry]:
+        """Return the newest `action.requested` and `action.denied` entries, newest first (for showing)."""
+        rows = self._connection.execute(
+            "SELECT seq FROM lookup WHERE kind IN ('action.requested', 'action.denied') "
+            "AND (?1 IS NULL OR principal = ?1) ORDER BY seq DESC LIMIT ?2",
+            (principal, limit),
+        )
+        return [self.entry(seq) for (seq,) in rows.fetchall()]
+
+    def newest_of(self, principal: str) -> Entry | None:
+        """Return the newest entry about a principal (for receipts of results that write nothing)."""
+        row = self._connection.execute("SELECT max(seq) FROM lookup WHERE principal = ?", (principal,)).fetchone()
+        return None if row is None or row[0] is None else self.entry(row[0])
+
+    def entries(self, first: int, end: int = 2**53) -> list[Entry]:
+        """Return the entries of [first, end)."""
+        return list(read_entries(self._connection, first, end))
+
+
+class Transaction(View[F]):
+    """A view that can append. Entries appended by a job reach the fold once the job has returned."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        state: F,
+        head: Head,
+        reading: Reading,
+        pen: Pen,
+    ) -> None:
+        super().__init__(connection, state, head, reading)
+        self._pen = pen
+        self.appended: list[Entry] = []
+
+    def append(
+        self,
+        kind: str,
+        facts: Mapping[str, Json],
+        *,
+        action: str | None = None,
+        data: Mapping[str, bytes] | None = None,
+        salts: Mapping[str, bytes] | None = None,
+        key: SigningKey | None = None,
+    ) -> Entry:
+        """Sign and insert one entry with its payloads; durable when the batch commits.
+
+        `salts` gives the salt of a payload whose commitment somebody has signed already; others are fresh.
+        Raises `EntryError` when a fact is not as the kind defines, `LedgerError` when SQLite cannot take it.
+        """
+        given = salts or {}
+        payloads = {
+            field: (given.get(field) or self._pen.entropy(SALT_BYTES), value) for field, value in (data or {}).items()
+        }
+        commitments = {field: commit(salt, field, value) for field, (salt, value) in payloads.items()}
+        entry = self._sign(kind, facts, commitments, action, key or self._pen.key)
+        with sqlite_errors("append"):
+            self._insert(entry, payloads)
+        self.appended.append(entry)
+        return entry
+
+    def _sign(
+        self,
+        kind: str,
+        facts: Mapping[str, Json],
+        commitments: Mapping[str, str],
+        action: str | None,
+        key: SigningKey,
+    ) -> Entry:
+        moment = self.reading.moment
+        origin = self.head.verifier.origin if self.head.verifier else str(facts["verifier"]).split("+", 1)[0]
+        frame: dict[str, Json] = {
+            "v": VERSION,
+            "log": origin,
+            "seq": self.head.size,
+            "prev": self.head.leaf,
+            "ts": format_timestamp(self.now),
+            "boot": moment.boot,
+            "up": moment.up,
+            "kid": key.public.kid,
+            "kind": kind,
+        }
+        body = write_body(frame, facts, commitments, action)
+        entry = read_entry(body, key.sign(pae(ENTRY_TYPE, body)))
+        try:
+            self.head = follow(self.head, entry, signed=False)
+        except ChainError as error:
+            raise LedgerError(f"this process may not append: {error}") from error
+        return entry
+
+    def _insert(self, entry: Entry, payloads: Mapping[str, tuple[bytes, bytes]]) -> None:
+        execute = self._connection.execute
+        execute(_ENTRY, (entry.seq, entry.body, entry.signature, bytes.fromhex(leaf_hash(entry.body))))
+        for field, (salt, value) in payloads.items():
+            execute(_PAYLOAD, (entry.seq, field, salt, value))
+        execute(_LOOKUP, lookup_row(entry))
+
+
+def lookup_row(entry: Entry) -> tuple[int, str, str | None, str | None, str | None, str]:
+    """Return the derived `lookup` row of an entry."""
+    principal, tool = entry.facts.get("principal"), entry.facts.get("tool")
+    return (
+        entry.seq,
+        entry.kind,
+        entry.action,
+        principal if isinstance(principal, str) else None,
+        tool if isinstance(tool, str) else None,
+        format_timestamp(entry.at),
+    )
