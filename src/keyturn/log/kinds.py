@@ -188,7 +188,12 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "verifier": text(300),
         },
         "key.added": {"key": base64_of(32), "proof": base64_of(64)},
-        "policy.activated": {"policy": digest, "previous": nullable(digest), "act": nullable(ACT)},
+        "policy.activated": {
+            "policy": digest,
+            "previous": nullable(digest),
+            "reviewers": mapping(many(key_line), name),
+            "act": nullable(ACT),
+        },
         "catalog.published": {"catalog": digest, "contracts": mapping(name, name)},
         "token.issued": {
             "token": digest,
