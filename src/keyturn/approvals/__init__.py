@@ -1,0 +1,1 @@
+"""The life of a held action: reviews, quorum, expiry, claim; pure."""

@@ -1,0 +1,166 @@
+"""An action as its entries tell it, and the state that follows from them at a given time.
+
+    denied   shadowed
+    pending → approved → running → succeeded | failed | unknown      unknown → succeeded | failed
+       └─────────┴──→ rejected | expired | cancelled | stale
+
+An action is a value; `life` makes the next one from an entry. Its status is never stored: expiry is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from keyturn.model.decision import Obligation
+
+TERMINAL = frozenset({"denied", "shadowed", "succeeded", "failed", "rejected", "expired", "cancelled", "stale"})
+"""States that nothing leaves. `unknown` is not one of them, yet waiting for it ends at once."""
+
+OPEN = frozenset({"pending", "approved", "running", "unknown"})
+"""States in which an action still holds its target or its place in the queue."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """One recorded review whose signature verified.
+
+    signed_at       the statement's own time; a reviewer's later review must be later by it
+    key             fingerprint of the signing key
+    present, pinned FIDO2 user presence and user verification; None for keys that are not hardware
+    """
+
+    seq: int
+    reviewer: str
+    verdict: str
+    key: str
+    signed_at: datetime
+    recorded_at: datetime
+    present: bool | None = None
+    pinned: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """The durable intent: which executor instance began, at which entry."""
+
+    seq: int
+    instance: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """One action from its `action.requested` entry on; `digest` is that entry's leaf hash, what reviewers sign."""
+
+    id: str
+    seq: int
+    digest: str
+    principal: str
+    owner: str | None
+    tool: str
+    contract: str
+    backend: Mapping[str, str]
+    target: str
+    environment: str
+    policy: str
+    decision: str
+    rules: tuple[str, ...]
+    obligations: tuple[Obligation, ...]
+    reviewers: Mapping[str, tuple[str, ...]]
+    excluded: tuple[str, ...]
+    effects: Mapping[str, int]
+    requested_at: datetime
+    expires_at: datetime
+    reviews: tuple[Review, ...] = field(default=())
+    started: Started | None = None
+    ended: str | None = None
+    ended_at: datetime | None = None
+    effect: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tally:
+    """How one obligation stands: who approved and counts, who rejected, and how many approvals are missing."""
+
+    obligation: Obligation
+    approved: tuple[str, ...]
+    rejected: tuple[str, ...]
+    eligible: tuple[str, ...]
+
+    @property
+    def missing(self) -> int:
+        """Approvals still needed."""
+        return max(0, self.obligation.quorum - len(self.approved))
+
+
+def eligible(action: Action, obligation: Obligation, now: datetime) -> tuple[str, ...]:
+    """Return who may review for this obligation at `now`: its reviewers and those it has escalated to."""
+    waited = now - action.requested_at
+    names = list(obligation.reviewers)
+    for step in obligation.escalations:
+        if waited >= timedelta(seconds=step.after):
+            names += step.reviewers
+    return tuple(name for name in dict.fromkeys(names) if name not in action.excluded)
+
+
+def tally(action: Action, obligation: Obligation, now: datetime) -> Tally:
+    """Count the newest review of each eligible person whose key is of the class asked for."""
+    people = eligible(action, obligation, now)
+    newest = {review.reviewer: review for review in action.reviews if review.reviewer in people}
+    fit = {name: review.verdict for name, review in newest.items() if key_shortfall(obligation.keys, review) is None}
+    return Tally(
+        obligation=obligation,
+        approved=tuple(name for name, verdict in fit.items() if verdict == "approve"),
+        # A no needs no hardware: whoever may say yes may always say no.
+        rejected=tuple(name for name, review in newest.items() if review.verdict == "reject"),
+        eligible=people,
+    )
+
+
+def tallies(action: Action, now: datetime) -> tuple[Tally, ...]:
+    """Return how every obligation stands at `now`."""
+    return tuple(tally(action, obligation, now) for obligation in action.obligations)
+
+
+def key_shortfall(asked: str, review: Review) -> str | None:
+    """Say why a review's key is not of the class an obligation asks for, or None when it is."""
+    match asked:
+        case "any":
+            return None
+        case "hardware" | "hardware+pin" if review.present is None:
+            return "it asks for a hardware key (sk-…)"
+        case "hardware" | "hardware+pin" if not review.present:
+            return "the signature says that nobody touched the hardware key"
+        case "hardware+pin" if not review.pinned:
+            return "the signature says that the hardware key's PIN was not asked"
+        case "hardware" | "hardware+pin":
+            return None
+    return f"key class {asked!r} is not known"
+
+
+def status(action: Action, now: datetime) -> str:
+    """Return the state of the action at `now`."""
+    if action.ended is not None:
+        return action.ended
+    if action.started is not None:
+        return "running"
+    counts = tallies(action, min(now, action.expires_at))
+    if any(len(count.rejected) >= count.obligation.rejects for count in counts):
+        return "rejected"
+    if now >= action.expires_at:
+        return "expired"
+    return "approved" if all(count.missing == 0 for count in counts) else "pending"
+
+
+def ended_at(action: Action, now: datetime) -> datetime | None:
+    """Return when the action reached a terminal state, or None while it has not."""
+    match status(action, now):
+        case "expired":
+            return action.expires_at
+        case "rejected":
+            return action.reviews[-1].recorded_at
+        case state if state in TERMINAL:
+            return action.ended_at
+    return None

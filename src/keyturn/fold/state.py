@@ -1,0 +1,281 @@
+"""The fold: the state that decisions read, made from entries alone.
+
+Entries that add authority are verified here one by one: who signed them, and whether that person could. An entry
+that contradicts the state stops the process that reads it: somebody with the entry key wrote it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+from keyturn import canon
+from keyturn.approvals.action import OPEN, Action, ended_at, status
+from keyturn.canon import Json
+from keyturn.fold.signatures import Act, check_act
+from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
+from keyturn.fold.story import StoryError, next_action
+from keyturn.ledger.fold import FoldError
+from keyturn.log.entry import Entry
+from keyturn.model.errors import Refused
+from keyturn.model.time import parse_timestamp
+from keyturn.policy.usage import Usage
+
+REMEMBER = timedelta(hours=1)  # how long an action that is over is kept for repeats and waiting clients
+DENIAL_WINDOW = timedelta(minutes=1)
+
+_ACTIONS = TypeAdapter(list[Action])
+_TOKENS = TypeAdapter(list[Token])
+_POLICY = TypeAdapter(PolicyInForce | None)
+_CATALOG = TypeAdapter(CatalogInForce | None)
+_TIMES = TypeAdapter(dict[str, list[datetime]])
+
+
+class State:
+    """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
+
+    version = 1
+
+    def __init__(self) -> None:
+        self.policy: PolicyInForce | None = None
+        self.catalog: CatalogInForce | None = None
+        self.tokens: dict[str, Token] = {}
+        self.actions: dict[str, Action] = {}
+        self.usage = Usage()
+        self.denials: dict[str, deque[datetime]] = {}
+        self._founding = True
+        self._applied = 0
+
+    @classmethod
+    def empty(cls) -> Self:
+        """Return the state before the first entry."""
+        return cls()
+
+    def open_actions(self, now: datetime) -> Iterator[tuple[Action, str]]:
+        """Yield the actions that are pending, approved, running or unknown at `now`, with that state."""
+        for action in self.actions.values():
+            if (state := status(action, now)) in OPEN:
+                yield action, state
+
+    def overdue(self, now: datetime) -> list[Action]:
+        """Return the actions that have expired by now and have no `action.expired` entry yet."""
+        return [a for a in self.actions.values() if a.ended is None and status(a, now) == "expired"]
+
+    def denials_since(self, principal: str, now: datetime) -> int:
+        """Count the refusals recorded for a principal in the last minute."""
+        return sum(at > now - DENIAL_WINDOW for at in self.denials.get(principal, ()))
+
+    def apply(self, entry: Entry) -> None:
+        """Take the next entry. Raises `FoldError` when it contradicts the state."""
+        try:
+            _HANDLERS[entry.kind](self, entry)
+        except (StoryError, Refused) as error:
+            raise FoldError(f"entry {entry.seq} ({entry.kind}): {error}") from error
+        self._applied += 1
+        if self._applied % 64 == 0:
+            self._forget(entry.at)
+
+    def to_json(self) -> Json:
+        """Return the whole state for a snapshot."""
+        denials = {principal: list(times) for principal, times in self.denials.items()}
+        value: dict[str, Json] = {
+            "policy": _POLICY.dump_python(self.policy, mode="json"),
+            "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
+            "tokens": _TOKENS.dump_python(list(self.tokens.values()), mode="json"),
+            "actions": _ACTIONS.dump_python(list(self.actions.values()), mode="json"),
+            "usage": self.usage.to_json(),
+            "denials": _TIMES.dump_python(denials, mode="json"),
+            "founding": self._founding,
+            "applied": self._applied,
+        }
+        return value
+
+    @classmethod
+    def from_json(cls, value: Json) -> Self:
+        """Rebuild a state from its snapshot."""
+        fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
+        state = cls()
+        state.policy = _POLICY.validate_python(fields["policy"])
+        state.catalog = _CATALOG.validate_python(fields["catalog"])
+        state.tokens = {token.digest: token for token in _TOKENS.validate_python(fields["tokens"])}
+        state.actions = {action.id: action for action in _ACTIONS.validate_python(fields["actions"])}
+        state.usage = Usage.from_json(fields["usage"])
+        state.denials = {who: deque(times) for who, times in _TIMES.validate_python(fields["denials"]).items()}
+        state._founding = fields["founding"] is True
+        state._applied = int(fields["applied"])
+        return state
+
+    # --- one handler per kind ---------------------------------------------------------------------------------
+
+    def _genesis(self, entry: Entry) -> None:
+        """The chain has verified it; nothing here depends on it."""
+
+    def _activate(self, entry: Entry) -> None:
+        previous = self.policy
+        if entry.facts["previous"] != (previous.digest if previous else None):
+            raise Refused("other_policy", "it does not follow the policy in force")
+        digest = entry.text("policy")
+        by = None
+        if previous is not None:
+            expected = Act(verb="policy.activate", object=previous.digest, digest=digest)
+            by = self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+        elif not self._founding or entry.facts["act"] is not None:
+            raise Refused("not_founding", "only the founding entries go without a signature")
+        facts: dict[str, Any] = dict(entry.facts)
+        reviewers = {name: tuple(lines) for name, lines in facts["reviewers"].items()}
+        self.policy = PolicyInForce(digest=digest, seq=entry.seq, at=entry.at, reviewers=reviewers, by=by)
+
+    def _publish(self, entry: Entry) -> None:
+        facts: dict[str, Any] = dict(entry.facts)
+        self.catalog = CatalogInForce(digest=entry.text("catalog"), seq=entry.seq, contracts=facts["contracts"])
+
+    def _issue(self, entry: Entry) -> None:
+        facts: dict[str, Any] = dict(entry.facts)
+        token = Token(
+            digest=facts["token"],
+            principal=facts["principal"],
+            transports=tuple(facts["transports"]),
+            scopes=None if facts["scopes"] is None else tuple(facts["scopes"]),
+            expires_at=parse_timestamp(facts["expires_at"]),
+            seq=entry.seq,
+        )
+        if token.digest in self.tokens:
+            raise Refused("token_known", "this token was issued before")
+        if facts["act"] is not None:
+            expected = Act(verb="token.issue", object=token.principal, digest=token_digest(facts))
+            self.check_act(facts["act"], expected, entry.log, entry.at)
+        elif not self._founding:
+            raise Refused("not_founding", "only the founding entries go without a signature")
+        self.tokens[token.digest] = token
+
+    def _revoke(self, entry: Entry) -> None:
+        token = self.tokens.get(entry.text("token"))
+        if token is None:
+            raise Refused("token_unknown", "it revokes a token that was never issued")
+        self.tokens[token.digest] = replace(token, revoked_at=token.revoked_at or entry.at)
+
+    def _read(self, entry: Entry) -> None:
+        self._settled_founding()
+        self._reserve(entry, f"read-{entry.seq}", {"calls": 1}, pending=False)
+
+    def _request(self, entry: Entry) -> None:
+        self._settled_founding()
+        if entry.action in self.actions:
+            raise Refused("requested_twice", f"action {entry.action} is requested twice")
+        self._check_in_force(entry)
+        action = next_action(None, entry)
+        self.actions[action.id] = action
+        if action.decision != "shadow":
+            self._reserve(entry, action.id, action.effects, pending=action.decision == "hold")
+
+    def _deny(self, entry: Entry) -> None:
+        self._settled_founding()
+        times = self.denials.setdefault(entry.text("principal"), deque(maxlen=64))
+        times.append(entry.at)
+
+    def _throttle(self, entry: Entry) -> None:
+        self._settled_founding()
+
+    def _advance(self, entry: Entry) -> None:
+        """Take any later entry of an action, and give back or keep what it took from the limits."""
+        self._settled_founding()
+        if entry.kind == "execution.started":
+            self._check_start(entry)
+        action = next_action(self.actions.get(entry.action or ""), entry)
+        self.actions[action.id] = action
+        match status(action, entry.at):
+            case "pending":
+                pass
+            case "approved" | "running" | "unknown" | "succeeded":
+                self.usage.unpend(action.id)
+            case "failed":
+                self.usage.settle(action.id, release=action.effect is False)
+            case _:
+                self.usage.settle(action.id, release=True)
+
+    # --- parts of the handlers --------------------------------------------------------------------------------
+
+    def check_act(self, act: Json, expected: Act, log: str, now: datetime) -> str:
+        """Verify an operator's act against the policy in force; return who signed. Raises `Refused`."""
+        if self.policy is None or not isinstance(act, dict):
+            raise Refused("not_signed", "the act carries no signed statement")
+        return check_act(act, expected, log=log, after=self.policy.seq, reviewers=self.policy.reviewers, now=now).by
+
+    def _check_in_force(self, entry: Entry) -> None:
+        if self.policy is None or entry.facts["policy"] != self.policy.digest:
+            raise Refused("other_policy", "it was decided under a policy that is not in force")
+        contracts = self.catalog.contracts if self.catalog else {}
+        if contracts.get(entry.text("tool")) != entry.facts["contract"]:
+            raise Refused("other_contract", "its contract is not the published one")
+
+    def _check_start(self, entry: Entry) -> None:
+        if self.policy is None or entry.facts["policy"] != self.policy.digest:
+            raise Refused("other_policy", "it was claimed under a policy that is not in force")
+        action = self.actions.get(entry.action or "")
+        if action is not None and self.busy(action.target, entry.at, without=action.id):
+            raise Refused("target_busy", f"another action is running on {action.target}")
+
+    def busy(self, target: str, now: datetime, without: str = "") -> Action | None:
+        """Return the action that is running on `target`, if one is: two never run at once."""
+        running = (a for a in self.actions.values() if a.target == target and a.id != without)
+        return next((a for a in running if status(a, now) == "running"), None)
+
+    def _reserve(self, entry: Entry, key: str, amounts: Any, *, pending: bool) -> None:
+        facts: dict[str, Any] = dict(entry.facts)
+        self.usage.reserve(
+            key,
+            at=entry.at,
+            principal=facts["principal"],
+            owner=facts["owner"],
+            tool=facts["tool"],
+            target=facts["target"],
+            environment=facts["environment"],
+            amounts=amounts,
+            pending=pending,
+        )
+
+    def _settled_founding(self) -> None:
+        self._founding = False
+
+    def _forget(self, now: datetime) -> None:
+        over = [a.id for a in self.actions.values() if (end := ended_at(a, now)) and end < now - REMEMBER]
+        for action_id in over:
+            # An expired action without its entry still holds a reservation: give it back before forgetting.
+            if status(self.actions[action_id], now) == "expired":
+                self.usage.settle(action_id, release=True)
+            del self.actions[action_id]
+        for principal, times in list(self.denials.items()):
+            if times[-1] < now - DENIAL_WINDOW:
+                del self.denials[principal]
+
+
+def token_digest(facts: dict[str, Any]) -> str:
+    """Return what an operator signs when issuing a token: the digest of all it grants."""
+    granted = ("token", "principal", "transports", "scopes", "expires_at")
+    return canon.digest({name: facts[name] for name in granted})
+
+
+_HANDLERS: dict[str, Callable[[State, Entry], None]] = {
+    "log.opened": State._genesis,
+    "key.added": State._genesis,
+    "policy.activated": State._activate,
+    "catalog.published": State._publish,
+    "token.issued": State._issue,
+    "token.revoked": State._revoke,
+    "read.served": State._read,
+    "action.requested": State._request,
+    "action.denied": State._deny,
+    "requests.throttled": State._throttle,
+    "action.reviewed": State._advance,
+    "action.cancelled": State._advance,
+    "action.expired": State._advance,
+    "action.stale": State._advance,
+    "execution.started": State._advance,
+    "execution.finished": State._advance,
+    "execution.resolved": State._advance,
+}

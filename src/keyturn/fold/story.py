@@ -1,0 +1,61 @@
+"""One action's story: its entries one after another, each checked against those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from keyturn.approvals import life
+from keyturn.approvals.action import Action
+from keyturn.approvals.life import LifeError
+from keyturn.fold.signatures import read_review
+from keyturn.log.entry import Entry
+from keyturn.model.errors import Refused
+
+
+class StoryError(ValueError):
+    """An entry of an action cannot follow the ones before it; `seq` is the entry's place."""
+
+    def __init__(self, entry: Entry, reason: str) -> None:
+        super().__init__(f"entry {entry.seq}: {reason}")
+        self.seq = entry.seq
+        self.reason = reason
+
+
+def next_action(action: Action | None, entry: Entry) -> Action:
+    """Return the action after `entry`; `action` is None before its request. Raises `StoryError`."""
+    try:
+        return _follow(action, entry)
+    except (LifeError, Refused) as error:
+        raise StoryError(entry, str(error)) from error
+
+
+def tell(entries: Iterable[Entry]) -> Action | None:
+    """Return the action that these entries tell, or None when they hold no request. Raises `StoryError`."""
+    action: Action | None = None
+    for entry in entries:
+        if entry.kind != "action.denied":
+            action = next_action(action, entry)
+    return action
+
+
+def _follow(action: Action | None, entry: Entry) -> Action:
+    if entry.kind == "action.requested":
+        if action is not None:
+            raise LifeError(f"action {entry.action} is requested twice")
+        return life.requested(entry)
+    if action is None:
+        raise LifeError(f"{entry.kind} of an action that was not requested or is long over")
+    match entry.kind:
+        case "action.reviewed":
+            return life.reviewed(action, read_review(action, entry))
+        case "action.cancelled" | "action.stale":
+            return life.stopped(action, entry)
+        case "action.expired":
+            return life.expired(action, entry)
+        case "execution.started":
+            return life.started(action, entry)
+        case "execution.finished":
+            return life.finished(action, entry)
+        case "execution.resolved":
+            return life.resolved(action, entry)
+    raise LifeError(f"{entry.kind} is no entry of an action")
