@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import TypeAdapter
 
@@ -20,8 +20,8 @@ from keyturn.canon import Json
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
-from keyturn.ledger.fold import FoldError
 from keyturn.log.entry import Entry
+from keyturn.log.fold import FoldError
 from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
 from keyturn.policy.usage import Usage
@@ -73,7 +73,7 @@ class State:
     def apply(self, entry: Entry) -> None:
         """Take the next entry. Raises `FoldError` when it contradicts the state."""
         try:
-            _HANDLERS[entry.kind](self, entry)
+            self._HANDLERS[entry.kind](self, entry)
         except (StoryError, Refused) as error:
             raise FoldError(f"entry {entry.seq} ({entry.kind}): {error}") from error
         self._applied += 1
@@ -253,29 +253,28 @@ class State:
             if times[-1] < now - DENIAL_WINDOW:
                 del self.denials[principal]
 
+    _HANDLERS: ClassVar[dict[str, Callable[[State, Entry], None]]] = {
+        "log.opened": _genesis,
+        "key.added": _genesis,
+        "policy.activated": _activate,
+        "catalog.published": _publish,
+        "token.issued": _issue,
+        "token.revoked": _revoke,
+        "read.served": _read,
+        "action.requested": _request,
+        "action.denied": _deny,
+        "requests.throttled": _throttle,
+        "action.reviewed": _advance,
+        "action.cancelled": _advance,
+        "action.expired": _advance,
+        "action.stale": _advance,
+        "execution.started": _advance,
+        "execution.finished": _advance,
+        "execution.resolved": _advance,
+    }
+
 
 def token_digest(facts: dict[str, Any]) -> str:
     """Return what an operator signs when issuing a token: the digest of all it grants."""
     granted = ("token", "principal", "transports", "scopes", "expires_at")
     return canon.digest({name: facts[name] for name in granted})
-
-
-_HANDLERS: dict[str, Callable[[State, Entry], None]] = {
-    "log.opened": State._genesis,
-    "key.added": State._genesis,
-    "policy.activated": State._activate,
-    "catalog.published": State._publish,
-    "token.issued": State._issue,
-    "token.revoked": State._revoke,
-    "read.served": State._read,
-    "action.requested": State._request,
-    "action.denied": State._deny,
-    "requests.throttled": State._throttle,
-    "action.reviewed": State._advance,
-    "action.cancelled": State._advance,
-    "action.expired": State._advance,
-    "action.stale": State._advance,
-    "execution.started": State._advance,
-    "execution.finished": State._advance,
-    "execution.resolved": State._advance,
-}

@@ -9,13 +9,13 @@ import sqlite3
 from typing import Generic, TypeVar
 
 from keyturn.ledger.errors import LedgerBroken
-from keyturn.ledger.fold import Fold, FoldError
 from keyturn.ledger.head import HeadRecord, read_head
 from keyturn.ledger.place import Place
 from keyturn.ledger.rows import check_links, read_entries, read_entry_at
 from keyturn.ledger.snapshot import newest_snapshot
 from keyturn.log.chain import ChainError, Head, follow, verify_signature
 from keyturn.log.entry import Entry
+from keyturn.log.fold import Fold, FoldError
 from keyturn.log.kinds import ADDS_AUTHORITY
 
 F = TypeVar("F", bound=Fold)

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from keyturn.ledger.clock import Reading
 from keyturn.ledger.errors import LedgerUnavailable, sqlite_errors
-from keyturn.ledger.fold import Fold
 from keyturn.ledger.head import HeadRecord, write_head
 from keyturn.ledger.keys import ENTRY_KEY, LOG_KEY, VERIFIER, SigningKey, make_key, store_key
 from keyturn.ledger.place import Place
@@ -19,6 +18,7 @@ from keyturn.ledger.schema import create, open_writer
 from keyturn.ledger.transaction import Pen, Transaction
 from keyturn.ledger.writer import Surroundings
 from keyturn.log.chain import Head, key_proof
+from keyturn.log.fold import Fold
 from keyturn.log.keys import LogVerifier, check_origin
 
 FORMAT = "keyturn-ledger/v1"

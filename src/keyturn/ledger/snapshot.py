@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 
 from keyturn import canon
 from keyturn.canon import Json
-from keyturn.ledger.fold import Fold, FoldError
 from keyturn.ledger.keys import SigningKey
 from keyturn.log.chain import Head
 from keyturn.log.envelope import SNAPSHOT_TYPE, pae
+from keyturn.log.fold import Fold, FoldError
 from keyturn.log.keys import VerifyKey
 from keyturn.model.time import format_timestamp, parse_timestamp
 

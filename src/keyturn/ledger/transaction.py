@@ -11,13 +11,13 @@ from typing import Generic, TypeVar
 from keyturn.canon import Json
 from keyturn.ledger.clock import Reading
 from keyturn.ledger.errors import sqlite_errors
-from keyturn.ledger.fold import Fold
 from keyturn.ledger.keys import SigningKey
 from keyturn.ledger.rows import read_entries, read_entry_at, read_payload
 from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import VERSION, Entry, leaf_hash, read_entry, write_body
 from keyturn.log.envelope import ENTRY_TYPE, pae
+from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import format_timestamp
 

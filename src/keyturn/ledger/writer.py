@@ -11,7 +11,6 @@ from typing import Any, Generic, TypeVar
 
 from keyturn.ledger.clock import read_clock
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable, sqlite_errors
-from keyturn.ledger.fold import Fold
 from keyturn.ledger.follower import Follower
 from keyturn.ledger.head import HeadRecord, write_head
 from keyturn.ledger.keys import ENTRY_KEY, VERIFIER, load_key
@@ -21,6 +20,7 @@ from keyturn.ledger.rows import check_links
 from keyturn.ledger.schema import open_reader, open_writer
 from keyturn.ledger.snapshot import EVERY, write_snapshot
 from keyturn.ledger.transaction import Pen, Transaction, View
+from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import Moment
 

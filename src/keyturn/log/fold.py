@@ -1,4 +1,4 @@
-"""What the ledger asks of a fold: the state that decisions read, built entry by entry."""
+"""What following a log asks of a fold: the state that decisions read, built entry by entry."""
 
 from __future__ import annotations
 
