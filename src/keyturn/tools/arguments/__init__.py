@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from types import MappingProxyType
 
-from keyturn.tools.arguments.base import ArgumentModel
+from keyturn.contracts.model import ArgumentModel
 
 
 @cache

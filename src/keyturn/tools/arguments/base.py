@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
+from pydantic import Field, GetCoreSchemaHandler, GetJsonSchemaHandler, Strict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
-from keyturn.canon import Json
+from keyturn.contracts.model import ArgumentModel
 
 UNSEEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
 """The inside of a character class: what no single line may hold.
@@ -17,20 +17,6 @@ UNSEEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060
 C0 and C1 controls, line and paragraph separators, and characters that are invisible or turn the reading direction on
 a reviewer's screen. Zero-width joiners are not among them: scripts and emoji need them.
 """
-
-
-class ArgumentModel(BaseModel):
-    """Arguments of one tool, or one object inside them: frozen, closed, nothing converted.
-
-    pydantic's regular expressions are Rust's: `$` is the very end of the text, never before a last newline.
-    """
-
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, regex_engine="rust-regex")
-
-    def plain(self) -> dict[str, Json]:
-        """Return the arguments as JSON in their one normal form: defaults written out, left-out ones absent."""
-        values: dict[str, Json] = self.model_dump(mode="json", exclude_none=True)
-        return values
 
 
 def _refuse_null(value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keyturn.tools.arguments.base import ActionId, ArgumentModel, Why
+from keyturn.contracts.model import ArgumentModel
+from keyturn.tools.arguments.base import ActionId, Why
 
 
 class Arguments(ArgumentModel):

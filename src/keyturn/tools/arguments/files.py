@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
-from keyturn.tools.arguments.base import ARRAY, OPTIONAL, UNSEEN, ArgumentModel
+from keyturn.contracts.model import ArgumentModel
+from keyturn.tools.arguments.base import ARRAY, OPTIONAL, UNSEEN
 
 FilePath = Annotated[str, Field(pattern=rf"^[^/\\{UNSEEN}]+(?:/[^/\\{UNSEEN}]+)*$", min_length=1, max_length=400)]
 """A relative path with forward slashes. What git must never see (`..`, `.git`) is refused where git is."""

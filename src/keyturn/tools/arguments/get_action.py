@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from keyturn.tools.arguments.base import ActionId, ArgumentModel
+from keyturn.contracts.model import ArgumentModel
+from keyturn.tools.arguments.base import ActionId
 
 
 class Arguments(ArgumentModel):

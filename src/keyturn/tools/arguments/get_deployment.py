@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keyturn.tools.arguments.base import ArgumentModel, Name, OptionalName
+from keyturn.contracts.model import ArgumentModel
+from keyturn.tools.arguments.base import Name, OptionalName
 
 
 class Arguments(ArgumentModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from keyturn.tools.arguments.base import ArgumentModel
+from keyturn.contracts.model import ArgumentModel
 
 
 class Arguments(ArgumentModel):

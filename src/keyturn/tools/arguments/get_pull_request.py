@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keyturn.tools.arguments.base import ActionId, ArgumentModel
+from keyturn.contracts.model import ArgumentModel
+from keyturn.tools.arguments.base import ActionId
 
 
 class Arguments(ArgumentModel):

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from keyturn.tools.arguments.base import OPTIONAL, ArgumentModel
+from keyturn.contracts.model import ArgumentModel
+from keyturn.tools.arguments.base import OPTIONAL
 
 Status = Literal[
     "denied",
