@@ -8,11 +8,8 @@ as listed by libsodium's `ge25519_has_small_order` and by C2SP's Wycheproof vect
 from __future__ import annotations
 
 _P = 2**255 - 19
-_ORDER_8 = (
-    0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
-    0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7,
-)
-_SMALL_ORDER_Y = frozenset({0, 1, _P - 1, _P, _P + 1, *_ORDER_8})
+_ORDER_8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
+_SMALL_ORDER_Y = frozenset({0, 1, _P - 1, _P, _P + 1, _ORDER_8, _P - _ORDER_8})
 
 
 def weak_point(raw: bytes) -> str | None:
