@@ -1,0 +1,1 @@
+"""The one path of an action: submit, review, claim, execute, settle."""

@@ -1,0 +1,178 @@
+"""Tools about oneself: what a caller may do, and what became of its own actions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import anyio.to_thread
+
+from keyturn.canon import Json
+from keyturn.fold.story import tell
+from keyturn.gateway.core import Gateway, Look
+from keyturn.gateway.envelope import Answer, answer, build, describe
+from keyturn.gateway.payloads import read_reasons
+from keyturn.gateway.review import Actor, cancel
+from keyturn.gateway.wait import Report, find_state, wait_for
+from keyturn.log.entry import Entry
+from keyturn.model.decision import Reason
+from keyturn.model.errors import Refused
+from keyturn.model.principal import Caller
+from keyturn.model.time import format_timestamp
+from keyturn.policy import limits_for
+
+
+async def about(
+    gate: Gateway, caller: Caller, tool: str, arguments: Mapping[str, Json], report: Report | None
+) -> Answer:
+    """Answer a tool about oneself. These write nothing, except `cancel_action`."""
+    try:
+        match tool:
+            case "get_permissions":
+                return await anyio.to_thread.run_sync(_permissions, gate, caller)
+            case "get_action":
+                return await _get_action(gate, caller, arguments, report)
+            case "list_actions":
+                return await anyio.to_thread.run_sync(_list_actions, gate, caller, arguments)
+            case "cancel_action":
+                return await anyio.to_thread.run_sync(_cancel_action, gate, caller, arguments)
+    except Refused as refused:
+        return await anyio.to_thread.run_sync(_refused, gate, caller, tool, refused)
+    raise LookupError(f"no handler for {tool}")
+
+
+async def _get_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Json], report: Report | None) -> Answer:
+    action_id, seconds = str(arguments["action_id"]), arguments["wait_seconds"]
+    if denied := await anyio.to_thread.run_sync(_denied_before, gate, caller, action_id):
+        return denied
+    await wait_for(gate, action_id, seconds if isinstance(seconds, int) else 0, report, caller.principal)
+
+    def look(view: Look) -> Answer:
+        return answer(view, find_state(view, action_id, caller.principal)[0])
+
+    return await anyio.to_thread.run_sync(gate.ledger.look, look)
+
+
+def _denied_before(gate: Gateway, caller: Caller, action_id: str) -> Answer | None:
+    """A refusal has an id of its own: tell it again."""
+
+    def look(view: Look) -> Answer | None:
+        history = view.history(action_id)
+        if (
+            len(history) != 1
+            or history[0].kind != "action.denied"
+            or history[0].facts["principal"] != caller.principal
+        ):
+            return None
+        return Answer(describe_denied(view, history[0]), is_error=True, receipt=history[0])
+
+    return gate.ledger.look(look)
+
+
+def describe_denied(view: Look, entry: Entry) -> dict[str, Json]:
+    """Return the envelope of a recorded refusal."""
+    reasons = read_reasons(view, entry)
+    return build(
+        tool=entry.optional_text("tool") or "unknown",
+        status="denied",
+        message=f"Refused: {'; '.join(reason.text for reason in reasons)}. Nothing was done.",
+        action_id=entry.action,
+        reasons=reasons,
+        target=entry.optional_text("target"),
+        environment=entry.optional_text("environment"),
+    )
+
+
+def _permissions(gate: Gateway, caller: Caller) -> Answer:
+    def look(view: Look) -> Answer:
+        policy = gate.policies.in_force(view)
+        principal = policy.principals[caller.principal]
+        tools = sorted(policy.visible_tools(principal.name, caller.scopes))
+        result: dict[str, Json] = {
+            "principal": principal.name,
+            "display": principal.display,
+            "owner": principal.owner,
+            "scopes": sorted(principal.scopes if caller.scopes is None else principal.scopes & caller.scopes),
+            "tools": [_tool(gate, policy, principal.name, tool) for tool in tools],
+            "limits": [_limit(state) for state in limits_for(policy, principal.name, view.state.usage, view.now)],
+            "policy": policy.digest,
+        }
+        envelope = build(
+            tool="get_permissions",
+            status="succeeded",
+            message="What you may call, under which rules, and what is left of your limits.",
+            result=result,
+        )
+        return Answer(envelope, is_error=False, receipt=view.newest_of(caller.principal))
+
+    return gate.ledger.look(look)
+
+
+def _tool(gate: Gateway, policy: Any, principal: str, tool: str) -> dict[str, Json]:
+    contract = gate.catalog.contracts[tool]
+    rules = [grant.id for grant in policy.grants_for(principal, tool)]
+    return {"tool": tool, "kind": contract.kind, "scope": contract.scope, "rules": rules}
+
+
+def _limit(state: Any) -> dict[str, Json]:
+    return {
+        "rule": state.rule,
+        "unit": state.unit,
+        "allowed": state.allowed,
+        "used": state.used,
+        "per": state.per,
+        "resets_at": None if state.resets_at is None else format_timestamp(state.resets_at),
+    }
+
+
+def _list_actions(gate: Gateway, caller: Caller, arguments: Mapping[str, Json]) -> Answer:
+    wanted, limit = arguments.get("status"), arguments["limit"]
+
+    def look(view: Look) -> Answer:
+        entries = view.requests(principal=caller.principal, limit=1000 if wanted else _number(limit))
+        listed = (envelope_of(view, entry) for entry in entries)
+        chosen = [item for item in listed if wanted is None or item["status"] == wanted][: _number(limit)]
+        rows = [{name: item[name] for name in _ROW} for item in chosen]
+        envelope = build(
+            tool="list_actions",
+            status="succeeded",
+            message=f"{len(rows)} of your actions, newest first.",
+            result={"actions": rows},
+        )
+        return Answer(envelope, is_error=False, receipt=view.newest_of(caller.principal))
+
+    return gate.ledger.look(look)
+
+
+_ROW = ("action_id", "tool", "status", "target", "environment", "plan_summary", "reviews", "expires_at")
+
+
+def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:
+    """Return the envelope of the action that an `action.requested` or `action.denied` entry begins."""
+    if entry.kind == "action.denied":
+        return describe_denied(view, entry)
+    history = view.history(entry.action or "")
+    action = tell(history)
+    if action is None:
+        raise Refused("not_found", f"there is no action {entry.action}")
+    return describe(view, action, history=history)
+
+
+def _cancel_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Json]) -> Answer:
+    action_id = str(arguments["action_id"])
+    cancel(gate, action_id, Actor("principal", caller.principal), str(arguments.get("reason") or ""))
+    return gate.ledger.look(lambda view: answer(view, find_state(view, action_id)[0]))
+
+
+def _refused(gate: Gateway, caller: Caller, tool: str, refused: Refused) -> Answer:
+    def look(view: Look) -> Answer:
+        envelope = build(
+            tool=tool, status="denied", message=str(refused), reasons=(Reason(refused.code, str(refused)),)
+        )
+        return Answer(envelope, is_error=True, receipt=view.newest_of(caller.principal))
+
+    return gate.ledger.look(look)
+
+
+def _number(value: Json) -> int:
+    return value if isinstance(value, int) else 0

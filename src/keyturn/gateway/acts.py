@@ -1,0 +1,228 @@
+"""Operators' acts that add authority: drafted, signed by a listed person's SSH key, checked, and recorded."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from keyturn import canon
+from keyturn.approvals.action import Action, status
+from keyturn.approvals.statement import ActStatement
+from keyturn.canon import Json
+from keyturn.contracts import Catalog, check_pins
+from keyturn.fold.signatures import Act
+from keyturn.fold.state import State, token_digest
+from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.review import Actor
+from keyturn.ledger.transaction import Transaction, View
+from keyturn.ledger.writer import Ledger
+from keyturn.log.entry import Entry
+from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.model.time import format_timestamp
+from keyturn.policy import Policy, read_policy
+
+
+@dataclass(frozen=True, slots=True)
+class ActDraft:
+    """An act before it is signed, and the job that records it once it is."""
+
+    statement: ActStatement
+    record: Callable[[Transaction[State], dict[str, Json]], Entry]
+
+    @property
+    def to_sign(self) -> bytes:
+        """The bytes to sign in the namespace `keyturn.act.v1`."""
+        return self.statement.signed_bytes
+
+
+def submit_act(ledger: Ledger[State], draft: ActDraft, signature: bytes) -> Entry:
+    """Record a signed act if it counts under the policy in force. Raises `Refused`; nothing is written then."""
+    act: dict[str, Json] = {
+        "statement": draft.statement.to_json(),
+        "signature": base64.b64encode(signature).decode("ascii"),
+    }
+
+    def job(tx: Transaction[State]) -> Entry:
+        said = draft.statement
+        expected = Act(verb=said.verb, object=said.object, digest=said.digest)
+        origin = tx.head.verifier.origin if tx.head.verifier else ""
+        tx.state.check_act(act, expected, origin, tx.now)
+        return draft.record(tx, act)
+
+    return ledger.transact(job)
+
+
+# --- policy.activate ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A policy text that loads with these contracts and whose pins are theirs."""
+
+    files: Mapping[str, str]
+    policy: Policy
+    catalog: Catalog
+
+
+def read_candidate(files: Mapping[str, str], catalog: Catalog) -> Candidate:
+    """Read a proposed policy whole. Raises `ConfigurationError` with every problem, unequal pins included."""
+    policy = read_policy(files, catalog.contracts)
+    if problems := check_pins(catalog, policy.pins()):
+        raise ConfigurationError(*problems)
+    return Candidate(files=files, policy=policy, catalog=catalog)
+
+
+def draft_activation(ledger: Ledger[State], candidate: Candidate, by: str) -> ActDraft:
+    """Draft the activation of a policy, bound to the one in force. Raises `Refused` when it is in force already."""
+
+    def look(view: View[State]) -> ActStatement:
+        force = view.state.policy
+        if force is None:
+            raise Refused("no_policy", "the ledger holds no policy; make a home with `keyturn init`")
+        unchanged = view.state.catalog is not None and view.state.catalog.digest == candidate.catalog.digest
+        if force.digest == candidate.policy.digest and unchanged:
+            raise Refused("already_in_force", "this policy is in force already")
+        return _statement(view, "policy.activate", force.digest, candidate.policy.digest, by)
+
+    statement = ledger.look(look)
+
+    def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
+        return append_policy(tx, candidate, previous=statement.object, act=act)
+
+    return ActDraft(statement, record)
+
+
+def append_policy(
+    tx: Transaction[Any], candidate: Candidate, *, previous: str | None, act: dict[str, Json] | None
+) -> Entry:
+    """Append the activation of a policy, and its contracts when they are not the published ones."""
+    policy = candidate.policy
+    facts: dict[str, Json] = {
+        "policy": policy.digest,
+        "previous": previous,
+        "reviewers": {name: [key.line for key in person.keys] for name, person in policy.reviewers.items()},
+        "act": act,
+    }
+    entry = tx.append("policy.activated", facts, data={"policy.files": canon.encode(dict(candidate.files))})
+    published = tx.state.catalog
+    if published is None or published.digest != candidate.catalog.digest:
+        _append_catalog(tx, candidate.catalog)
+    return entry
+
+
+def _append_catalog(tx: Transaction[Any], catalog: Catalog) -> None:
+    contracts = {tool: contract.label for tool, contract in catalog.contracts.items()}
+    facts: dict[str, Json] = {"catalog": catalog.digest, "contracts": contracts}
+    tx.append("catalog.published", facts, data={"catalog.files": canon.encode(dict(catalog.files))})
+
+
+# --- token.issue, token.revoke --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenGrant:
+    """What a token grants. `token` is the digest of the secret; `scopes` None adds no restriction."""
+
+    token: str
+    principal: str
+    transports: tuple[str, ...]
+    scopes: tuple[str, ...] | None
+    expires_at: datetime
+
+    def facts(self) -> dict[str, Json]:
+        """Return the grant as entries write it."""
+        return {
+            "token": self.token,
+            "principal": self.principal,
+            "transports": list(self.transports),
+            "scopes": None if self.scopes is None else list(self.scopes),
+            "expires_at": format_timestamp(self.expires_at),
+        }
+
+
+def draft_token(gate: Gateway, grant: TokenGrant, by: str) -> ActDraft:
+    """Draft the issue of a token. Raises `Refused` when the policy in force has no such principal."""
+
+    def look(view: Look) -> ActStatement:
+        if grant.principal not in gate.policies.in_force(view).principals:
+            raise Refused("not_found", f"the policy in force has no principal {grant.principal!r}")
+        return _statement(view, "token.issue", grant.principal, token_digest(grant.facts()), by)
+
+    def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
+        return append_token(tx, grant, act)
+
+    return ActDraft(gate.ledger.look(look), record)
+
+
+def append_token(tx: Transaction[Any], grant: TokenGrant, act: dict[str, Json] | None) -> Entry:
+    """Append `token.issued`; without an act only while the log is being founded."""
+    return tx.append("token.issued", {**grant.facts(), "act": act})
+
+
+def revoke_token(gate: Gateway, prefix: str, by: Actor) -> list[str]:
+    """Revoke the tokens whose digest begins with `prefix`, or all of the principal so named. Raises `Refused`."""
+
+    def job(tx: Job) -> list[str]:
+        wanted = [
+            token.digest
+            for token in tx.state.tokens.values()
+            if token.revoked_at is None
+            and (token.principal == prefix or token.digest.removeprefix("sha256:").startswith(prefix))
+        ]
+        if not wanted:
+            raise Refused("not_found", f"no live token of {prefix!r} or with an id that begins so")
+        for digest in wanted:
+            tx.append("token.revoked", {"token": digest, "by": {"type": by.kind, "name": by.name}})
+        return wanted
+
+    return gate.ledger.transact(job)
+
+
+# --- action.resolve -------------------------------------------------------------------------------------------
+
+
+def draft_resolution(gate: Gateway, action_id: str, *, happened: bool, reason: str, by: str) -> ActDraft:
+    """Draft an operator's word on an unknown outcome. Raises `Refused` unless the action's outcome is unknown."""
+
+    def look(view: Look) -> ActStatement:
+        action = _unknown(view, action_id)
+        return _statement(view, "action.resolve", action.id, _resolution_digest(action, happened, reason), by)
+
+    def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
+        action = _unknown(tx, action_id)
+        facts: dict[str, Json] = {
+            "outcome": "succeeded" if happened else "failed",
+            "effect": happened,
+            "method": "operator",
+            "act": act,
+        }
+        return tx.append("execution.resolved", facts, action=action.id, data={"resolve.reason": canon.encode(reason)})
+
+    return ActDraft(gate.ledger.look(look), record)
+
+
+def _unknown(view: View[State], action_id: str) -> Action:
+    action = view.state.actions.get(action_id)
+    if action is None or status(action, view.now) != "unknown":
+        raise Refused("already_decided", f"action {action_id} has no unknown outcome to settle")
+    return action
+
+
+def _resolution_digest(action: Action, happened: bool, reason: str) -> str:
+    return canon.digest({"action": action.digest, "happened": happened, "reason": canon.digest(reason)})
+
+
+def _statement(view: View[State], verb: str, obj: str, digest: str, by: str) -> ActStatement:
+    force = view.state.policy
+    return ActStatement(
+        log=view.head.verifier.origin if view.head.verifier else "",
+        after=force.seq if force else 0,
+        verb=verb,
+        object=obj,
+        digest=digest,
+        by=by,
+        at=view.now,
+    )

@@ -1,0 +1,79 @@
+"""The door of the gateway: one call of one tool by one caller."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio.to_thread
+
+from keyturn.gateway.about import about
+from keyturn.gateway.core import Gateway, Look
+from keyturn.gateway.envelope import Answer, answer
+from keyturn.gateway.reading import read
+from keyturn.gateway.refusals import Refusal, refuse
+from keyturn.gateway.submit import Call, Incoming, read_call, submit
+from keyturn.gateway.wait import Report, find_state, wait_for
+from keyturn.model.contract import Contract
+from keyturn.model.decision import Reason
+from keyturn.model.principal import Caller
+
+PERMIT_WAIT = 20.0  # seconds a permitted call waits for its effect before it answers "running"
+
+
+class UnknownTool(Exception):
+    """The caller sees no tool of this name: there is none, or it may not use it; the answer is the same."""
+
+
+def visible_contracts(gate: Gateway, caller: Caller) -> list[Contract]:
+    """Return the contracts of the tools a caller may use, by name."""
+
+    def look(view: Look) -> frozenset[str]:
+        return gate.policies.in_force(view).visible_tools(caller.principal, caller.scopes)
+
+    tools = gate.ledger.look(look)
+    served = {*gate.governed, *gate.reading, *(t for t, c in gate.catalog.contracts.items() if c.kind == "self")}
+    return [gate.catalog.contracts[tool] for tool in sorted(tools & served)]
+
+
+async def call(gate: Gateway, caller: Caller, incoming: Incoming, report: Report | None = None) -> Answer:
+    """Take one call to its answer. Raises `UnknownTool` for a tool the caller may not see (recorded as a refusal)."""
+    contracts = await anyio.to_thread.run_sync(visible_contracts, gate, caller)
+    contract = next((contract for contract in contracts if contract.tool == incoming.tool), None)
+    if contract is None:
+        await anyio.to_thread.run_sync(_refuse_unknown, gate, caller, incoming)
+        raise UnknownTool
+    read_in = await anyio.to_thread.run_sync(read_call, gate, caller, contract, incoming)
+    if isinstance(read_in, Answer):
+        return read_in
+    return await _take(gate, read_in, report)
+
+
+async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
+    match taken.contract.kind:
+        case "read":
+            return await read(gate, taken)
+        case "self":
+            plain: Mapping[str, object] = taken.arguments.plain()
+            return await about(gate, taken.caller, taken.contract.tool, plain, report)  # type: ignore[arg-type]  # Json
+    submitted = await submit(gate, taken)
+    if submitted.envelope["status"] not in {"approved", "running"}:
+        return submitted
+    return await _see_through(gate, taken.caller, str(submitted.envelope["action_id"]), report)
+
+
+async def _see_through(gate: Gateway, caller: Caller, action_id: str, report: Report | None) -> Answer:
+    """A permitted action runs in an executor of its own; stay with it for a while and tell how it went."""
+    gate.start_worker()
+    await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
+
+    def look(view: Look) -> Answer:
+        return answer(view, find_state(view, action_id, caller.principal)[0])
+
+    return await anyio.to_thread.run_sync(gate.ledger.look, look)
+
+
+def _refuse_unknown(gate: Gateway, caller: Caller, incoming: Incoming) -> None:
+    # A name that is no tool's is the caller's text: it is not written down.
+    known = incoming.tool if incoming.tool in gate.catalog.contracts else None
+    reasons = (Reason("unknown_tool", "the caller sees no tool of this name"),)
+    refuse(gate, Refusal(caller=caller, tool=known, stage="screen", reasons=reasons, arguments_bytes=incoming.size))

@@ -1,0 +1,33 @@
+"""Who is calling: a token, checked against the ledger on every call."""
+
+from __future__ import annotations
+
+from keyturn import canon
+from keyturn.gateway.core import Gateway, Look
+from keyturn.model.errors import Refused
+from keyturn.model.principal import Caller
+
+MAX_LABEL = 200
+
+
+def authenticate(gate: Gateway, token: str, *, transport: str, client: str = "") -> Caller:
+    """Return the caller a token proves. Raises `Refused` ("not_authenticated"), the same for every wrong token.
+
+    `client` is the client's own label; it is kept for people to read and decides nothing.
+    """
+    digest = canon.sha256(token.encode("utf-8", "surrogatepass"))
+
+    def check(look: Look) -> Caller:
+        known = look.state.tokens.get(digest)
+        if known is None:
+            raise Refused("not_authenticated", "the token is not known to this home; issue one: keyturn token issue")
+        if (refusal := known.refusal(transport, look.now)) is not None:
+            raise Refused("not_authenticated", f"{refusal}; issue a new one: keyturn token issue {known.principal}")
+        if known.principal not in gate.policies.in_force(look).principals:
+            raise Refused("not_authenticated", f"the policy in force has no principal {known.principal!r}")
+        scopes = None if known.scopes is None else frozenset(known.scopes)
+        return Caller(
+            principal=known.principal, token=digest, transport=transport, scopes=scopes, client=client[:MAX_LABEL]
+        )
+
+    return gate.ledger.look(check)

@@ -1,0 +1,167 @@
+"""Claiming: turning an approved action into a durable intent, once, by one executor.
+
+At claim an action must be allowed by the policy it was reviewed under (its own obligations are met) and by the
+policy in force, with its own reservation left out of usage. The reviews' signatures are verified again from their
+entries: neither the database nor the server's keys can make one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from keyturn import canon
+from keyturn.approvals.action import Action, Review, status
+from keyturn.approvals.judgement import unmet
+from keyturn.canon import Json
+from keyturn.fold.story import tell
+from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.payloads import read_arguments, read_plan, read_value
+from keyturn.log.entry import Entry
+from keyturn.model.decision import Deny, Hold, Reason, Request
+from keyturn.model.plan import Plan
+from keyturn.model.sshkey import PublicKey
+from keyturn.model.tool import ActionRef
+from keyturn.policy import evaluate
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An action whose intent is durable under this executor's name: exactly this plan is to be executed."""
+
+    action: Action
+    plan: Plan
+    reference: ActionRef
+
+
+def claim_next(gate: Gateway, instance: str) -> Claimed | None:
+    """Claim the oldest action that may run now, or return None. One transaction; two executors never get the same.
+
+    Actions that may not run any more become stale on the way.
+    """
+    return gate.ledger.transact(lambda tx: _claim(gate, tx, instance))
+
+
+def claimable(gate: Gateway, view: Look) -> list[Action]:
+    """Return the approved actions this process could run, oldest first, one per target."""
+    if view.reading.fault is not None:
+        return []
+    first: dict[str, Action] = {}
+    for action, state in view.state.open_actions(view.now):
+        if state == "running":
+            first[action.target] = action
+    for action, state in view.state.open_actions(view.now):
+        if state == "approved" and _reaches(gate, action):
+            first.setdefault(action.target, action)
+    return [action for action in first.values() if status(action, view.now) == "approved"]
+
+
+def _reaches(gate: Gateway, action: Action) -> bool:
+    """A process claims only what its own tools and back ends reach."""
+    return action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.backends
+
+
+def _claim(gate: Gateway, tx: Job, instance: str) -> Claimed | None:
+    for action in claimable(gate, tx):
+        reasons = objections(gate, tx, action)
+        if reasons:
+            _void(tx, action, reasons)
+            continue
+        return _start(gate, tx, action, instance)
+    return None
+
+
+def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
+    request = tx.entry(action.seq)
+    facts: dict[str, Json] = {
+        "instance": instance,
+        "reviews": [review.seq for review in action.reviews],
+        "policy": gate.policies.in_force(tx).digest,
+    }
+    tx.append("execution.started", facts, action=action.id)
+    reference = ActionRef(
+        action=action.id, principal=action.principal, reason=str(read_value(tx, request, "reason") or "")
+    )
+    return Claimed(action, read_plan(tx, request), reference)
+
+
+def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
+    """Return why an approved action may not run after all; empty when it may."""
+    entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
+    found = _story_differs(action, entries) or _backend_moved(gate, action) or _token_revoked(view, entries[0])
+    return (found,) if found else _policy_objects(gate, view, action, entries[0])
+
+
+def _story_differs(action: Action, entries: Sequence[Entry]) -> Reason | None:
+    """Tell the story again from the entries themselves, every review's signature included."""
+    told = tell(entries)
+    if told is None or told.digest != action.digest or told.reviews != action.reviews:
+        return Reason("story", "the action's entries do not tell what this process believed")
+    return None
+
+
+def _backend_moved(gate: Gateway, action: Action) -> Reason | None:
+    present = gate.backends[action.backend["port"], action.backend["name"]]
+    if present.to_json() != dict(action.backend):
+        return Reason("backend", f"{present.port}:{present.name} is another system than the one that was reviewed")
+    return None
+
+
+def _token_revoked(view: Look, request: Entry) -> Reason | None:
+    token = view.state.tokens.get(request.text("token"))
+    if token is None or token.revoked_at is not None:
+        return Reason("token_revoked", "the token the request was made with has been revoked")
+    return None
+
+
+def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
+    policy = gate.policies.in_force(view)
+    usage = view.state.usage.without(action.id)
+    decision = evaluate(policy, _request_again(view, action, request), usage, view.now)
+    match decision:
+        case Deny(reasons=reasons):
+            return tuple(
+                Reason(reason.code, f"the policy in force: {reason.text}", reason.rule) for reason in reasons
+            )
+        case Hold():
+            missing = unmet(under(action, decision), view.now)
+            return tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+    return ()
+
+
+def under(action: Action, decision: Hold) -> Action:
+    """Return the action as if the policy in force had held it, with the reviews that count there."""
+    keys = {name: {PublicKey.parse(line).fingerprint for line in lines} for name, lines in decision.reviewers.items()}
+    kept: tuple[Review, ...] = tuple(r for r in action.reviews if r.key in keys.get(r.reviewer, set()))
+    return replace(
+        action,
+        obligations=decision.obligations,
+        reviewers=decision.reviewers,
+        excluded=decision.excluded,
+        reviews=kept,
+    )
+
+
+def _request_again(view: Look, action: Action, request: Entry) -> Request:
+    plan = read_plan(view, request)
+    token = view.state.tokens[request.text("token")]
+    return Request(
+        principal=action.principal,
+        token_scopes=None if token.scopes is None else frozenset(token.scopes),
+        tool=action.tool,
+        arguments=read_arguments(view, request),
+        target=plan.target,
+        environment=plan.environment,
+        view=plan.view,
+        effects={"calls": 1, **plan.effects.to_json()},
+    )
+
+
+def _void(tx: Job, action: Action, reasons: Sequence[Reason]) -> None:
+    facts: dict[str, Json] = {
+        "stage": "claim",
+        "codes": [reason.code for reason in reasons[:64]],
+        "superseded_by": None,
+    }
+    moved = canon.encode([reason.text for reason in reasons])
+    tx.append("action.stale", facts, action=action.id, data={"stale.moved": moved})

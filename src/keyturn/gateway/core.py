@@ -1,0 +1,98 @@
+"""What every step of the path shares: the ledger, the contracts, the tools, and the policy in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from keyturn import canon
+from keyturn.contracts import Catalog
+from keyturn.contracts.model import ArgumentModel
+from keyturn.fold.state import State
+from keyturn.ledger.transaction import Transaction, View
+from keyturn.ledger.writer import Ledger, Watcher
+from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.model.plan import Backend
+from keyturn.model.tool import GovernedTool, ReadTool
+from keyturn.policy import Policy, read_policy
+
+Look: TypeAlias = View[State]
+Job: TypeAlias = Transaction[State]
+
+
+class PolicyShelf:
+    """The policy in force as the ledger names it, parsed once per digest."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._digest: str | None = None
+        self._policy: Policy | None = None
+
+    def in_force(self, view: Look) -> Policy:
+        """Return the policy of the ledger's last activation, its text taken from that entry's payload.
+
+        Raises `LedgerError` when there is none, when it does not load with this program's contracts, or when the
+        published contracts are not this program's: then nothing may be decided.
+        """
+        force, catalog = view.state.policy, view.state.catalog
+        if force is None or catalog is None:
+            raise LedgerError("the ledger holds no policy; make a home with `keyturn init`")
+        if catalog.digest != self._catalog.digest:
+            raise ContractsMoved(
+                "the contracts in tool_schemas/ are not the ones the ledger published; run `keyturn policy check`, "
+                "then `keyturn policy pin` and `keyturn policy activate`, and restart"
+            )
+        if self._policy is None or self._digest != force.digest:
+            self._policy, self._digest = self._load(view, force.seq), force.digest
+        return self._policy
+
+    def _load(self, view: Look, seq: int) -> Policy:
+        payload = view.payload(view.entry(seq), "policy.files")
+        if payload is None:
+            raise LedgerError(f"entry {seq} activates a policy without its text")
+        files = canon.decode_object(payload)
+        try:
+            return read_policy({name: str(text) for name, text in files.items()}, self._catalog.contracts)
+        except ConfigurationError as error:
+            raise LedgerError(f"the policy in force (entry {seq}) does not load: {error}") from error
+
+
+class ContractsMoved(LedgerError):
+    """This program's contracts are not the published ones: it may not decide until it is restarted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """Everything one process needs to take actions along their path. Built by `assembly` alone.
+
+    new_id     makes a UUIDv7 for the given time
+    entropy    random bytes for salts signed before they are stored
+    backends   the identities of the declared back ends by (port, name)
+    watch      makes a watcher that tells when somebody wrote to the ledger
+    executes   whether permitted actions run in this process; if not, `start_worker` starts one that does
+    """
+
+    ledger: Ledger[State]
+    catalog: Catalog
+    models: Mapping[str, type[ArgumentModel]]
+    governed: Mapping[str, GovernedTool]
+    reading: Mapping[str, ReadTool]
+    backends: Mapping[tuple[str, str], Backend]
+    new_id: Callable[[datetime], str]
+    entropy: Callable[[int], bytes]
+    watch: Callable[[], Watcher]
+    start_worker: Callable[[], None]
+    policies: PolicyShelf
+    suppressed: dict[str, Suppressed] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Suppressed:
+    """Refusals of one principal that were not recorded one by one: how many, since when, and the first reason."""
+
+    count: int
+    code: str
+    since: datetime
+    until: datetime

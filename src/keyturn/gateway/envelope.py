@@ -1,0 +1,203 @@
+"""The one envelope: what an assistant is told about an action, whatever became of it.
+
+Its schema is the `output` of every contract. Text from people and from the systems acted on is bounded, cleaned of
+control characters and quoted: data for the model, never instructions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from keyturn.approvals.action import TERMINAL, Action, status, tallies
+from keyturn.canon import Json
+from keyturn.gateway.core import Look
+from keyturn.gateway.payloads import read_plan, read_reasons, read_value
+from keyturn.log.entry import Entry
+from keyturn.model.decision import Reason
+from keyturn.model.time import format_timestamp
+
+ERRORS = frozenset({"denied", "failed", "expired", "rejected", "stale", "unknown", "cancelled"})
+_CLIP = {"message": 8000, "plan_summary": 8000, "reason": 4000, "rule": 400, "target": 1000}
+_POLL_MS = {"pending": 5000, "approved": 500, "running": 500}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call returns: the envelope, whether it is an error to the model, and the entry that proves it."""
+
+    envelope: Mapping[str, Json]
+    is_error: bool
+    receipt: Entry | None
+
+
+def build(
+    *,
+    tool: str,
+    status: str,
+    message: str,
+    action_id: str | None = None,
+    reasons: Sequence[Reason] = (),
+    target: str | None = None,
+    environment: str | None = None,
+    plan_summary: str | None = None,
+    reviews: Mapping[str, Json] | None = None,
+    expires_at: datetime | None = None,
+    repeated: bool = False,
+    result: Mapping[str, Json] | None = None,
+) -> dict[str, Json]:
+    """Return an envelope with every field of the contract's output present."""
+    return {
+        "action_id": action_id,
+        "tool": tool,
+        "status": status,
+        "terminal": status in TERMINAL,
+        "message": clean(message, _CLIP["message"]),
+        "reasons": [_reason(reason) for reason in reasons[:200]],
+        "target": None if target is None else clean(target, _CLIP["target"]),
+        "environment": environment,
+        "plan_summary": None if plan_summary is None else clean(plan_summary, _CLIP["plan_summary"]),
+        "reviews": reviews,
+        "expires_at": None if expires_at is None else format_timestamp(expires_at),
+        "resource": None if action_id is None else f"action://{action_id}",
+        "poll_after_ms": _POLL_MS.get(status),
+        "repeated": repeated,
+        "result": result,
+    }
+
+
+def describe(view: Look, action: Action, *, repeated: bool = False, history: Sequence[Entry] = ()) -> dict[str, Json]:
+    """Return the envelope of an action as it stands now.
+
+    `history` is the action's entries where they are at hand; without it they are looked up once it is over.
+    """
+    state = status(action, view.now)
+    request = view.entry(action.seq)
+    entries = history or (view.history(action.id) if state not in {"pending", "approved", "running"} else ())
+    reasons = read_reasons(view, request) + _later_reasons(view, entries)
+    return build(
+        tool=action.tool,
+        status=state,
+        message=_message(action, state, reasons, view.now),
+        action_id=action.id,
+        reasons=reasons,
+        target=action.target,
+        environment=action.environment,
+        plan_summary=read_plan(view, request).summary,
+        reviews=review_counts(action, view.now),
+        expires_at=action.expires_at if state in {"pending", "approved"} else None,
+        repeated=repeated,
+        result=result_of(view, entries),
+    )
+
+
+def answer(view: Look, action: Action, *, repeated: bool = False) -> Answer:
+    """Return the answer about an action, with its newest entry as receipt."""
+    history = view.history(action.id)
+    envelope = describe(view, action, repeated=repeated, history=history)
+    return Answer(envelope, envelope["status"] in ERRORS, history[-1] if history else None)
+
+
+def review_counts(action: Action, now: datetime) -> dict[str, Json] | None:
+    """Return how many approvals there are and how many it takes, over all obligations."""
+    if not action.obligations:
+        return None
+    counts = tallies(action, min(now, action.expires_at))
+    return {
+        "have": sum(min(len(count.approved), count.obligation.quorum) for count in counts),
+        "need": sum(count.obligation.quorum for count in counts),
+        "from": sorted({source for count in counts for source in count.obligation.sources}),
+    }
+
+
+def result_of(view: Look, history: Sequence[Entry]) -> dict[str, Json] | None:
+    """Return the result the tool reported, when one is recorded."""
+    for entry in reversed(history):
+        if entry.kind in {"execution.finished", "execution.resolved"}:
+            value = read_value(view, entry, "outcome")
+            result = value.get("result") if isinstance(value, Mapping) else None
+            return dict(result) if isinstance(result, Mapping) and result else None
+    return None
+
+
+def clean(text: str, limit: int) -> str:
+    """Bound a text and take out what could mislead a reader: control and invisible characters, surrogates."""
+    kept = "".join(c for c in text[: limit * 2] if c in "\n\t" or c.isprintable())
+    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
+
+
+def _reason(reason: Reason) -> dict[str, Json]:
+    return {
+        "code": clean(reason.code, 100),
+        "rule": None if reason.rule is None else clean(reason.rule, _CLIP["rule"]),
+        "text": clean(reason.text, _CLIP["reason"]),
+    }
+
+
+def _later_reasons(view: Look, history: Sequence[Entry]) -> tuple[Reason, ...]:
+    found: list[Reason] = []
+    for entry in history:
+        match entry.kind:
+            case "action.reviewed" if entry.facts["verdict"] == "reject":
+                found.append(Reason("rejected", _quoted(entry.text("reviewer"), view, entry, "review.reason")))
+            case "action.cancelled":
+                found.append(Reason("cancelled", _quoted(_actor(entry), view, entry, "cancel.reason")))
+            case "action.stale":
+                found += [Reason("stale", str(text)) for text in _list(read_value(view, entry, "stale.moved"))]
+            case "execution.finished":
+                found += _outcome_reasons(read_value(view, entry, "outcome"))
+            case "execution.resolved":
+                found.append(Reason("resolved", f"settled by {entry.facts['method']}"))
+    return tuple(found)
+
+
+def _outcome_reasons(outcome: Any) -> list[Reason]:
+    value: Mapping[str, Any] = outcome if isinstance(outcome, Mapping) else {}
+    moved = [Reason("stale", str(text)) for text in _list(value.get("moved"))]
+    return moved + ([Reason("outcome", str(value["reason"]))] if value.get("reason") else [])
+
+
+def _quoted(who: str, view: Look, entry: Entry, field: str) -> str:
+    words = read_value(view, entry, field)
+    return f"{who} said: “{clean(str(words), 1000)}”" if words else f"{who} gave no reason"
+
+
+def _actor(entry: Entry) -> str:
+    by: Any = entry.facts["by"]
+    return f"{by['type']} {by['name']}"
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _message(action: Action, state: str, reasons: Sequence[Reason], now: datetime) -> str:
+    why = "; ".join(reason.text for reason in reasons if reason.code in _EXPLAINS) or "see reasons"
+    counts = review_counts(action, now) or {"have": 0, "need": 0}
+    return _MESSAGES[state].format(
+        why=why, have=counts["have"], need=counts["need"], expires=format_timestamp(action.expires_at)
+    )
+
+
+_EXPLAINS = frozenset({"rejected", "cancelled", "stale", "outcome"})
+_MESSAGES = {
+    "pending": (
+        "Waiting for people: {have} of {need} reviews. Follow it with get_action and wait_seconds; "
+        "do not call the tool again. It expires at {expires}, which is a no."
+    ),
+    "approved": "Allowed; it is about to run. Follow it with get_action and wait_seconds.",
+    "running": "Running now. Follow it with get_action and wait_seconds; do not call the tool again.",
+    "succeeded": "Done, and read back from the system.",
+    "failed": "It failed: {why}.",
+    "unknown": (
+        "The outcome is unknown: it may or may not have happened ({why}). Do not retry; "
+        "it is settled by reading the system or by an operator."
+    ),
+    "shadowed": "Recorded in shadow mode: it would have been judged as the reasons say, and was not executed.",
+    "rejected": "A reviewer said no: {why}.",
+    "expired": "It expired at {expires} without the reviews it needs; nothing was done.",
+    "cancelled": "It was cancelled: {why}. Nothing was done.",
+    "stale": "The world is no longer the one that was planned or reviewed: {why}. Nothing was done; ask again.",
+}

@@ -1,0 +1,143 @@
+"""Executing: the effect of a claimed action, and its outcome made durable before anybody is told.
+
+The intent is durable before the effect begins (`claim`). From there nothing cancels it: the effect and the entry of
+its outcome are shielded. If the process dies in between, whoever can take its instance lock settles the intent.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+
+import anyio
+import anyio.to_thread
+
+from keyturn.canon import Json
+from keyturn.gateway.claim import Claimed
+from keyturn.gateway.core import Gateway, Job
+from keyturn.gateway.payloads import outcome_payload
+from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.ledger.lock import InstanceLock
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import (
+    CannotHappen,
+    CannotTell,
+    Failed,
+    Happened,
+    Outcome,
+    Probe,
+    Stale,
+    Succeeded,
+    Unknown,
+)
+from keyturn.model.plan import Plan
+from keyturn.model.tool import ActionRef, GovernedTool
+
+LEDGER_PATIENCE = 120.0  # seconds a finished effect waits for a full or locked ledger before it is left to recovery
+RETRY_EVERY = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Executor:
+    """One executing process: its instance id, the lock that proves it alive, and what it is running."""
+
+    instance: str
+    lock: InstanceLock
+    running: set[str] = field(default_factory=set)
+
+
+async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
+    """Perform a claimed action and record what came of it."""
+    executor.running.add(claimed.action.id)
+    try:
+        with anyio.CancelScope(shield=True):
+            outcome = await perform(gate.governed[claimed.action.tool], claimed.plan, claimed.reference)
+            await _record(gate, executor, claimed, outcome)
+    finally:
+        executor.running.discard(claimed.action.id)
+
+
+async def perform(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
+    """Execute a plan; an answer that settles nothing is settled by a probe."""
+    try:
+        outcome = await tool.execute(plan, reference)
+    except ConnectorError as error:
+        outcome = _sorted(error)
+    except Exception:  # noqa: BLE001 - a fault in the middle of an effect: whether it happened, the probe tells
+        _log.exception("executing %s", reference.action)
+        outcome = Unknown("an internal error interrupted the effect")
+    return await settle(tool, plan, reference) if isinstance(outcome, Unknown) else outcome
+
+
+async def settle(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
+    """Ask the world whether an effect happened; a probe that cannot tell leaves it unknown."""
+    return from_probe(await ask(tool, plan, reference))
+
+
+async def ask(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Probe:
+    """Probe, with every failure of the probe itself meaning that it cannot tell."""
+    try:
+        return await tool.probe(plan, reference)
+    except ConnectorError as error:
+        return CannotTell(str(error))
+    except Exception:  # noqa: BLE001 - a probe that fails for whatever reason proves nothing
+        _log.exception("probing %s", reference.action)
+        return CannotTell("an internal error interrupted the probe")
+
+
+def from_probe(probe: Probe) -> Outcome:
+    """Return the outcome that a probe proves."""
+    match probe:
+        case Happened(result):
+            return Succeeded(result)
+        case CannotHappen(reason):
+            return Failed(reason, effect=False)
+        case CannotTell(reason):
+            return Unknown(reason)
+
+
+def outcome_facts(outcome: Outcome, instance: str, *, recovered: bool) -> dict[str, Json]:
+    """Return the facts of `execution.finished` for an outcome."""
+    effect: dict[type, bool | None] = {Succeeded: True, Stale: False, Unknown: None}
+    return {
+        "instance": instance,
+        "outcome": type(outcome).__name__.lower(),
+        "effect": outcome.effect if isinstance(outcome, Failed) else effect[type(outcome)],
+        "recovered": recovered,
+    }
+
+
+def finish(tx: Job, action: str, outcome: Outcome, instance: str, *, recovered: bool) -> None:
+    """Append the outcome of an action."""
+    facts = outcome_facts(outcome, instance, recovered=recovered)
+    tx.append("execution.finished", facts, action=action, data=outcome_payload(outcome))
+
+
+async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: Outcome) -> None:
+    """Make the outcome durable; a ledger that cannot be written for the moment is waited for."""
+    waited = 0.0
+    while True:
+        try:
+            await anyio.to_thread.run_sync(
+                gate.ledger.transact,
+                lambda tx: finish(tx, claimed.action.id, outcome, executor.instance, recovered=False),
+            )
+        except LedgerUnavailable as error:
+            if waited >= LEDGER_PATIENCE:
+                raise
+            _log.warning("the outcome of %s cannot be recorded yet: %s", claimed.action.id, error)
+            await anyio.sleep(RETRY_EVERY)
+            waited += RETRY_EVERY
+        else:
+            return
+
+
+def _sorted(error: ConnectorError) -> Outcome:
+    match error.kind:
+        case "conflict":
+            return Stale((str(error),))
+        case "unknown":
+            return Unknown(str(error))
+    return Failed(str(error), effect=False)

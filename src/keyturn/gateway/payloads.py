@@ -1,0 +1,75 @@
+"""Payload fields of entries: what stands apart from the facts, as canonical bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from keyturn import canon
+from keyturn.canon import Json
+from keyturn.fold.state import State
+from keyturn.ledger.transaction import View
+from keyturn.log.entry import Entry
+from keyturn.model.decision import Reason
+from keyturn.model.errors import LedgerError
+from keyturn.model.outcome import Failed, Outcome, Stale, Succeeded, Unknown
+from keyturn.model.plan import Plan, plan_from_json
+
+ARGUMENT = "argument."
+
+
+def request_payloads(arguments: Mapping[str, Json], plan: Plan, reason: str, client: str) -> dict[str, bytes]:
+    """Return the payloads of `action.requested`: each argument, the reason, plan, diff and the client's label."""
+    fields = {f"{ARGUMENT}{name}": canon.encode(value) for name, value in arguments.items()}
+    fields["plan"] = canon.encode(plan.to_json())
+    fields["diff"] = plan.diff.encode("utf-8")
+    fields["reason"] = canon.encode(reason)
+    fields["client"] = canon.encode(client)
+    return fields
+
+
+def read_arguments(view: View[State], entry: Entry) -> dict[str, Json]:
+    """Return the arguments of a requested action."""
+    names = [name for name in entry.data if name.startswith(ARGUMENT)]
+    return {name.removeprefix(ARGUMENT): read_value(view, entry, name) for name in names}
+
+
+def read_plan(view: View[State], entry: Entry) -> Plan:
+    """Return the plan of a requested action, diff included."""
+    plan = read_value(view, entry, "plan")
+    diff = view.payload(entry, "diff")
+    if not isinstance(plan, dict) or diff is None:
+        raise LedgerError(f"entry {entry.seq} has no plan")
+    return plan_from_json(plan, diff.decode("utf-8"))
+
+
+def read_value(view: View[State], entry: Entry, field: str) -> Json:
+    """Return a payload as a value; None when the entry has no such field."""
+    data = view.payload(entry, field)
+    return None if data is None else canon.decode(data)
+
+
+def reasons_payload(reasons: Sequence[Reason]) -> dict[str, bytes]:
+    """Return the payload that holds the sentences and values behind a decision's codes."""
+    return {"decision.values": canon.encode([reason.to_json() for reason in reasons])}
+
+
+def read_reasons(view: View[State], entry: Entry) -> tuple[Reason, ...]:
+    """Return the reasons stored with a decision."""
+    stored: Any = read_value(view, entry, "decision.values") or []
+    return tuple(Reason(item["code"], item["text"], item["rule"]) for item in stored)
+
+
+def outcome_payload(outcome: Outcome) -> dict[str, bytes]:
+    """Return the payload of an outcome: result, reason and what moved."""
+    value: dict[str, Json]
+    match outcome:
+        case Succeeded(result):
+            value = {"result": result}
+        case Failed(reason, _, result):
+            value = {"reason": reason, "result": result}
+        case Stale(moved):
+            value = {"moved": list(moved)}
+        case Unknown(reason):
+            value = {"reason": reason}
+    return {"outcome": canon.encode(value)}

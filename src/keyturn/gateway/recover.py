@@ -1,0 +1,123 @@
+"""Settling what a dead executor left behind, and what an earlier probe could not tell.
+
+An intent belongs to the instance that wrote it. While that process lives its lock is held and nobody touches the
+intent; once the lock can be taken, whoever takes it probes the world and records what it proves. Nothing is ever
+executed again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from keyturn.approvals.action import Action
+from keyturn.canon import Json
+from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.execute import Executor, ask, finish, settle
+from keyturn.gateway.payloads import outcome_payload, read_plan, read_value
+from keyturn.ledger.lock import InstanceLock, take_instance
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Succeeded
+from keyturn.model.plan import Plan
+from keyturn.model.tool import ActionRef
+
+
+async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
+    """Settle every intent whose executor is dead; return how many there were."""
+    left = await anyio.to_thread.run_sync(gate.ledger.look, lambda view: _begun(gate, view))
+    settled = 0
+    for action in left:
+        instance = action.started.instance if action.started else ""
+        if instance == executor.instance:
+            settled += await _settle_own(gate, executor, action)
+            continue
+        lock = await anyio.to_thread.run_sync(take_instance, run, instance)
+        if lock is not None:
+            settled += await _settle_dead(gate, action, lock)
+    return settled
+
+
+async def reprobe(gate: Gateway) -> int:
+    """Probe every action whose outcome is unknown again; return how many are settled now."""
+    unknown = await anyio.to_thread.run_sync(gate.ledger.look, lambda view: _in_state(gate, view, "unknown"))
+    settled = 0
+    for action in unknown:
+        plan, reference = await _what(gate, action)
+        match await ask(gate.governed[action.tool], plan, reference):
+            case CannotTell():
+                continue
+            case Happened(result):
+                outcome: Succeeded | Failed = Succeeded(result)
+            case CannotHappen(reason):
+                outcome = Failed(reason, effect=False)
+        await anyio.to_thread.run_sync(gate.ledger.transact, _resolver(action, outcome))
+        settled += 1
+    return settled
+
+
+def _begun(gate: Gateway, view: Look) -> list[Action]:
+    return _in_state(gate, view, "running")
+
+
+def _in_state(gate: Gateway, view: Look, wanted: str) -> list[Action]:
+    return [a for a, state in view.state.open_actions(view.now) if state == wanted and a.tool in gate.governed]
+
+
+async def _settle_own(gate: Gateway, executor: Executor, action: Action) -> int:
+    """An intent of this very process that it is not running: its outcome could not be recorded at the time."""
+    if action.id in executor.running:
+        return 0
+    await _settle(gate, action, executor.instance)
+    return 1
+
+
+async def _settle_dead(gate: Gateway, action: Action, lock: InstanceLock) -> int:
+    # The lock is held until the outcome is durable: a second process that starts now leaves the intent to us.
+    try:
+        await _settle(gate, action, action.started.instance if action.started else "")
+        return 1
+    finally:
+        lock.release()
+
+
+async def _settle(gate: Gateway, action: Action, instance: str) -> None:
+    plan, reference = await _what(gate, action)
+    with anyio.CancelScope(shield=True):
+        outcome = await settle(gate.governed[action.tool], plan, reference)
+        await anyio.to_thread.run_sync(
+            gate.ledger.transact, lambda tx: _finish_if_running(tx, action, instance, outcome)
+        )
+
+
+def _finish_if_running(tx: Job, action: Action, instance: str, outcome: Outcome) -> None:
+    # The lock was free for a moment before we took it: somebody may have settled the intent in between.
+    present = tx.state.actions.get(action.id)
+    if present is not None and present.ended is None:
+        finish(tx, action.id, outcome, instance, recovered=True)
+
+
+async def _what(gate: Gateway, action: Action) -> tuple[Plan, ActionRef]:
+    def read(view: Look) -> tuple[Plan, ActionRef]:
+        request = view.entry(action.seq)
+        reason = str(read_value(view, request, "reason") or "")
+        return read_plan(view, request), ActionRef(action=action.id, principal=action.principal, reason=reason)
+
+    return await anyio.to_thread.run_sync(gate.ledger.look, read)
+
+
+def _resolver(action: Action, outcome: Succeeded | Failed) -> Callable[[Job], None]:
+    def resolve(tx: Job) -> None:
+        present = tx.state.actions.get(action.id)
+        if present is None or present.ended != "unknown":
+            return
+        facts: dict[str, Json] = {
+            "outcome": type(outcome).__name__.lower(),
+            "effect": isinstance(outcome, Succeeded) or outcome.effect,
+            "method": "probe",
+            "act": None,
+        }
+        tx.append("execution.resolved", facts, action=action.id, data=outcome_payload(outcome))
+
+    return resolve

@@ -1,0 +1,115 @@
+"""Recording refusals: one entry each, up to ten per principal and minute; the rest as one count."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from keyturn.canon import Json
+from keyturn.gateway.core import Gateway, Job, Suppressed
+from keyturn.gateway.envelope import Answer, build
+from keyturn.gateway.payloads import reasons_payload
+from keyturn.log.entry import Entry
+from keyturn.model.decision import Reason
+from keyturn.model.principal import Caller
+from keyturn.model.time import format_timestamp
+
+PER_MINUTE = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """A call that was refused: where on the path, why, and how large its arguments were (never what they held)."""
+
+    caller: Caller
+    tool: str | None
+    stage: str
+    reasons: Sequence[Reason]
+    arguments_bytes: int
+    target: str | None = None
+    environment: str | None = None
+
+
+def refuse(gate: Gateway, refusal: Refusal) -> Answer:
+    """Record a refusal in a transaction of its own and answer it."""
+    return gate.ledger.transact(lambda tx: record(gate, tx, refusal))
+
+
+def record(gate: Gateway, tx: Job, refusal: Refusal) -> Answer:
+    """Record a refusal inside the caller's transaction and answer it.
+
+    Above the rate nothing is written now: the count follows as one `requests.throttled`.
+    """
+    principal = refusal.caller.principal
+    if tx.state.denials_since(principal, tx.now) >= PER_MINUTE:
+        _suppress(gate, tx, principal, refusal.reasons[0].code)
+        return _answer(refusal, None, tx.newest_of(principal))
+    flush(gate, tx, principal)
+    action = gate.new_id(tx.now)
+    entry = tx.append(
+        "action.denied", _facts(gate, tx, refusal), action=action, data=reasons_payload(refusal.reasons)
+    )
+    return _answer(refusal, action, entry)
+
+
+def flush(gate: Gateway, tx: Job, principal: str) -> None:
+    """Write the count of refusals of `principal` that were not recorded one by one, if there are any."""
+    counted = gate.suppressed.pop(principal, None)
+    if counted is not None:
+        facts: dict[str, Json] = {
+            "principal": principal,
+            "count": counted.count,
+            "code": counted.code,
+            "since": format_timestamp(counted.since),
+            "until": format_timestamp(counted.until),
+        }
+        tx.append("requests.throttled", facts)
+
+
+def flush_all(gate: Gateway) -> None:
+    """Write every count that is due: on shutdown and from time to time."""
+    for principal in list(gate.suppressed):
+        gate.ledger.transact(partial(_flush_one, gate, principal))
+
+
+def _flush_one(gate: Gateway, principal: str, tx: Job) -> None:
+    flush(gate, tx, principal)
+
+
+def _suppress(gate: Gateway, tx: Job, principal: str, code: str) -> None:
+    counted = gate.suppressed.setdefault(principal, Suppressed(0, code, tx.now, tx.now))
+    counted.count += 1
+    counted.until = tx.now
+
+
+def _facts(gate: Gateway, tx: Job, refusal: Refusal) -> dict[str, Json]:
+    policy = gate.policies.in_force(tx)
+    known = policy.principals.get(refusal.caller.principal)
+    return {
+        "principal": refusal.caller.principal,
+        "owner": known.owner if known else None,
+        "token": refusal.caller.token,
+        "transport": refusal.caller.transport,
+        "tool": refusal.tool,
+        "stage": refusal.stage,
+        "codes": [{"code": reason.code, "rule": reason.rule} for reason in refusal.reasons[:64]],
+        "arguments_bytes": refusal.arguments_bytes,
+        "policy": policy.digest,
+        "target": refusal.target,
+        "environment": refusal.environment,
+    }
+
+
+def _answer(refusal: Refusal, action: str | None, receipt: Entry | None) -> Answer:
+    why = "; ".join(reason.text for reason in refusal.reasons)
+    envelope = build(
+        tool=refusal.tool or "unknown",
+        status="denied",
+        message=f"Refused: {why}. Nothing was done.",
+        action_id=action,
+        reasons=refusal.reasons,
+        target=refusal.target,
+        environment=refusal.environment,
+    )
+    return Answer(envelope, is_error=True, receipt=receipt)

@@ -1,0 +1,284 @@
+"""Submitting: screen, plan, and the one transaction that decides and records.
+
+A request is screened without I/O, planned by reads alone, and decided inside `Ledger.transact` on the fold as it is
+then: limits, repeats and the decision's entry are one step, for all processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import anyio.to_thread
+
+from keyturn import canon
+from keyturn.approvals.action import Action, status
+from keyturn.approvals.life import obligation_to_json
+from keyturn.canon import Json
+from keyturn.contracts import RefusedArguments, parse_arguments
+from keyturn.contracts.model import ArgumentModel
+from keyturn.fold.story import tell
+from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.envelope import ERRORS, Answer, answer, describe, result_of
+from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
+from keyturn.gateway.refusals import Refusal, record, refuse
+from keyturn.gateway.sweep import NotSwept, sweep
+from keyturn.log.entry import Entry, EntryError
+from keyturn.model.contract import Contract
+from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
+from keyturn.model.errors import ConnectorError
+from keyturn.model.plan import Plan
+from keyturn.model.principal import Caller
+from keyturn.model.time import format_timestamp
+from keyturn.model.tool import Earlier, EarlierAction
+from keyturn.policy import evaluate, screen
+
+APART = frozenset({"reason", "repeat"})
+"""Arguments of every governed tool that say something about the request, not about what it does."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a governed or reading tool with typed arguments.
+
+    `plain` are the arguments as JSON without `reason` and `repeat`; `size` their bytes as received.
+    """
+
+    caller: Caller
+    contract: Contract
+    arguments: ArgumentModel
+    plain: Mapping[str, Json]
+    size: int
+
+    @property
+    def reason(self) -> str:
+        """Why the assistant asks, in its own words."""
+        return str(getattr(self.arguments, "reason", ""))
+
+    @property
+    def repeat(self) -> bool:
+        """Whether the caller wants it done again although it was just done."""
+        return bool(getattr(self.arguments, "repeat", False))
+
+
+def read_call(gate: Gateway, caller: Caller, contract: Contract, raw: object, size: int) -> Call | Answer:
+    """Parse the arguments of a call, or refuse it (recorded; what they held is not stored)."""
+    parsed = parse_arguments(contract, gate.models[contract.tool], raw)
+    if isinstance(parsed, RefusedArguments):
+        return refuse(
+            gate,
+            Refusal(
+                caller=caller, tool=contract.tool, stage="contract", reasons=parsed.reasons, arguments_bytes=size
+            ),
+        )
+    plain = {name: value for name, value in parsed.plain().items() if name not in APART}
+    return Call(caller=caller, contract=contract, arguments=parsed, plain=plain, size=size)
+
+
+def request_of(call: Call, plan: Plan | None = None) -> Request:
+    """Return what the policy judges; before planning, what depends on the plan is left open."""
+    planned: dict[str, Any] = {}
+    if plan is not None:
+        planned = {
+            "target": plan.target,
+            "environment": plan.environment,
+            "view": plan.view,
+            "effects": {"calls": 1, **plan.effects.to_json()},
+        }
+    return Request(
+        principal=call.caller.principal,
+        token_scopes=call.caller.scopes,
+        tool=call.contract.tool,
+        arguments=call.plain,
+        **planned,
+    )
+
+
+async def submit(gate: Gateway, call: Call) -> Answer:
+    """Take a governed call to its decision. Returns once the decision is durable."""
+    screened = await anyio.to_thread.run_sync(screened_out, gate, call)
+    if screened is not None:
+        return screened
+    planned = await make_plan(gate, call)
+    if isinstance(planned, Answer):
+        return planned
+    return await anyio.to_thread.run_sync(_decide_once_swept, gate, call, planned)
+
+
+def screened_out(gate: Gateway, call: Call) -> Answer | None:
+    """Refuse at once what no grant could allow, before anything is read from the world."""
+    denied = gate.ledger.look(lambda view: _screen(gate, view, call))
+    return None if denied is None else refuse(gate, _refusal(call, "screen", denied.reasons))
+
+
+async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
+    """Plan a governed call, or refuse it when the system acted on says why it cannot be."""
+    try:
+        tool = gate.governed[call.contract.tool]
+        return await tool.plan(call.arguments, earlier_of(gate, call.caller.principal))
+    except ConnectorError as error:
+        reasons = (Reason(f"plan_{error.kind}", str(error)),)
+        return await anyio.to_thread.run_sync(refuse, gate, _refusal(call, "plan", reasons))
+
+
+def earlier_of(gate: Gateway, principal: str) -> Earlier:
+    """Return what tools may ask about earlier actions: only those of the same principal."""
+
+    def earlier(action_id: str) -> EarlierAction | None:
+        return gate.ledger.look(lambda view: _earlier(view, principal, action_id))
+
+    return earlier
+
+
+def _earlier(view: Look, principal: str, action_id: str) -> EarlierAction | None:
+    history = view.history(action_id)
+    action = tell(history)
+    if action is None or action.principal != principal:
+        return None
+    return EarlierAction(
+        action=action.id,
+        tool=action.tool,
+        status=status(action, view.now),
+        plan=read_plan(view, history[0]),
+        result=result_of(view, history) or {},
+    )
+
+
+def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
+    if view.reading.fault is not None:
+        return Deny(reasons=(Reason("clock", view.reading.fault),))
+    return screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
+
+
+def _decide_once_swept(gate: Gateway, call: Call, plan: Plan) -> Answer:
+    while True:
+        try:
+            return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan))
+        except NotSwept:
+            gate.ledger.transact(sweep)
+
+
+def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan) -> Answer:
+    if tx.state.overdue(tx.now):
+        # What has expired still holds its reservation until its entry is there; write those first.
+        raise NotSwept
+    supersedes = None
+    if (found := _same_request(tx, call, plan)) is not None:
+        action, moved = found
+        if not moved:
+            return answer(tx, action, repeated=True)
+        supersedes = action
+    request = request_of(call, plan)
+    decision = evaluate(gate.policies.in_force(tx), request, tx.state.usage, tx.now)
+    if isinstance(decision, Deny):
+        refusal = _refusal(call, "policy", decision.reasons)
+        return record(gate, tx, replace(refusal, target=plan.target, environment=decision.environment))
+    return _admit(gate, tx, _Admission(call, plan, decision, supersedes))
+
+
+@dataclass(frozen=True, slots=True)
+class _Admission:
+    call: Call
+    plan: Plan
+    decision: Permit | Hold | Shadow
+    supersedes: Action | None
+
+
+def _admit(gate: Gateway, tx: Job, admission: _Admission) -> Answer:
+    action_id = gate.new_id(tx.now)
+    if admission.supersedes is not None:
+        _mark_superseded(tx, admission.supersedes, action_id)
+    call, plan, decision = admission.call, admission.plan, admission.decision
+    data = request_payloads(call.plain, plan, call.reason, call.caller.client)
+    data |= reasons_payload(decision.reasons)
+    try:
+        entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
+    except EntryError as error:
+        raise ConnectorError(f"the request cannot be written into one entry: {error}") from error
+    entries = [entry]
+    if isinstance(decision, Shadow):
+        entries.append(_finish_in_shadow(tx, action_id))
+    return _answer_new(tx, entries)
+
+
+def _request_facts(gate: Gateway, tx: Job, admission: _Admission) -> dict[str, Json]:
+    call, plan, decision = admission.call, admission.plan, admission.decision
+    policy = gate.policies.in_force(tx)
+    held = decision if isinstance(decision, Hold) else None
+    expires = tx.now if isinstance(decision, Shadow) else decision.expires_at
+    return {
+        "principal": call.caller.principal,
+        "owner": policy.principals[call.caller.principal].owner,
+        "token": call.caller.token,
+        "transport": call.caller.transport,
+        "tool": call.contract.tool,
+        "contract": call.contract.label,
+        "backend": plan.backend.to_json(),
+        "target": plan.target,
+        "environment": decision.environment,
+        "policy": policy.digest,
+        "decision": type(decision).__name__.lower(),
+        "rules": list(decision.rules),
+        "obligations": [obligation_to_json(item) for item in held.obligations] if held else [],
+        "reviewers": {name: list(lines) for name, lines in held.reviewers.items()} if held else {},
+        "excluded": list(held.excluded) if held else [],
+        "effects": {"calls": 1, **plan.effects.to_json()},
+        "expires_at": format_timestamp(expires),
+        "repeat": call.repeat,
+        "supersedes": admission.supersedes.id if admission.supersedes else None,
+    }
+
+
+def _answer_new(tx: Job, entries: Sequence[Entry]) -> Answer:
+    action = tell(entries)
+    if action is None:
+        raise EntryError("a request was admitted without its entry")
+    envelope = describe(tx, action, history=entries)
+    return Answer(envelope, envelope["status"] in ERRORS, entries[-1])
+
+
+def _finish_in_shadow(tx: Job, action_id: str) -> Entry:
+    facts: dict[str, Json] = {"instance": "0" * 32, "outcome": "shadowed", "effect": False, "recovered": False}
+    return tx.append("execution.finished", facts, action=action_id)
+
+
+def _mark_superseded(tx: Job, old: Action, new_id: str) -> None:
+    moved = ["the same request was made again and the world had moved since this one was planned"]
+    facts: dict[str, Json] = {"stage": "superseded", "codes": ["superseded"], "superseded_by": new_id}
+    tx.append("action.stale", facts, action=old.id, data={"stale.moved": canon.encode(moved)})
+
+
+def _same_request(tx: Job, call: Call, plan: Plan) -> tuple[Action, bool] | None:
+    """Find an action that is this very request, and say whether its reviewed facts have moved since.
+
+    An open one answers every repetition; one that succeeded, for the contract's window unless `repeat` is set.
+    """
+    for action in reversed(tx.state.actions.values()):
+        if action.principal != call.caller.principal or action.tool != call.contract.tool:
+            continue
+        state = status(action, tx.now)
+        if not _answers_repeats(tx, call, action, state):
+            continue
+        request = tx.entry(action.seq)
+        if read_arguments(tx, request) != dict(call.plain):
+            continue
+        waiting = state in {"pending", "approved"}
+        moved = waiting and canon.encode(read_plan(tx, request).facts) != canon.encode(plan.facts)
+        return action, moved
+    return None
+
+
+def _answers_repeats(tx: Job, call: Call, action: Action, state: str) -> bool:
+    if state in {"pending", "approved", "running", "unknown"}:
+        return not call.repeat or state == "unknown"
+    recent = (
+        action.ended_at is not None and (tx.now - action.ended_at).total_seconds() < call.contract.duplicate_window
+    )
+    return state == "succeeded" and recent and not call.repeat
+
+
+def _refusal(call: Call, stage: str, reasons: Sequence[Reason]) -> Refusal:
+    return Refusal(
+        caller=call.caller, tool=call.contract.tool, stage=stage, reasons=reasons, arguments_bytes=call.size
+    )
