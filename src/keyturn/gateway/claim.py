@@ -153,7 +153,7 @@ def _request_again(view: Look, action: Action, request: Entry) -> Request:
         target=plan.target,
         environment=plan.environment,
         view=plan.view,
-        effects={"calls": 1, **plan.effects.to_json()},
+        effects=action.effects,
     )
 
 

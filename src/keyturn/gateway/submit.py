@@ -38,6 +38,15 @@ APART = frozenset({"reason", "repeat"})
 """Arguments of every governed tool that say something about the request, not about what it does."""
 
 
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A call as it came in: the tool's name, the arguments as decoded, and how many bytes they had."""
+
+    tool: str
+    arguments: object
+    size: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
     """One call of a governed or reading tool with typed arguments.
@@ -62,18 +71,22 @@ class Call:
         return bool(getattr(self.arguments, "repeat", False))
 
 
-def read_call(gate: Gateway, caller: Caller, contract: Contract, raw: object, size: int) -> Call | Answer:
+def read_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Answer:
     """Parse the arguments of a call, or refuse it (recorded; what they held is not stored)."""
-    parsed = parse_arguments(contract, gate.models[contract.tool], raw)
+    parsed = parse_arguments(contract, gate.models[contract.tool], incoming.arguments)
     if isinstance(parsed, RefusedArguments):
         return refuse(
             gate,
             Refusal(
-                caller=caller, tool=contract.tool, stage="contract", reasons=parsed.reasons, arguments_bytes=size
+                caller=caller,
+                tool=contract.tool,
+                stage="contract",
+                reasons=parsed.reasons,
+                arguments_bytes=incoming.size,
             ),
         )
     plain = {name: value for name, value in parsed.plain().items() if name not in APART}
-    return Call(caller=caller, contract=contract, arguments=parsed, plain=plain, size=size)
+    return Call(caller=caller, contract=contract, arguments=parsed, plain=plain, size=incoming.size)
 
 
 def request_of(call: Call, plan: Plan | None = None) -> Request:
@@ -157,6 +170,9 @@ def _decide_once_swept(gate: Gateway, call: Call, plan: Plan) -> Answer:
             return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan))
         except NotSwept:
             gate.ledger.transact(sweep)
+        except EntryError as error:
+            reasons = (Reason("entry_too_large", f"the request does not fit into one entry: {error}"),)
+            return refuse(gate, _refusal(call, "policy", reasons))
 
 
 def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan) -> Answer:
@@ -192,10 +208,7 @@ def _admit(gate: Gateway, tx: Job, admission: _Admission) -> Answer:
     call, plan, decision = admission.call, admission.plan, admission.decision
     data = request_payloads(call.plain, plan, call.reason, call.caller.client)
     data |= reasons_payload(decision.reasons)
-    try:
-        entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
-    except EntryError as error:
-        raise ConnectorError(f"the request cannot be written into one entry: {error}") from error
+    entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
     entries = [entry]
     if isinstance(decision, Shadow):
         entries.append(_finish_in_shadow(tx, action_id))
