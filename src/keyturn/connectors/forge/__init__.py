@@ -1,0 +1,164 @@
+"""The forge port: proposing changes to a repository as a branch with a pull request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotHappen, CannotTell, Stale
+from keyturn.model.plan import Backend
+from keyturn.model.tool import ActionRef
+
+MAX_FILES = 200
+"""Files one change may touch."""
+MAX_NEW_CONTENT = 4 * 2**20
+"""Bytes of new content one change may carry, all files together."""
+MAX_BLOB = 5 * 2**20
+"""Bytes of one existing file that are read."""
+MAX_SNAPSHOT = 16 * 2**20
+"""Bytes of existing files that one snapshot reads."""
+MAX_DIFF = 8 * 2**20
+"""Bytes of one diff."""
+
+PullStatus: TypeAlias = Literal["open", "merged", "deleted"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """What stands at a path: git's object id and mode (`100644`, `100755`)."""
+
+    blob: str
+    mode: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class File:
+    """An existing file: its state and its bytes."""
+
+    state: FileState
+    content: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """A branch as it was read: its commit, and each path asked for (None where nothing stands)."""
+
+    commit: str
+    files: Mapping[str, File | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileChange:
+    """One file as it shall be: new bytes and mode, or neither for a deletion; `before` is what was reviewed."""
+
+    path: str
+    content: bytes | None
+    mode: str | None
+    before: FileState | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """A new pull request against `base`, made on the reviewed `base_commit`; `patch` is the reviewed diff."""
+
+    base: str
+    base_commit: str
+    files: tuple[FileChange, ...]
+    title: str
+    body: str
+    draft: bool
+    patch: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A further commit on the open pull request of the action `pull`, made on its reviewed `head`."""
+
+    pull: str
+    base: str
+    head: str
+    title: str
+    files: tuple[FileChange, ...]
+
+
+Change: TypeAlias = Opening | Revision
+
+
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """The change is there: the branch and the commit that carries it."""
+
+    branch: str
+    commit: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """A pull request as it stands.
+
+    head        the branch's commit, None once the branch is gone
+    status      `merged` when the base contains the last commit, `deleted` when the branch is gone unmerged
+    commits     commits on top of the base commit
+    files       paths that differ from the base commit
+    base_moved  whether the base has moved on from the base commit
+    """
+
+    title: str
+    base: str
+    base_commit: str
+    branch: str
+    draft: bool
+    head: str | None
+    status: PullStatus
+    commits: int
+    files: tuple[str, ...]
+    base_moved: bool
+
+
+class Forge(Protocol):
+    """One repository. Every method raises `ConnectorError` when the repository does not do what was asked."""
+
+    @property
+    def identity(self) -> Backend:
+        """Return which repository this is; the same for its whole life."""
+        ...
+
+    async def snapshot(self, branch: str, paths: Sequence[str]) -> Snapshot:
+        """Read the branch's commit and the files at `paths` (see `names`), writing nothing.
+
+        Refused: an unknown branch, a path below a file or link, a path that is a folder, link or submodule, or
+        content above `MAX_BLOB` and `MAX_SNAPSHOT`.
+        """
+        ...
+
+    async def apply(self, change: Change, action: ActionRef) -> Landed | Stale:
+        """Land the change once, under the action's marker.
+
+        A marker that is already there is answered, not repeated. Otherwise the reviewed facts are compared with the
+        repository as it is; a difference is `Stale` and nothing is done. Never moves the base branch. Refused when
+        the marker holds something else or a probe has fenced the action off.
+        """
+        ...
+
+    async def probe(self, change: Change, action: ActionRef) -> Landed | CannotHappen | CannotTell:
+        """Settle whether the change landed; where it did not, write a fence so that no late `apply` can land it."""
+        ...
+
+    async def pull(self, action: str) -> Pull:
+        """Read the pull request that the action opened. Refused when there is none."""
+        ...
+
+
+def declared(forges: Mapping[str, Forge], name: str, backend: Backend | None = None) -> Forge:
+    """Return the forge called `name`; refused (`ConnectorError`) when there is none.
+
+    With `backend`, the identity an action was planned against, it must still be that very repository.
+    """
+    forge = forges.get(name)
+    if forge is None:
+        raise ConnectorError(f'repository "{name}" is not declared')
+    if backend is not None and forge.identity != backend:
+        raise ConnectorError(f'repository "{name}" is another one now than when this was planned')
+    return forge

@@ -1,0 +1,100 @@
+"""Opens a pull request: the files asked for, as a commit on a branch of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.canon import Json
+from keyturn.connectors.forge import Forge, Landed, Opening, declared
+from keyturn.connectors.forge.changes import files_from_json, files_to_json, read_wishes, states_to_json, work_out
+from keyturn.connectors.forge.names import check_base
+from keyturn.connectors.forge.text import clean_body, clean_title
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.plan import Inverse, Plan
+from keyturn.model.tool import ActionRef, Earlier
+from keyturn.tools.arguments.open_pull_request import Arguments
+
+
+class OpenPullRequest:
+    """`open_pull_request` on the repositories declared in the wiring."""
+
+    name = "open_pull_request"
+    port = "forge"
+
+    def __init__(self, forges: Mapping[str, Forge]) -> None:
+        self._forges = forges
+
+    async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
+        """Work out commit and diff against the base as it is now.
+
+        Reviewed facts are the base commit and what stands at each touched path; the guard is the base's head.
+        """
+        forge = declared(self._forges, arguments.repository)
+        check_base(arguments.base)
+        title, body = clean_title(arguments.title), clean_body(arguments.body)
+        wishes = read_wishes([item.model_dump() for item in arguments.files])
+        snapshot = await forge.snapshot(arguments.base, [wish.path for wish in wishes])
+        worked = work_out(wishes, snapshot)
+        place = f"{arguments.repository}: {worked.summary()}, base {arguments.base}"
+        return Plan(
+            tool=self.name,
+            target=f"forge:{arguments.repository}/{arguments.base}",
+            backend=forge.identity,
+            summary=f'Open pull request "{title}" on {place}',
+            diff=worked.patch,
+            effects=worked.effects(),
+            view={"files": worked.view(), "title": title, "base": arguments.base},
+            facts={"base_commit": snapshot.commit, "blobs": states_to_json(worked.files)},
+            guard={"head": snapshot.commit},
+            change={
+                "base": arguments.base,
+                "title": title,
+                "body": body,
+                "draft": arguments.draft,
+                "files": files_to_json(worked.files),
+            },
+            inverse=Inverse(summary="delete the branch keyturn/<action id>; the base branch is untouched"),
+        )
+
+    async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
+        """Land branch, commit and record once, if the reviewed facts still hold."""
+        forge = declared(self._forges, plan.backend.name, plan.backend)
+        answer = await forge.apply(_opening(plan), action)
+        return answer if isinstance(answer, Stale) else Succeeded(_result(plan, answer))
+
+    async def probe(self, plan: Plan, action: ActionRef) -> Probe:
+        """Look for the branch; where it is not, make sure it cannot come."""
+        try:
+            forge = declared(self._forges, plan.backend.name, plan.backend)
+            answer = await forge.probe(_opening(plan), action)
+        except ConnectorError as error:
+            return CannotTell(str(error))
+        return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(_result(plan, answer))
+
+
+def _opening(plan: Plan) -> Opening:
+    return Opening(
+        base=str(plan.change["base"]),
+        base_commit=str(plan.facts["base_commit"]),
+        files=files_from_json(plan.change["files"], plan.facts["blobs"]),
+        title=str(plan.change["title"]),
+        body=str(plan.change["body"]),
+        draft=plan.change["draft"] is True,
+        patch=plan.diff,
+    )
+
+
+def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
+    return {
+        "repository": plan.backend.name,
+        "branch": landed.branch,
+        "commit": landed.commit,
+        "base": plan.change["base"],
+        "base_commit": plan.facts["base_commit"],
+        "draft": plan.change["draft"],
+        "url": None,
+    }
+
+
+TOOL = OpenPullRequest

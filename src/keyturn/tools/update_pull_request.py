@@ -1,0 +1,104 @@
+"""Updates a pull request that an earlier action opened: a further commit on its branch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.canon import Json
+from keyturn.connectors.forge import Forge, Landed, Revision, declared
+from keyturn.connectors.forge.changes import files_from_json, files_to_json, read_wishes, states_to_json, work_out
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.plan import Inverse, Plan
+from keyturn.model.tool import ActionRef, Earlier, EarlierAction
+from keyturn.tools.arguments.update_pull_request import Arguments
+
+
+class UpdatePullRequest:
+    """`update_pull_request` on the pull requests of the same principal."""
+
+    name = "update_pull_request"
+    port = "forge"
+
+    def __init__(self, forges: Mapping[str, Forge]) -> None:
+        self._forges = forges
+
+    async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
+        """Work out the further commit against the branch as it is now; its head is the reviewed fact."""
+        opened = _opened(arguments.action_id, earlier)
+        name = opened.plan.backend.name
+        forge = declared(self._forges, name, opened.plan.backend)
+        pull = await forge.pull(opened.action)
+        if pull.status != "open":
+            raise ConnectorError(f"the pull request of action {opened.action} is {pull.status}; open a new one")
+        wishes = read_wishes([item.model_dump() for item in arguments.files])
+        snapshot = await forge.snapshot(pull.branch, [wish.path for wish in wishes])
+        worked = work_out(wishes, snapshot)
+        return Plan(
+            tool=self.name,
+            target=f"forge:{name}/{pull.base}",
+            backend=forge.identity,
+            summary=f'Update pull request "{pull.title}" on {name}: {worked.summary()}, base {pull.base}',
+            diff=worked.patch,
+            effects=worked.effects(),
+            view={"files": worked.view(), "title": pull.title, "base": pull.base, "branch": pull.branch},
+            facts={"head": snapshot.commit, "blobs": states_to_json(worked.files)},
+            guard={"head": snapshot.commit},
+            change={
+                "pull": opened.action,
+                "base": pull.base,
+                "title": pull.title,
+                "files": files_to_json(worked.files),
+            },
+            inverse=Inverse(
+                summary=f"move the branch {pull.branch} back to {snapshot.commit}; the base branch is untouched"
+            ),
+        )
+
+    async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
+        """Land the commit once, if the branch is still at the reviewed head."""
+        forge = declared(self._forges, plan.backend.name, plan.backend)
+        answer = await forge.apply(_revision(plan), action)
+        return answer if isinstance(answer, Stale) else Succeeded(_result(plan, answer))
+
+    async def probe(self, plan: Plan, action: ActionRef) -> Probe:
+        """Look for the commit on the branch; where it is not, make sure it cannot come."""
+        try:
+            forge = declared(self._forges, plan.backend.name, plan.backend)
+            answer = await forge.probe(_revision(plan), action)
+        except ConnectorError as error:
+            return CannotTell(str(error))
+        return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(_result(plan, answer))
+
+
+def _opened(action_id: str, earlier: Earlier) -> EarlierAction:
+    opened = earlier(action_id)
+    if opened is None or opened.tool != "open_pull_request":
+        raise ConnectorError(f"action {action_id} is not one of yours that opened a pull request")
+    if opened.status != "succeeded":
+        raise ConnectorError(f"action {action_id} is {opened.status}: its pull request cannot be updated")
+    return opened
+
+
+def _revision(plan: Plan) -> Revision:
+    return Revision(
+        pull=str(plan.change["pull"]),
+        base=str(plan.change["base"]),
+        head=str(plan.facts["head"]),
+        title=str(plan.change["title"]),
+        files=files_from_json(plan.change["files"], plan.facts["blobs"]),
+    )
+
+
+def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
+    return {
+        "repository": plan.backend.name,
+        "branch": landed.branch,
+        "commit": landed.commit,
+        "base": plan.change["base"],
+        "previous_commit": plan.facts["head"],
+        "url": None,
+    }
+
+
+TOOL = UpdatePullRequest

@@ -1,0 +1,239 @@
+"""The three pull request tools plan by reads alone and execute exactly their plan, on a real repository."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from keyturn import canon
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.plan import Effects, Plan, plan_from_json
+from keyturn.model.tool import ActionRef, EarlierAction, GovernedTool, ReadTool
+from keyturn.tools import get_pull_request, open_pull_request, update_pull_request
+from keyturn.tools.arguments.get_pull_request import Arguments as GetArguments
+from keyturn.tools.arguments.open_pull_request import Arguments as OpenArguments
+from keyturn.tools.arguments.update_pull_request import Arguments as UpdateArguments
+from tests.connectors.forge.repository import Repository, action, create
+
+FILES = [
+    {"path": "src/app.py", "edits": [{"old": "print('shop')", "new": "print('hello')"}]},
+    {"path": "docs/ä.md", "content": "new\n"},
+    {"path": "src/run.sh", "delete": True},
+]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Repository:
+    return create(tmp_path / "shop.git")
+
+
+def nothing(action_id: str) -> EarlierAction | None:
+    return None
+
+
+def ask(**changes: Any) -> OpenArguments:
+    request = {
+        "repository": "shop",
+        "base": "main",
+        "title": "Say hello",
+        "body": "Because.",
+        "files": FILES,
+    } | changes
+    return OpenArguments.model_validate(request)
+
+
+def plan_opening(shop: Repository, **changes: Any) -> Plan:
+    tool = open_pull_request.TOOL({"shop": shop.forge()})
+    return anyio.run(tool.plan, ask(**changes), nothing)
+
+
+def stored(plan: Plan) -> Plan:
+    """Return the plan as it comes back from its payload."""
+    return plan_from_json(json.loads(canon.encode(plan.to_json())), plan.diff)
+
+
+def execute(tool: GovernedTool, plan: Plan, ref: ActionRef) -> Outcome:
+    return anyio.run(tool.execute, stored(plan), ref)
+
+
+def probe(tool: GovernedTool, plan: Plan, ref: ActionRef) -> Probe:
+    return anyio.run(tool.probe, stored(plan), ref)
+
+
+def opened(shop: Repository) -> tuple[Plan, Succeeded]:
+    plan = plan_opening(shop)
+    outcome = execute(open_pull_request.TOOL({"shop": shop.forge()}), plan, action(1))
+    assert isinstance(outcome, Succeeded)
+    return plan, outcome
+
+
+def remember(plan: Plan, tool: str = "open_pull_request", status: str = "succeeded") -> Any:
+    known = EarlierAction(action=action(1).action, tool=tool, status=status, plan=stored(plan), result={})
+    return lambda action_id: known if action_id == known.action else None
+
+
+def update(shop: Repository, earlier: Any, **changes: Any) -> Plan:
+    request = {"action_id": action(1).action, "files": [{"path": "docs/ä.md", "content": "newer\n"}]} | changes
+    tool = update_pull_request.TOOL({"shop": shop.forge()})
+    return anyio.run(tool.plan, UpdateArguments.model_validate(request), earlier)
+
+
+def read(shop: Repository, earlier: Any) -> Any:
+    tool = get_pull_request.TOOL({"shop": shop.forge()})
+    arguments = GetArguments(action_id=action(1).action)
+    return anyio.run(tool.read, stored(anyio.run(tool.locate, arguments, earlier)), arguments)
+
+
+def test_the_tools_are_what_the_gateway_calls(shop: Repository) -> None:
+    assert isinstance(open_pull_request.TOOL({}), GovernedTool)
+    assert isinstance(update_pull_request.TOOL({}), GovernedTool)
+    assert isinstance(get_pull_request.TOOL({}), ReadTool)
+
+
+def test_planning_writes_nothing_and_says_everything(shop: Repository) -> None:
+    before = {str(path): path.stat().st_mtime_ns for path in shop.path.rglob("*")}
+    plan = plan_opening(shop)
+    assert {str(path): path.stat().st_mtime_ns for path in shop.path.rglob("*")} == before
+    assert (plan.target, plan.environment) == ("forge:shop/main", None)
+    assert plan.summary == 'Open pull request "Say hello" on shop: 3 files, +2 \u22123, base main'
+    assert plan.effects == Effects(files_changed=3, lines_changed=5)
+    assert plan.facts["base_commit"] == plan.guard["head"] == shop.head("main")
+    assert "-print('shop')\n+print('hello')\n" in plan.diff
+    assert plan.view["title"] == "Say hello"
+
+
+def test_a_stored_plan_is_executed_and_reported(shop: Repository) -> None:
+    plan, outcome = opened(shop)
+    assert outcome.result == {
+        "repository": "shop",
+        "branch": action(1).marker,
+        "commit": shop.head(action(1).marker),
+        "base": "main",
+        "base_commit": shop.head("main"),
+        "draft": True,
+        "url": None,
+    }
+    assert shop.show(f"{action(1).marker}:docs/ä.md") == "new"
+    assert shop.git("diff-tree", "-r", "--name-status", "main", action(1).marker, "--", "src").split() == [
+        "M", "src/app.py", "D", "src/run.sh",
+    ]  # fmt: skip
+    tool = open_pull_request.TOOL({"shop": shop.forge()})
+    assert probe(tool, plan, action(1)) == Happened(outcome.result)
+    assert execute(tool, plan, action(1)) == outcome
+
+
+def test_a_plan_whose_facts_moved_is_stale(shop: Repository) -> None:
+    plan = plan_opening(shop)
+    shop.commit("main", {"src/app.py": b"other\n"})
+    tool = open_pull_request.TOOL({"shop": shop.forge()})
+    assert execute(tool, plan, action(1)) == Stale(("src/app.py has changed on main since the review",))
+    assert isinstance(probe(tool, plan, action(1)), CannotHappen)
+
+
+def test_a_plan_for_another_repository_of_that_name_does_not_run(shop: Repository, tmp_path: Path) -> None:
+    plan = plan_opening(shop)
+    tool = open_pull_request.TOOL({"shop": create(tmp_path / "other.git").forge()})
+    with pytest.raises(ConnectorError, match="another one now"):
+        execute(tool, plan, action(1))
+    assert isinstance(probe(tool, plan, action(1)), CannotTell)
+    earlier = remember(opened(shop)[0])
+    updating = update(shop, earlier)
+    assert isinstance(probe(update_pull_request.TOOL({}), updating, action(2)), CannotTell)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"repository": "secret"}, 'repository "secret" is not declared'),
+        ({"base": "none"}, "no branch"),
+        ({"base": "keyturn/x"}, "cannot be a base"),
+        ({"title": "Fixes #1"}, "title"),
+        ({"body": "hello\n/deploy"}, "body line 2"),
+        ({"files": [{"path": "a/../.git/x", "content": ""}]}, "path"),
+        ({"files": [{"path": "a", "content": ""}, {"path": "A", "content": ""}]}, "case does not count"),
+        ({"files": [{"path": "none", "delete": True}]}, "cannot be deleted"),
+    ],
+)
+def test_requests_that_cannot_be_planned_are_refused(shop: Repository, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConnectorError, match=said) as caught:
+        plan_opening(shop, **changes)
+    assert caught.value.kind == "refused"
+
+
+def test_an_update_is_planned_against_the_branch_and_lands_on_it(shop: Repository) -> None:
+    plan, first = opened(shop)
+    updating = update(shop, remember(plan))
+    assert updating.target == "forge:shop/main"
+    assert updating.summary == 'Update pull request "Say hello" on shop: 1 file, +1 \u22121, base main'
+    assert updating.facts["head"] == first.result["commit"]
+    tool = update_pull_request.TOOL({"shop": shop.forge()})
+    outcome = execute(tool, updating, action(2))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["commit"] == shop.head(action(1).marker)
+    assert outcome.result["previous_commit"] == first.result["commit"]
+    assert probe(tool, updating, action(2)) == Happened(outcome.result)
+
+
+def test_an_update_of_a_branch_that_moved_is_stale_and_can_be_fenced(shop: Repository) -> None:
+    plan, _ = opened(shop)
+    updating = update(shop, remember(plan))
+    shop.commit(action(1).marker, {"x": b"x"})
+    tool = update_pull_request.TOOL({"shop": shop.forge()})
+    assert isinstance(execute(tool, updating, action(2)), Stale)
+    assert isinstance(probe(tool, updating, action(2)), CannotHappen)
+
+
+def test_only_an_own_open_request_can_be_updated(shop: Repository) -> None:
+    plan, _ = opened(shop)
+    for earlier, said in (
+        (nothing, "not one of yours"),
+        (remember(plan, tool="update_ticket"), "not one of yours"),
+        (remember(plan, status="pending"), "is pending"),
+    ):
+        with pytest.raises(ConnectorError, match=said):
+            update(shop, earlier)
+    shop.git("update-ref", "-d", f"refs/heads/{action(1).marker}")
+    with pytest.raises(ConnectorError, match="is deleted"):
+        update(shop, remember(plan))
+
+
+def test_reading_tells_how_the_request_stands(shop: Repository) -> None:
+    plan, outcome = opened(shop)
+    earlier = remember(plan)
+    told = read(shop, earlier)
+    assert canon.decode_object(canon.encode(told)) == {
+        "repository": "shop",
+        "title": "Say hello",
+        "state": "open",
+        "draft": True,
+        "branch": action(1).marker,
+        "commit": outcome.result["commit"],
+        "commits": 1,
+        "base": "main",
+        "base_commit": shop.head("main"),
+        "base_moved": False,
+        "files_changed": 3,
+        "files": ["docs/ä.md", "src/app.py", "src/run.sh"],
+        "url": None,
+    }
+    shop.git("update-ref", "refs/heads/main", action(1).marker)
+    assert (read(shop, earlier)["state"], read(shop, earlier)["base_moved"]) == ("merged", True)
+    shop.git("update-ref", "-d", f"refs/heads/{action(1).marker}")
+    assert (read(shop, earlier)["state"], read(shop, earlier)["commit"]) == ("merged", None)
+
+
+def test_only_an_own_request_that_was_opened_can_be_read(shop: Repository) -> None:
+    plan = plan_opening(shop)
+    for earlier, said in (
+        (nothing, "not one of yours"),
+        (remember(plan, status="pending"), "is pending"),
+        (remember(plan, status="unknown"), "no pull request"),
+    ):
+        with pytest.raises(ConnectorError, match=said):
+            functools.partial(read, shop, earlier)()
