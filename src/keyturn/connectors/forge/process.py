@@ -78,7 +78,7 @@ class Git:
     patience: int = 1000
 
     def run(self, *arguments: str, feed: bytes = b"", accept: tuple[int, ...] = (0,), late: str = "retry") -> Ran:
-        """Call git to its end. Raises `ConnectorError`: another exit code, or (kind `late`) past deadline or bound."""
+        """Call git to its end. Raises `ConnectorError` for another exit code, or (kind `late`) past a bound."""
         with self._started(arguments) as running:
             output = running.exchange(feed)
         ran = Ran(running.process.returncode, output, running.said())
