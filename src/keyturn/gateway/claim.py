@@ -58,7 +58,7 @@ def claimable(gate: Gateway, view: Look) -> list[Action]:
 
 def _reaches(gate: Gateway, action: Action) -> bool:
     """A process claims only what its own tools and back ends reach."""
-    return action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.backends
+    return action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
 
 
 def _claim(gate: Gateway, tx: Job, instance: str) -> Claimed | None:
@@ -88,7 +88,7 @@ def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     """Return why an approved action may not run after all; empty when it may."""
     entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
-    found = _story_differs(action, entries) or _backend_moved(gate, action) or _token_revoked(view, entries[0])
+    found = _story_differs(action, entries) or _token_revoked(view, entries[0])
     return (found,) if found else _policy_objects(gate, view, action, entries[0])
 
 
@@ -97,13 +97,6 @@ def _story_differs(action: Action, entries: Sequence[Entry]) -> Reason | None:
     told = tell(entries)
     if told is None or told.digest != action.digest or told.reviews != action.reviews:
         return Reason("story", "the action's entries do not tell what this process believed")
-    return None
-
-
-def _backend_moved(gate: Gateway, action: Action) -> Reason | None:
-    present = gate.backends[action.backend["port"], action.backend["name"]]
-    if present.to_json() != dict(action.backend):
-        return Reason("backend", f"{present.port}:{present.name} is another system than the one that was reviewed")
     return None
 
 

@@ -14,7 +14,6 @@ from keyturn.fold.state import State
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger, Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
-from keyturn.model.plan import Backend
 from keyturn.model.tool import GovernedTool, ReadTool
 from keyturn.policy import Policy, read_policy
 
@@ -69,7 +68,7 @@ class Gateway:
 
     new_id     makes a UUIDv7 for the given time
     entropy    random bytes for salts signed before they are stored
-    backends   the identities of the declared back ends by (port, name)
+    reach      the declared back ends as (port, name): only their actions are claimed here
     watch      makes a watcher that tells when somebody wrote to the ledger
     executes   whether permitted actions run in this process; if not, `start_worker` starts one that does
     """
@@ -79,7 +78,7 @@ class Gateway:
     models: Mapping[str, type[ArgumentModel]]
     governed: Mapping[str, GovernedTool]
     reading: Mapping[str, ReadTool]
-    backends: Mapping[tuple[str, str], Backend]
+    reach: frozenset[tuple[str, str]]
     new_id: Callable[[datetime], str]
     entropy: Callable[[int], bytes]
     watch: Callable[[], Watcher]

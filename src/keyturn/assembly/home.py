@@ -1,0 +1,85 @@
+"""A home: the folder that is one deployment, found and read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.assembly.outside import environment
+from keyturn.ledger.place import Place
+from keyturn.model.errors import ConfigurationError
+
+POLICY = "policy.toml"
+WIRING = "keyturn.toml"
+SCHEMAS = "tool_schemas"
+VARIABLE = "KEYTURN_HOME"
+MAX_POLICY = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """The folder of one deployment: `policy.toml`, `keyturn.toml`, `tool_schemas/`, `state/`."""
+
+    folder: Path
+
+    @property
+    def place(self) -> Place:
+        """Where the ledger lives."""
+        return Place(self.folder / "state")
+
+    @property
+    def wiring(self) -> Path:
+        """The file that declares back ends."""
+        return self.folder / WIRING
+
+    @property
+    def schemas(self) -> Path:
+        """The folder of contracts."""
+        return self.folder / SCHEMAS
+
+    def policy_files(self) -> dict[str, str]:
+        """Return the proposed policy's files by name. Raises `ConfigurationError` when one cannot be read."""
+        path = self.folder / POLICY
+        try:
+            data = path.read_bytes()
+            if len(data) > MAX_POLICY:
+                raise ConfigurationError(f"{path}: {len(data)} bytes; a policy has at most {MAX_POLICY}")
+            return {POLICY: data.decode("utf-8")}
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"{path}: {error}") from error
+
+    @property
+    def founded(self) -> bool:
+        """Whether the home has a ledger."""
+        return self.place.database.exists()
+
+
+def find_home(named: str | None) -> Home:
+    """Return the home: `--home`, else $KEYTURN_HOME, else the current folder where nobody else can write to it.
+
+    Raises `ConfigurationError` saying how to name one.
+    """
+    chosen = named or environment().get(VARIABLE)
+    if chosen:
+        folder = Path(chosen).expanduser()
+        if not folder.is_dir():
+            raise ConfigurationError(f"{folder} is no folder; make a home there with: keyturn init {folder}")
+        return Home(folder.resolve())
+    here = Path.cwd()
+    if not (here / WIRING).is_file():
+        raise ConfigurationError(
+            f"{here} is no Keyturn home; name one with --home DIR or {VARIABLE}, or make one with: keyturn init DIR"
+        )
+    _check_own(here)
+    return Home(here.resolve())
+
+
+def _check_own(folder: Path) -> None:
+    """A home that is only stood in, not named, must be nobody else's to change."""
+    status = folder.stat()
+    if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+        raise ConfigurationError(
+            f"{folder} belongs to another account or others can write to it; name it with --home if you mean it"
+        )

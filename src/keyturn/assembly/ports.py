@@ -1,0 +1,86 @@
+"""Building the declared back ends and the tools on top of them."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keyturn.tools
+from keyturn.assembly.wiring import Wiring
+from keyturn.connectors.deployments import Deployments, releases
+from keyturn.connectors.forge import Forge, git
+from keyturn.connectors.tickets import Tickets, folder
+from keyturn.model.errors import ConfigurationError
+from keyturn.model.tool import GovernedTool, ReadTool
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The back ends of one home by port and name."""
+
+    forge: Mapping[str, Forge]
+    deployments: Mapping[str, Deployments]
+    tickets: Mapping[str, Tickets]
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """The tools of one home, and the (port, name) of every back end they reach."""
+
+    governed: Mapping[str, GovernedTool]
+    reading: Mapping[str, ReadTool]
+    reach: frozenset[tuple[str, str]]
+
+
+def build_ports(wiring: Wiring, home: Path, environment: Mapping[str, str]) -> Ports:
+    """Build every declared back end. Raises `ConfigurationError` with all that cannot be built."""
+    problems: list[str] = []
+
+    def build(module: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
+        built: dict[str, Any] = {}
+        for name, settings in declared.items():
+            try:
+                built[name] = module.build(name, settings, home=home, environment=environment)
+            except ConfigurationError as error:
+                problems.extend(error.problems)
+        return built
+
+    ports = Ports(
+        forge=build(git, wiring.forge),
+        deployments=build(releases, wiring.deployments),
+        tickets=build(folder, wiring.tickets),
+    )
+    if problems:
+        raise ConfigurationError(*problems)
+    return ports
+
+
+def build_tools(ports: Ports) -> Tools:
+    """Build every tool found in `keyturn.tools` with its port; a new tool needs no edit here."""
+    by_port: dict[str, Mapping[str, Any]] = {
+        "forge": ports.forge,
+        "deployments": ports.deployments,
+        "tickets": ports.tickets,
+    }
+    governed: dict[str, GovernedTool] = {}
+    reading: dict[str, ReadTool] = {}
+    for kind in _tool_classes():
+        tool = kind(by_port[kind.port])
+        if isinstance(tool, GovernedTool):
+            governed[tool.name] = tool
+        elif isinstance(tool, ReadTool):
+            reading[tool.name] = tool
+        else:
+            raise TypeError(f"{kind.__module__}.TOOL is neither a governed nor a reading tool")
+    reach = frozenset((port, name) for port, systems in by_port.items() for name in systems)
+    return Tools(governed, reading, reach)
+
+
+def _tool_classes() -> list[Any]:
+    names = [found.name for found in pkgutil.iter_modules(keyturn.tools.__path__) if not found.ispkg]
+    modules = [importlib.import_module(f"keyturn.tools.{name}") for name in sorted(names)]
+    return [module.TOOL for module in modules if hasattr(module, "TOOL")]
