@@ -65,7 +65,7 @@ def follow(head: Head, entry: Entry, *, signed: bool = True) -> Head:
     are always verified.
     """
     if entry.seq != head.size:
-        raise ChainError(entry.seq, 2, f"seq {entry.seq} stands where {head.size} must")
+        raise ChainError(head.size, 2, f"seq {entry.seq} stands where {head.size} must")
     if entry.prev != head.leaf:
         raise ChainError(entry.seq, 2, "prev is not the leaf hash of the entry before")
     if entry.at < head.at:

@@ -1,0 +1,81 @@
+"""Writes the golden vectors: one entry per kind, one whole log, and many damaged entries.
+
+    python -m tests.vectors.make
+
+Running it again changes no byte; a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from tests.vectors.damage import Bad, damaged
+from tests.vectors.story import ENTRY_KEY, LOG_KEY, VERIFIER, Log, Row, b64, make_log, reviewers, salt
+
+FOLDER: Final = Path(__file__).parent
+
+
+def payloads_json(row: Row) -> dict[str, dict[str, str]]:
+    seq = row.fields["seq"]
+    return {name: {"salt": salt(seq, name).hex(), "data": data.decode()} for name, data in row.payloads.items()}
+
+
+def entry_json(row: Row) -> dict[str, object]:
+    return {
+        "body": row.body.decode(),
+        "signature": b64(row.signature),
+        "leaf": row.leaf,
+        "payloads": payloads_json(row),
+    }
+
+
+def golden_json(row: Row) -> dict[str, object]:
+    fields = row.fields
+    frame = {name: fields.pop(name) for name in ("v", "log", "seq", "prev", "ts", "boot", "up", "kid", "kind")}
+    apart = {"action": fields.pop("action", None), "data": fields.pop("data", {})}
+    known = {"private_key_seed": row.key.seed.hex(), "kid": row.key.public.kid}
+    return {**known, **entry_json(row), "expect": {**frame, **apart, "facts": fields}}
+
+
+def chain_json(log: Log) -> dict[str, object]:
+    return {
+        "verifier": str(VERIFIER),
+        "log_key_seed": LOG_KEY.seed.hex(),
+        "entry_key_seed": ENTRY_KEY.seed.hex(),
+        "reviewers": reviewers(),
+        "entries": [entry_json(row) for row in log.rows],
+    }
+
+
+def bad_json(bad: Bad) -> dict[str, object]:
+    return {
+        "what": bad.what, "after": bad.after, "expect": {"seq": bad.after, "proof": bad.proof, "reason": bad.reason},
+        "body_base64": b64(bad.body), "signature": b64(bad.signature),
+    }  # fmt: skip
+
+
+def files() -> dict[str, str]:
+    """Return every vector file by its path below this folder."""
+    log = make_log()
+    values: dict[str, object] = {"chain.json": chain_json(log)}
+    for row in log.rows:
+        values.setdefault(f"entries/{row.fields['kind']}.json", golden_json(row))
+    values |= {f"bad/{bad.name}.json": bad_json(bad) for bad in damaged(log)}
+    return {path: json.dumps(value, indent=1, ensure_ascii=False) + "\n" for path, value in values.items()}
+
+
+def main() -> None:
+    """Write the files and take away those no longer made."""
+    made = files()
+    for path, text in made.items():
+        (FOLDER / path).parent.mkdir(exist_ok=True)
+        (FOLDER / path).write_text(text, "utf-8")
+    for old in (*FOLDER.glob("entries/*.json"), *FOLDER.glob("bad/*.json")):
+        if str(old.relative_to(FOLDER)) not in made:
+            old.unlink()
+
+
+if __name__ == "__main__":
+    main()
