@@ -236,7 +236,10 @@ def read_and_ask(log: Log) -> None:
     log.add(
         "read.served",
         {**WHO, **WHERE, "tool": "get_pull_request", "contract": CONTRACT, "policy": policy, "rules": ["reads"]},
-        {"argument.pull_request": canon.encode("7"), "client": canon.encode("claude-code 2.1")},
+        {
+            "argument.pull_request": canon.encode("7"),
+            "result": canon.encode({"title": "Spell the name", "merged": False}),
+        },
     )
     ask(log, HELD, "hold")
     refused: list[dict[str, Json]] = [{"code": "forbidden", "rule": "never touch CI definitions"}]
@@ -277,7 +280,8 @@ def review_and_run(log: Log) -> None:
     log.add("execution.finished", unknown, {"outcome": canon.encode({"reason": "no answer within 60 s"})}, HELD)
     resolved: dict[str, Json] = {"outcome": "succeeded", "effect": True, "method": "operator"}
     words = canon.encode("The branch is there.")
-    signed = act("action.resolve", 2, HELD, canon.digest(resolved), log.at(11))
+    meant = canon.digest({"action": f"sha256:{requested.leaf}", "happened": True, "reason": canon.sha256(words)})
+    signed = act("action.resolve", 2, HELD, meant, log.at(11))
     log.add("execution.resolved", {**resolved, "act": signed}, {"resolve.reason": words}, HELD)
 
 
@@ -293,11 +297,11 @@ def go_on(log: Log) -> None:
         {"policy.files": canon.encode(NEXT_POLICY), "reason": canon.encode("One review for pull requests.")},
     )  # fmt: skip
     ask(log, SHADOWED, "shadow", policy=new)
-    done: dict[str, Json] = {"instance": INSTANCE, "outcome": "shadowed", "effect": False, "recovered": False}
+    done: dict[str, Json] = {"instance": "0" * 32, "outcome": "shadowed", "effect": False, "recovered": False}
     log.add("execution.finished", done, action=SHADOWED)
     ask(log, STALE, "hold", policy=new, repeat=True)
     gone: dict[str, Json] = {"stage": "claim", "codes": ["facts_moved"], "superseded_by": None}
-    log.add("action.stale", gone, {"stale.moved": canon.encode(["base"])}, STALE)
+    log.add("action.stale", gone, {"stale.moved": canon.encode(["the base branch moved on"])}, STALE)
     ask(log, CANCELLED, "hold", policy=new, repeat=True)
     by: Json = {"type": "principal", "name": "claude"}
     log.add("action.cancelled", {"by": by}, {"cancel.reason": canon.encode("No longer needed.")}, CANCELLED)
