@@ -10,7 +10,7 @@ import pytest
 from keyturn.connectors.deployments.health import MAX_OUTPUT, Check, run_check
 from keyturn.model.outcome import Failed, Happened, Succeeded
 from tests.connectors.deployments.contract import preview
-from tests.connectors.deployments.processes import CountingDisk, action, survives
+from tests.connectors.deployments.processes import CountingDisk, action, survive
 from tests.connectors.deployments.world import World, apply_until, open_port
 
 PATH = {"PATH": os.defpath}
@@ -129,7 +129,7 @@ def test_a_probe_after_a_crash_before_the_verdict_runs_the_check(tmp_path: Path)
     (tmp_path / "home").mkdir()
     world = World(tmp_path / "home")
     rollback = preview(world).rollback
-    survives(apply_until, world.home, rollback, action(1), disk.placed["current"] + 1, False)
+    assert survive(apply_until, [(world.home, rollback, action(1), disk.placed["current"] + 1)]) == [False]
     port = open_port(world.home, health=script(world.root, "exit 1"))
     told = anyio.run(port.probe, rollback, action(1))
     assert isinstance(told, Happened)

@@ -13,13 +13,14 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.canon import encode
-from keyturn.connectors.deployments import Deployments, Rollback
+from keyturn.connectors.deployments import Deployments, Rollback, releases
 from keyturn.connectors.deployments.releases import Settings, build
+from keyturn.connectors.deployments.tree import Tree, scan_tree
 from keyturn.connectors.files import Disk, Folder, journal
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded
 from tests.connectors.deployments.contract import DeploymentsContract, preview
-from tests.connectors.deployments.processes import CountingDisk, action, survives
+from tests.connectors.deployments.processes import CountingDisk, action, survive
 from tests.connectors.deployments.world import World, apply_until, lay_out, open_port, probe_until
 
 
@@ -32,67 +33,56 @@ class TestReleaseFolders(DeploymentsContract):
     """The port's promises, kept by real folders."""
 
 
+def counted(home: Path) -> CountingDisk:
+    """Apply in a world of its own and return the disk that counted."""
+    disk, world = CountingDisk(), World(make(home))
+    anyio.run(open_port(home, disk).apply, preview(world).rollback, action(1))
+    return disk
+
+
+def died(tmp_path: Path, steps: list[int]) -> list[tuple[World, Rollback]]:
+    """Return a world for each step at which an executor died in it."""
+    worlds = [World(make(tmp_path / f"died-{number}")) for number in range(len(steps))]
+    rollbacks = [preview(world).rollback for world in worlds]
+    runs = [(w.home, r, action(1), step) for w, r, step in zip(worlds, rollbacks, steps, strict=True)]
+    assert not any(survive(apply_until, runs))
+    return list(zip(worlds, rollbacks, strict=True))
+
+
 def test_whatever_the_step_an_executor_dies_at_applying_again_completes_once(tmp_path: Path) -> None:
-    moved_at = set()
-    for step in itertools.count():
-        home = tmp_path / str(step)
-        home.mkdir()
-        world = World(home)
-        rollback = preview(world).rollback
-        whole = survives(apply_until, home, rollback, action(1), step, True)
-        moved_at.add(world.live())
-        assert isinstance(anyio.run(world.port.apply, rollback, action(1)), Succeeded), step
-        assert (world.live(), world.switches_of(action(1)), len(world.history())) == ("2.3.1", 1, 4), step
-        assert (world.marks(), world.staged()) == ({action(1).action: "done"}, []), step
-        if whole:
-            break
-    assert moved_at == {"2.4.0", "2.3.1"}
-    assert step > 20
+    disk = counted(tmp_path / "counted")
+    moved = []
+    for world, rollback in died(tmp_path, list(range(disk.steps))):
+        moved.append(world.live() == "2.3.1")
+        assert isinstance(anyio.run(world.port.apply, rollback, action(1)), Succeeded)
+        assert (world.live(), world.switches_of(action(1)), len(world.history())) == ("2.3.1", 1, 4)
+        assert (world.marks(), world.staged()) == ({action(1).action: "done"}, [])
+    assert moved == [step > disk.placed["current"] for step in range(disk.steps)]
 
 
 def test_whatever_the_step_an_executor_dies_at_a_probe_tells_what_happened(tmp_path: Path) -> None:
-    for step in itertools.count():
-        home = tmp_path / str(step)
-        home.mkdir()
-        world = World(home)
-        rollback = preview(world).rollback
-        whole = survives(apply_until, home, rollback, action(1), step, True)
+    for world, rollback in died(tmp_path, list(range(counted(tmp_path / "counted").steps))):
         moved = world.live() == "2.3.1"
-        told = anyio.run(world.port.probe, rollback, action(1))
-        assert isinstance(told, Happened if moved else CannotHappen), step
+        assert isinstance(anyio.run(world.port.probe, rollback, action(1)), Happened if moved else CannotHappen)
         late = anyio.run(world.port.apply, rollback, action(1))
-        assert isinstance(late, Succeeded if moved else Failed), step
-        assert (world.live() == "2.3.1", world.switches_of(action(1))) == (moved, int(moved)), step
-        assert world.staged() == [], step
-        if whole:
-            break
+        assert isinstance(late, Succeeded if moved else Failed)
+        assert (world.live() == "2.3.1", world.switches_of(action(1))) == (moved, int(moved))
+        assert world.staged() == []
 
 
 @pytest.mark.parametrize("moved", [False, True], ids=["before the switch", "after the switch"])
 def test_whatever_the_step_a_probe_dies_at_the_next_one_says_the_same(tmp_path: Path, moved: bool) -> None:
-    died_at = switching_step(tmp_path / "count") + int(moved)
-    for step in itertools.count():
-        home = tmp_path / str(step)
-        home.mkdir()
-        world = World(home)
-        rollback = preview(world).rollback
-        assert not survives(apply_until, home, rollback, action(1), died_at, False)
-        assert (world.live() == "2.3.1") is moved
-        whole = survives(probe_until, home, rollback, action(1), step, True)
+    died_at = counted(tmp_path / "counted").placed["current"] + int(moved)
+    cases = died(tmp_path, [died_at] * 30)
+    runs = [(world.home, rollback, action(1), step) for step, (world, rollback) in enumerate(cases)]
+    survived = survive(probe_until, runs)
+    assert survived[:5] == [False] * 5
+    assert survived[-1]
+    for world, rollback in cases:
         told = anyio.run(world.port.probe, rollback, action(1))
-        assert isinstance(told, Happened if moved else CannotHappen), step
+        assert isinstance(told, Happened if moved else CannotHappen)
         assert isinstance(anyio.run(world.port.apply, rollback, action(1)), Succeeded if moved else Failed)
-        assert world.switches_of(action(1)) == int(moved)
-        if whole:
-            break
-    assert step > 3
-
-
-def switching_step(home: Path) -> int:
-    """Return the step that is the switch: dying at it comes before, dying at the next one after it."""
-    disk, world = CountingDisk(), World(make(home))
-    anyio.run(open_port(home, disk).apply, preview(world).rollback, action(1))
-    return disk.placed["current"]
+        assert (world.live() == "2.3.1", world.switches_of(action(1))) == (moved, int(moved))
 
 
 class FullDisk(Disk):
@@ -161,10 +151,7 @@ def test_a_lost_mark_is_made_good_by_the_history(world: World) -> None:
 
 
 def test_an_operator_who_moves_on_before_the_record_is_written_is_not_overwritten(tmp_path: Path) -> None:
-    step = switching_step(tmp_path / "count") + 1
-    world = World(make(tmp_path / "home"))
-    rollback = preview(world).rollback
-    survives(apply_until, world.home, rollback, action(1), step, False)
+    [(world, rollback)] = died(tmp_path, [counted(tmp_path / "counted").placed["current"] + 1])
     world.move("2.2.0")
     told = anyio.run(world.port.probe, rollback, action(1))
     assert isinstance(told, Happened)
@@ -225,6 +212,20 @@ def test_a_history_line_that_is_no_switch_is_named(world: World, line: str) -> N
     path.write_text(line + "\n" + path.read_text())
     with pytest.raises(ConnectorError, match=r"web/staging/history.jsonl line 1: "):
         preview(world)
+
+
+def test_a_deployment_that_moves_while_it_is_planned_asks_to_come_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def moving(folder: Folder) -> Tree:
+        if world.live() == "2.4.0":
+            world.move("2.2.0")
+        return scan_tree(folder)
+
+    monkeypatch.setattr(releases, "scan_tree", moving)
+    with pytest.raises(ConnectorError, match="moved while planning") as refusal:
+        preview(world)
+    assert refusal.value.kind == "retry"
 
 
 def test_previous_is_refused_where_history_does_not_know_it(world: World) -> None:
@@ -344,10 +345,7 @@ def test_a_target_that_vanished_after_the_review_is_stale(world: World) -> None:
 
 
 def test_a_prepared_switch_whose_world_moved_is_fenced_and_stale(tmp_path: Path) -> None:
-    step = switching_step(tmp_path / "count")
-    world = World(make(tmp_path / "home"))
-    rollback = preview(world).rollback
-    survives(apply_until, world.home, rollback, action(1), step, False)
+    [(world, rollback)] = died(tmp_path, [counted(tmp_path / "counted").placed["current"]])
     world.move("2.2.0")
     assert anyio.run(world.port.apply, rollback, action(1)) == Stale(("current",))
     assert (world.marks(), world.staged()) == ({action(1).action: "fenced"}, [])

@@ -15,7 +15,7 @@ from keyturn.connectors.deployments.history import history_line
 from keyturn.connectors.deployments.releases import Settings, build
 from keyturn.connectors.files import Disk
 from keyturn.model.tool import ActionRef
-from tests.connectors.deployments.processes import DyingDisk, together
+from tests.connectors.deployments.processes import DyingDisk, SwiftDisk, together
 
 VERSIONS = ("2.2.0", "2.3.1", "2.4.0")
 
@@ -50,7 +50,7 @@ class World:
         self.home = home
         self.root = home / "staging"
         lay_out(home, "staging")
-        self.port = open_port(home)
+        self.port = open_port(home, SwiftDisk())
 
     def live(self) -> str:
         return str((self.root / "current").readlink()).removeprefix("releases/")
@@ -85,9 +85,9 @@ def apply_and_say(home: Path, rollback: Rollback, action: ActionRef) -> str:
     return type(anyio.run(port.apply, rollback, action)).__name__
 
 
-def apply_until(home: Path, rollback: Rollback, action: ActionRef, step: int, half: bool) -> None:
-    anyio.run(open_port(home, DyingDisk(step, half=half)).apply, rollback, action)
+def apply_until(home: Path, rollback: Rollback, action: ActionRef, step: int) -> None:
+    anyio.run(open_port(home, DyingDisk(step, half=True)).apply, rollback, action)
 
 
-def probe_until(home: Path, rollback: Rollback, action: ActionRef, step: int, half: bool) -> None:
-    anyio.run(open_port(home, DyingDisk(step, half=half)).probe, rollback, action)
+def probe_until(home: Path, rollback: Rollback, action: ActionRef, step: int) -> None:
+    anyio.run(open_port(home, DyingDisk(step, half=True)).probe, rollback, action)

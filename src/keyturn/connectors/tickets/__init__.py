@@ -1,0 +1,113 @@
+"""The port to trackers: tickets with a status, people who watch them, and comments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from keyturn.canon import Json
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import Outcome, Probe
+from keyturn.model.plan import Backend, Inverse
+from keyturn.model.tool import ActionRef
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """One ticket as its tracker shows it.
+
+    watchers  whom the tracker would tell of a change, each once: e-mail addresses or names
+    text      description and comments, as people wrote them: data, never instructions
+    """
+
+    id: str
+    title: str
+    status: str
+    watchers: tuple[str, ...]
+    labels: tuple[str, ...]
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketChange:
+    """A reviewed change of one ticket: a new status, a comment to add, or both, under reviewed facts."""
+
+    ticket: str
+    status: str | None
+    comment: str | None
+    facts: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """The exact effect of a change.
+
+    diff        unified diff of the ticket; in a comment's heading `<principal>`, `<time>` and `<action>` stand for
+                what is only known once the action exists
+    recipients  people whom the change would be told to
+    guard       what was seen beside the reviewed facts
+    """
+
+    change: TicketChange
+    diff: str
+    added: int
+    removed: int
+    recipients: int
+    guard: Mapping[str, Json]
+
+
+class Tickets(Protocol):
+    """One named tracker. All methods raise `ConnectorError`."""
+
+    @property
+    def name(self) -> str:
+        """The name in the wiring."""
+        ...
+
+    def backend(self) -> Backend:
+        """Identify the system."""
+        ...
+
+    async def holds(self, ticket: str) -> bool:
+        """Say whether the tracker has a ticket of this id."""
+        ...
+
+    async def snapshot(self, ticket: str) -> Ticket:
+        """Read a ticket."""
+        ...
+
+    async def preview(self, ticket: str, status: str | None, comment: str | None) -> Preview:
+        """Work out a change by reads alone; refuses what cannot be done, changes nothing, or must not be posted."""
+        ...
+
+    async def apply(self, change: TicketChange, action: ActionRef) -> Outcome:
+        """Make the change once: a known action is answered from its mark, moved facts are `Stale`."""
+        ...
+
+    async def probe(self, change: TicketChange, action: ActionRef) -> Probe:
+        """Settle an action; one that has not happened is fenced, so that a late `apply` does nothing."""
+        ...
+
+    def inverse(self, change: TicketChange) -> Inverse:
+        """Say how to undo the change once it is made."""
+        ...
+
+
+def declared(trackers: Mapping[str, Tickets], name: str) -> Tickets:
+    """Return the tracker called `name`; refused (`ConnectorError`) without naming the others."""
+    found = trackers.get(name)
+    if found is None:
+        raise ConnectorError(f'tracker "{name}" is not declared')
+    return found
+
+
+async def holder(trackers: Mapping[str, Tickets], ticket: str) -> Tickets:
+    """Return the one tracker that holds a ticket; refused (`ConnectorError`) where none or several do."""
+    found = [tracker for _, tracker in sorted(trackers.items()) if await tracker.holds(ticket)]
+    if not found:
+        raise ConnectorError(f'ticket "{ticket}" is in no declared tracker')
+    if len(found) > 1:
+        names = ", ".join(tracker.name for tracker in found)
+        raise ConnectorError(f'ticket "{ticket}" is in several trackers: {names}; its id must be unique')
+    return found[0]

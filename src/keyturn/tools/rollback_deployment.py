@@ -1,0 +1,99 @@
+"""Puts an earlier version of a deployment back in service."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.canon import Json
+from keyturn.connectors.deployments import Deployments, Preview, Rollback, chosen, declared
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotTell, Outcome, Probe, Stale
+from keyturn.model.plan import Effects, Plan
+from keyturn.model.tool import ActionRef, Earlier
+from keyturn.tools.arguments.rollback_deployment import Arguments
+
+MAX_FILES = 2000
+"""Differing files listed in the plan's view; with more the list is left out, so that no rule judges half of it."""
+
+
+class RollbackDeployment:
+    """`rollback_deployment` on the deployments declared in the wiring."""
+
+    name = "rollback_deployment"
+    port = "deployments"
+
+    def __init__(self, deployments: Mapping[str, Deployments]) -> None:
+        self._deployments = deployments
+
+    async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
+        """Work out the switch and what it changes; "previous" becomes a concrete version here.
+
+        Reviewed facts come from the back end: the live version, the target and the digest of its files.
+        """
+        deployment = declared(self._deployments, arguments.deployment)
+        environment = chosen(deployment, arguments.environment)
+        preview = await deployment.preview(environment, arguments.to)
+        rollback = preview.rollback
+        return Plan(
+            tool=self.name,
+            target=f"deployments:{deployment.name}/{environment}",
+            backend=deployment.backend(environment),
+            summary=_summary(deployment.name, preview),
+            environment=environment,
+            diff=preview.diff,
+            effects=Effects(files_changed=len(preview.files), lines_changed=preview.added + preview.removed),
+            view=_view(preview),
+            facts=rollback.facts,
+            guard=preview.guard,
+            change={"environment": environment, "from": rollback.current, "to": rollback.target},
+            inverse=deployment.inverse(rollback),
+        )
+
+    async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
+        """Switch once, if the reviewed facts still hold, then check health."""
+        deployment, rollback = declared(self._deployments, plan.backend.name), _rollback(plan)
+        if deployment.backend(rollback.environment) != plan.backend:
+            return Stale(("backend",))
+        return await deployment.apply(rollback, action)
+
+    async def probe(self, plan: Plan, action: ActionRef) -> Probe:
+        """Settle whether the switch was made; where it was not, make sure it cannot be any more."""
+        try:
+            deployment, rollback = declared(self._deployments, plan.backend.name), _rollback(plan)
+            if deployment.backend(rollback.environment) != plan.backend:
+                return CannotTell(f'deployment "{deployment.name}" is another one now than when this was planned')
+            return await deployment.probe(rollback, action)
+        except ConnectorError as error:
+            return CannotTell(str(error))
+
+
+def _rollback(plan: Plan) -> Rollback:
+    return Rollback(
+        environment=str(plan.change["environment"]),
+        current=str(plan.change["from"]),
+        target=str(plan.change["to"]),
+        facts=plan.facts,
+    )
+
+
+def _summary(name: str, preview: Preview) -> str:
+    rollback = preview.rollback
+    files = "1 file differs" if len(preview.files) == 1 else f"{len(preview.files)} files differ"
+    unshown = f", {preview.summarised} shown by digest only" if preview.summarised else ""
+    return (
+        f"Roll back {name} in {rollback.environment} from {rollback.current} to {rollback.target} ({files}{unshown})"
+    )
+
+
+def _view(preview: Preview) -> dict[str, Json]:
+    view: dict[str, Json] = {
+        "from": preview.rollback.current,
+        "to": preview.rollback.target,
+        "diff_complete": preview.summarised == 0,
+    }
+    if len(preview.files) <= MAX_FILES:
+        view["files"] = [{"path": change.path, "status": change.status} for change in preview.files]
+    return view
+
+
+TOOL = RollbackDeployment

@@ -1,0 +1,89 @@
+"""Sets the status of a ticket, adds a comment, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keyturn.connectors.files import visible
+from keyturn.connectors.tickets import Preview, TicketChange, Tickets, declared, holder
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotTell, Outcome, Probe, Stale
+from keyturn.model.plan import Effects, Plan
+from keyturn.model.tool import ActionRef, Earlier
+from keyturn.tools.arguments.update_ticket import Arguments
+
+
+class UpdateTicket:
+    """`update_ticket` on the trackers declared in the wiring; each is asked whether it holds the ticket."""
+
+    name = "update_ticket"
+    port = "tickets"
+
+    def __init__(self, trackers: Mapping[str, Tickets]) -> None:
+        self._trackers = trackers
+
+    async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
+        """Work out the change.
+
+        Reviewed facts are the ticket, its status where that is to change, and its being there for a comment; the
+        guard is the digest of the whole ticket.
+        """
+        tracker = await holder(self._trackers, arguments.ticket)
+        preview = await tracker.preview(arguments.ticket, arguments.status, arguments.comment)
+        change = preview.change
+        return Plan(
+            tool=self.name,
+            target=f"tickets:{tracker.name}/{change.ticket}",
+            backend=tracker.backend(),
+            summary=_summary(preview),
+            diff=preview.diff,
+            effects=Effects(
+                files_changed=1, lines_changed=preview.added + preview.removed, recipients=preview.recipients
+            ),
+            view={"status": change.status, "comment": change.comment is not None, "recipients": preview.recipients},
+            facts=change.facts,
+            guard=preview.guard,
+            change={"ticket": change.ticket, "status": change.status, "comment": change.comment},
+            inverse=tracker.inverse(change),
+        )
+
+    async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
+        """Change the ticket once, if the reviewed facts still hold."""
+        tracker = declared(self._trackers, plan.backend.name)
+        if tracker.backend() != plan.backend:
+            return Stale(("backend",))
+        return await tracker.apply(_change(plan), action)
+
+    async def probe(self, plan: Plan, action: ActionRef) -> Probe:
+        """Settle whether the ticket was changed; where it was not, make sure it cannot be any more."""
+        try:
+            tracker = declared(self._trackers, plan.backend.name)
+            if tracker.backend() != plan.backend:
+                return CannotTell(f'tracker "{tracker.name}" is another one now than when this was planned')
+            return await tracker.probe(_change(plan), action)
+        except ConnectorError as error:
+            return CannotTell(str(error))
+
+
+def _change(plan: Plan) -> TicketChange:
+    status, comment = plan.change["status"], plan.change["comment"]
+    return TicketChange(
+        ticket=str(plan.change["ticket"]),
+        status=None if status is None else str(status),
+        comment=None if comment is None else str(comment),
+        facts=plan.facts,
+    )
+
+
+def _summary(preview: Preview) -> str:
+    change, parts = preview.change, []
+    if change.status is not None:
+        parts.append(f"set {change.ticket} from {visible(str(change.facts['status']))!r} to {change.status!r}")
+    if change.comment is not None:
+        parts.append(f"comment on {change.ticket}")
+    text = " and ".join(parts)
+    watchers = "1 watcher" if preview.recipients == 1 else f"{preview.recipients} watchers"
+    return f"{text[0].upper()}{text[1:]} ({watchers})"
+
+
+TOOL = UpdateTicket

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keyturn.connectors import files
+from keyturn.connectors.files import Disk, Folder, Mark, action_time, journal, visible
+from keyturn.model.errors import ConnectorError
+from tests.connectors.deployments.processes import action
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b"])
+def test_only_single_names_are_opened(tmp_path: Path, name: str) -> None:
+    with Folder.open(tmp_path, "here", Disk()) as root, pytest.raises(ConnectorError, match="name of one file"):
+        root.child(name)
+
+
+def test_a_folder_with_too_many_names_is_not_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_NAMES", 2)
+    for name in "abc":
+        (tmp_path / name).touch()
+    with (
+        Folder.open(tmp_path, "here", Disk()) as root,
+        pytest.raises(ConnectorError, match="more than 2"),
+    ):
+        root.names()
+
+
+def test_a_mark_that_somebody_else_made_first_is_never_overwritten(tmp_path: Path) -> None:
+    """As it happens when the lock file was deleted by hand and two processes hold two locks."""
+    name = action(1).action
+    with Folder.open(tmp_path, "here", Disk()) as root, journal(root) as held:
+        held.stage_link(name, "x")
+        held.intend(name, {})
+        with pytest.raises(ConnectorError, match="somebody else marked this action") as refusal:
+            held.intend(name, {})
+        assert refusal.value.kind == "unknown"
+        with pytest.raises(ConnectorError, match="somebody else marked this action"):
+            held.fence(name, Mark("absent"), {})
+        assert held.find(name).state == "prepared"
+
+
+def test_removing_what_is_not_there_is_fine(tmp_path: Path) -> None:
+    with Folder.open(tmp_path, "here", Disk()) as root:
+        root.remove("nothing")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_time_of_an_action_is_the_one_inside_its_id() -> None:
+    # RFC 9562 appendix A.6: 2022-02-22T19:22:22Z
+    assert action_time("017f22e2-79b0-7cc3-98c4-dc0c0c07398f") == "2022-02-22T19:22:22.000000Z"
+
+
+@pytest.mark.parametrize(
+    "character", ["\0", "\x1b", "\x7f", "\x9b", "\n", "\u2028", "\u202e", "\u2066", "\ufeff", "\udc80"]
+)
+def test_what_moves_or_hides_text_is_shown_as_an_escape(character: str) -> None:
+    assert visible(f"a{character}b") == f"a\\u{ord(character):04x}b"
+    assert visible(f"a{character}b", keep=character) == f"a{character}b"
+
+
+@pytest.mark.parametrize("text", ["plain", "日本語", "👩‍🚒", "naïve"])
+def test_what_scripts_need_stays(text: str) -> None:
+    assert visible(text) == text
