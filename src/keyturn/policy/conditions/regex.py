@@ -1,0 +1,44 @@
+"""The whole text matches one of several regular expressions, in RE2's syntax."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keyturn.policy.conditions.result import Met, Result, Test, Unjudged, Unmet, gap
+from keyturn.policy.conditions.site import Site
+from keyturn.policy.patterns import Pattern
+from keyturn.policy.shown import shown
+
+
+@dataclass(frozen=True, slots=True)
+class Regex:
+    """Met by a text that at least one pattern matches from its first to its last character."""
+
+    patterns: tuple[Pattern, ...]
+
+    @property
+    def asked(self) -> str:
+        """See `Test`."""
+        return "match the pattern " + " or ".join(shown(pattern.source) for pattern in self.patterns[:6])
+
+    def judge(self, value: object) -> Result:
+        """See `Test`."""
+        return matched(self.patterns, value, self)
+
+
+def matched(patterns: tuple[Pattern, ...], value: object, test: Test) -> Result:
+    """Judge `value` by the first pattern that matches; what is no text cannot be judged."""
+    if (missing := gap(value, test)) is not None:
+        return missing
+    if not isinstance(value, str):
+        return Unjudged(value, test)
+    try:
+        return Met(value, test) if any(pattern.matches(value) for pattern in patterns) else Unmet(value, test)
+    except UnicodeEncodeError:
+        return Unjudged(value, test)
+
+
+def read(raw: object, site: Site) -> Test | None:
+    """Read one pattern or a list of them."""
+    patterns = site.patterns(raw, lambda source: Pattern(source, site.ignore_case))
+    return None if patterns is None else Regex(patterns)

@@ -1,0 +1,247 @@
+"""Decides one request: the same policy, request, usage and time always give the same answer.
+
+What is decided, in this order; the first no is the answer:
+
+1. the principal is known, and it and its token have the contract's scope;
+2. the planned target lies in exactly one environment, and in the one an argument selected;
+3. no forbid applies; a condition that cannot be judged makes it apply;
+4. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
+5. every limit of every matching grant, and every general limit, has room;
+6. every approval of every matching grant becomes an obligation: any of them holds the request.
+
+A shadow grant speaks only where no live grant does; other shadow rules only add a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
+from keyturn.model.principal import Principal
+from keyturn.model.time import format_timestamp
+from keyturn.policy.limits import Limit, Spent, spent
+from keyturn.policy.policy import Policy
+from keyturn.policy.rules import Approval, Forbid, Grant
+from keyturn.policy.shown import shown
+from keyturn.policy.subject import Subject, planned
+from keyturn.policy.usage import PENDING, Counts
+from keyturn.policy.where import Applies, Misses
+
+PERMIT_FOR = timedelta(minutes=15)
+_TOLD = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    """One request being decided."""
+
+    policy: Policy
+    principal: Principal
+    subject: Subject
+    amounts: Mapping[str, int]
+    usage: Counts
+    now: datetime
+    environment: str
+
+
+def evaluate(policy: Policy, request: Request, usage: Counts, now: datetime) -> Decision:
+    """Decide a planned request; a request without a target is denied. `now` must be aware."""
+    principal = admitted(policy, request)
+    if isinstance(principal, Deny):
+        return principal
+    environment = located(policy, request)
+    if isinstance(environment, Deny):
+        return environment
+    case = _Case(
+        policy=policy,
+        principal=principal,
+        subject=planned(request, principal, environment, now),
+        amounts=amounts_of(request),
+        usage=usage,
+        now=now,
+        environment=environment,
+    )
+    live, shadow = applying_forbids(policy, case.subject)
+    if live:
+        return forbidden(live, environment)
+    return _granted(case, shadow)
+
+
+def amounts_of(request: Request) -> dict[str, int]:
+    """Return what a request takes from limits, by unit: one call and the plan's effects."""
+    return {**request.effects, "calls": 1}
+
+
+def admitted(policy: Policy, request: Request) -> Principal | Deny:
+    """Return the principal, or the denial of an unknown one or of a missing scope."""
+    principal = policy.principals.get(request.principal)
+    if principal is None:
+        return _deny("unknown_principal", f"the policy knows no principal {shown(request.principal)}")
+    contract = policy.contracts.get(request.tool)
+    if contract is None:
+        return ungranted(principal, request.tool, ())
+    if contract.scope not in principal.scopes:
+        return _deny("scope", f"{principal.name} does not have the scope {shown(contract.scope)}")
+    if request.token_scopes is not None and contract.scope not in request.token_scopes:
+        return _deny("scope", f"this token does not have the scope {shown(contract.scope)}")
+    return principal
+
+
+def located(policy: Policy, request: Request) -> str | Deny:
+    """Return the environment of the planned target, or the denial of a target without one or of a wrong choice."""
+    if request.target is None:
+        return _deny("environment", "the request has no planned target")
+    environment = policy.environment_of(request.target)
+    if isinstance(environment, str) and request.environment not in (None, environment):
+        asked = shown(request.environment)
+        return _deny("environment", f"the target lies in {shown(environment)}, but the request asks for {asked}")
+    return environment
+
+
+def applying_forbids(policy: Policy, subject: Subject) -> tuple[list[tuple[Forbid, str]], list[tuple[Forbid, str]]]:
+    """Return the live and the shadow forbids that apply, each with why."""
+    live: list[tuple[Forbid, str]] = []
+    shadow: list[tuple[Forbid, str]] = []
+    for rule in policy.forbids_for(subject.principal.name, subject.tool):
+        verdict = rule.where.judge(subject)
+        if isinstance(verdict, Applies):
+            (shadow if rule.shadow else live).append((rule, verdict.because))
+    return live, shadow
+
+
+def forbidden(rules: Sequence[tuple[Forbid, str]], environment: str | None) -> Deny:
+    """Return the denial by forbids."""
+    reasons = (Reason("forbidden", _forbids(because), rule.id) for rule, because in rules[:_TOLD])
+    return Deny(reasons=tuple(reasons), environment=environment, rules=tuple(rule.id for rule, _ in rules))
+
+
+def ungranted(
+    principal: Principal, tool: str, missed: Sequence[tuple[Grant, str]], environment: str | None = None
+) -> Deny:
+    """Return the default denial, with what each grant about this call was missing."""
+    reasons = [Reason("no_grant", f"no grant lets {principal.name} call {shown(tool)}")]
+    if missed:
+        reasons = [Reason("no_grant", because, grant.id) for grant, because in missed[:_TOLD]]
+    return Deny(reasons=tuple(reasons), environment=environment)
+
+
+def exhausted(found: Sequence[Spent], environment: str | None) -> Deny:
+    """Return the denial by limits; it says when to come back if waiting helps for all of them."""
+    moments = [item.retry_at for item in found]
+    known = [moment for moment in moments if moment is not None]
+    return Deny(
+        reasons=tuple(item.reason for item in found[:_TOLD]),
+        environment=environment,
+        rules=tuple(sorted({item.limit.rule for item in found})),
+        retry_at=max(known) if known and len(known) == len(moments) else None,
+    )
+
+
+def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
+    grants = case.policy.grants_for(case.principal.name, case.subject.tool)
+    judged = [(grant, grant.where.judge(case.subject)) for grant in grants]
+    live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
+    shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
+    notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
+    if live:
+        return _allowed(case, live, (*notes, *(_noted(grant) for grant in shadow)))
+    if shadow:
+        reasons = tuple(Reason("shadow_grant", _in_shadow(grant), grant.id) for grant in shadow)
+        rules = tuple(grant.id for grant in shadow)
+        return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes))
+    missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]
+    return ungranted(case.principal, case.subject.tool, missed, case.environment)
+
+
+def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) -> Decision:
+    """Permit or hold what `grants` let through, unless a limit has no room."""
+    approvals = [(grant, grant.approval) for grant in grants if grant.approval is not None]
+    amounts = {**case.amounts, PENDING: 1 if approvals else 0}
+    own = (limit for grant in grants for limit in grant.limits)
+    general = case.policy.limits_binding(case.principal.name, case.subject.tool)
+    found = list(spent(_once((*own, *general)), case.subject, amounts, case.usage, case.now))
+    binding = [item for item in found if not item.limit.shadow]
+    if binding:
+        return exhausted(binding, case.environment)
+    notes = (
+        *notes,
+        *(Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found),
+    )
+    rules = tuple(grant.id for grant in grants)
+    if approvals:
+        return _held(case, approvals, rules, notes)
+    reasons = tuple(Reason("granted", f"{grant.id} lets it run without a review", grant.id) for grant in grants)
+    return Permit(
+        environment=case.environment,
+        rules=rules,
+        expires_at=case.now + PERMIT_FOR,
+        reasons=(*reasons, *notes),
+    )
+
+
+def _held(
+    case: _Case,
+    approvals: Sequence[tuple[Grant, Approval]],
+    rules: tuple[str, ...],
+    notes: tuple[Reason, ...],
+) -> Hold:
+    owner = case.principal.owner
+    people = sorted(frozenset().union(*(approval.eligible(owner) for _, approval in approvals)))
+    expires_at = case.now + min(approval.expires for _, approval in approvals)
+    return Hold(
+        environment=case.environment,
+        rules=rules,
+        expires_at=expires_at,
+        obligations=tuple(_obligation(grant, approval, owner) for grant, approval in approvals),
+        reviewers={name: tuple(key.line for key in case.policy.reviewers[name].keys) for name in people},
+        excluded=() if owner is None else (owner,),
+        reasons=(*(_asks(grant, approval, expires_at) for grant, approval in approvals), *notes),
+    )
+
+
+def _obligation(grant: Grant, approval: Approval, owner: str | None) -> Obligation:
+    return Obligation(
+        rule=grant.id,
+        quorum=approval.quorum,
+        sources=approval.sources,
+        reviewers=_but(approval.reviewers, owner),
+        keys=approval.keys,
+        rejects=approval.rejects,
+        escalations=tuple(
+            Escalation(int(step.after.total_seconds()), _but(step.reviewers, owner)) for step in approval.escalate
+        ),
+    )
+
+
+def _asks(grant: Grant, approval: Approval, expires_at: datetime) -> Reason:
+    people = "1 person" if approval.quorum == 1 else f"{approval.quorum} people"
+    kind = "" if approval.keys == "any" else f" with {approval.keys} keys"
+    until = format_timestamp(expires_at)
+    text = f"needs the review of {people} from {', '.join(approval.sources)}{kind} before {until}"
+    return Reason("approval", text, grant.id)
+
+
+def _noted(grant: Grant) -> Reason:
+    return Reason("shadow_grant", f"in shadow: {_in_shadow(grant)}", grant.id)
+
+
+def _in_shadow(grant: Grant) -> str:
+    return "would run without a review" if grant.approval is None else "would be held for review"
+
+
+def _forbids(because: str) -> str:
+    return f"forbidden: {because}" if because else "forbidden, whatever is asked"
+
+
+def _but(names: tuple[str, ...], owner: str | None) -> tuple[str, ...]:
+    return tuple(name for name in names if name != owner)
+
+
+def _once(limits: Iterable[Limit]) -> list[Limit]:
+    return sorted(set(limits), key=lambda limit: (limit.rule, limit.text))
+
+
+def _deny(code: str, text: str) -> Deny:
+    return Deny(reasons=(Reason(code, text),))

@@ -1,0 +1,149 @@
+"""Explains a decision: every rule with why it did or did not speak, beside the decision itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn.canon import Json
+from keyturn.model.decision import Decision, Deny, Request
+from keyturn.policy.evaluation import admitted, amounts_of, evaluate, located
+from keyturn.policy.limits import Limit, LimitState, spent, states
+from keyturn.policy.policy import Policy
+from keyturn.policy.rules import Budget, Forbid, Grant
+from keyturn.policy.shown import shown
+from keyturn.policy.subject import Subject, planned, unplanned
+from keyturn.policy.usage import PENDING, Counts
+from keyturn.policy.where import Applies, Depends, Misses, Where
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTrace:
+    """One rule and what it had to say.
+
+    kind     "grant", "forbid" or "limit"
+    mode     "live" or "shadow"
+    verdict  "applies", "misses" (it is about this call, a condition failed), "unrelated", or "open" (no plan yet)
+    text     why, with the first condition that failed and the value seen
+    """
+
+    rule: str
+    place: str
+    kind: str
+    mode: str
+    verdict: str
+    text: str
+
+    def to_json(self) -> dict[str, Json]:
+        """Return the trace as `--json` prints it."""
+        return {
+            "rule": self.rule,
+            "place": self.place,
+            "kind": self.kind,
+            "mode": self.mode,
+            "verdict": self.verdict,
+            "text": self.text,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What `evaluate` says, and every rule's part in it, in the order of the text."""
+
+    decision: Decision
+    rules: tuple[RuleTrace, ...]
+
+
+def explain(policy: Policy, request: Request, usage: Counts, now: datetime) -> Explanation:
+    """Return the decision of `evaluate` with a trace of each rule of the policy."""
+    decision = evaluate(policy, request, usage, now)
+    subject = _subject(policy, request, now)
+    traces = (
+        *(_grant(grant, request, subject) for grant in policy.grants),
+        *(_forbid(forbid, request, subject) for forbid in policy.forbids),
+        *(_budget(budget, request, subject, usage, now) for budget in policy.budgets),
+    )
+    return Explanation(decision, traces)
+
+
+def limits_for(policy: Policy, principal: str, usage: Counts, now: datetime) -> tuple[LimitState, ...]:
+    """Return what is left of every live limit that binds a principal, in the order of the rules' ids."""
+    known = policy.principals.get(principal)
+    if known is None:
+        return ()
+    limits = sorted(_limits_of(policy, principal), key=lambda limit: (limit.rule, limit.text))
+    return tuple(state for limit in dict.fromkeys(limits) for state in states(limit, known, usage, now))
+
+
+def _limits_of(policy: Policy, principal: str) -> Iterator[Limit]:
+    granted = [grant for grant in policy.grants if principal in grant.principals and not grant.shadow]
+    tools = {grant.tool for grant in granted}
+    for grant in granted:
+        yield from grant.limits
+    for budget in policy.budgets:
+        if not budget.shadow:
+            yield from (limit for limit in budget.limits if any(limit.binds(principal, tool) for tool in tools))
+
+
+def _subject(policy: Policy, request: Request, now: datetime) -> Subject | str:
+    """Return what the conditions see, or why they are not asked at all."""
+    principal = admitted(policy, request)
+    if isinstance(principal, Deny):
+        return principal.reasons[0].text
+    environment = located(policy, request)
+    if isinstance(environment, Deny):
+        return unplanned(request, principal, now)
+    return planned(request, principal, environment, now)
+
+
+def _grant(grant: Grant, request: Request, subject: Subject | str) -> RuleTrace:
+    unrelated = ""
+    if grant.tool != request.tool:
+        unrelated = f"is about {grant.tool}"
+    elif request.principal not in grant.principals:
+        unrelated = f"is not about {shown(request.principal)}"
+    verdict, text = ("unrelated", unrelated) if unrelated else _judged(grant.where, subject)
+    return RuleTrace(
+        rule=grant.id, place=grant.place, kind="grant", mode=_mode(grant.shadow), verdict=verdict, text=text
+    )
+
+
+def _forbid(forbid: Forbid, request: Request, subject: Subject | str) -> RuleTrace:
+    verdict, text = "unrelated", "is about other tools or principals"
+    if forbid.covers(request.principal, request.tool):
+        verdict, text = _judged(forbid.where, subject)
+    return RuleTrace(
+        rule=forbid.id, place=forbid.place, kind="forbid", mode=_mode(forbid.shadow), verdict=verdict, text=text
+    )
+
+
+def _budget(budget: Budget, request: Request, subject: Subject | str, usage: Counts, now: datetime) -> RuleTrace:
+    verdict, text = "unrelated", "counts other tools, principals or environments"
+    binding = [limit for limit in budget.limits if limit.binds(request.principal, request.tool)]
+    if isinstance(subject, str):
+        verdict, text = ("misses", subject) if binding else (verdict, text)
+    elif binding and any(limit.scope(subject) for limit in binding):
+        amounts = {**amounts_of(request), PENDING: 1}
+        found = list(spent(binding, subject, amounts, usage, now))
+        verdict, text = ("applies", found[0].reason.text) if found else ("misses", "has room")
+    return RuleTrace(
+        rule=budget.id, place=budget.place, kind="limit", mode=_mode(budget.shadow), verdict=verdict, text=text
+    )
+
+
+def _judged(where: Where, subject: Subject | str) -> tuple[str, str]:
+    if isinstance(subject, str):
+        return "misses", subject
+    verdict = where.judge(subject)
+    match verdict:
+        case Applies():
+            return "applies", verdict.because or "has no conditions"
+        case Misses():
+            return "misses", verdict.because
+        case Depends():
+            return "open", verdict.because
+
+
+def _mode(shadow: bool) -> str:
+    return "shadow" if shadow else "live"

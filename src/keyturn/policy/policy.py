@@ -1,0 +1,127 @@
+"""A policy as a frozen value: who there is, which rules hold, and the index that finds the few that matter."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from keyturn.model.contract import Contract
+from keyturn.model.decision import Deny, Reason
+from keyturn.model.principal import Principal
+from keyturn.policy.limits import Limit
+from keyturn.policy.lint import warnings_of
+from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Person, Reviewer
+from keyturn.policy.shown import shown
+from keyturn.policy.world import World
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`."""
+
+    digest: str
+    principals: Mapping[str, Principal]
+    people: Mapping[str, Person]
+    reviewers: Mapping[str, Reviewer]
+    environments: Mapping[str, Environment]
+    contracts: Mapping[str, Contract]
+    grants: tuple[Grant, ...]
+    forbids: tuple[Forbid, ...]
+    budgets: tuple[Budget, ...]
+    by_call: Mapping[tuple[str, str], tuple[Grant, ...]]
+    by_tool: Mapping[str | None, tuple[Forbid, ...]]
+    lint: tuple[str, ...] = ()
+
+    def grants_for(self, principal: str, tool: str) -> tuple[Grant, ...]:
+        """Return the grants about this principal and tool, in the order of their ids."""
+        return self.by_call.get((principal, tool), ())
+
+    def forbids_for(self, principal: str, tool: str) -> tuple[Forbid, ...]:
+        """Return the forbids about this principal and tool, in the order of their ids."""
+        about = (*self.by_tool.get(tool, ()), *self.by_tool.get(None, ()))
+        return tuple(sorted((rule for rule in about if rule.covers(principal, tool)), key=lambda rule: rule.id))
+
+    def limits_binding(self, principal: str, tool: str) -> tuple[Limit, ...]:
+        """Return the limits of `[[limits]]` that count this call, in the order of their rules."""
+        return tuple(limit for budget in self.budgets for limit in budget.limits if limit.binds(principal, tool))
+
+    def environment_of(self, target: str) -> str | Deny:
+        """Return the one environment a target lies in, or the denial that says it lies in none or in several."""
+        try:
+            found = sorted(name for name, place in self.environments.items() if place.covers(target))
+        except UnicodeEncodeError:
+            found = []
+        if len(found) == 1:
+            return found[0]
+        where = f"in several environments: {', '.join(found)}" if found else "in no environment of the policy"
+        return Deny(reasons=(Reason("environment", f"the target {shown(target)} lies {where}"),))
+
+    def visible_tools(self, principal: str, token_scopes: frozenset[str] | None) -> frozenset[str]:
+        """Return the tools to show: about oneself, or granted, in scope, and not forbidden whatever the arguments."""
+        known = self.principals.get(principal)
+        if known is None:
+            return frozenset()
+        return frozenset(
+            tool for tool, contract in self.contracts.items() if self._shows(known, contract, token_scopes)
+        )
+
+    def pins(self) -> Mapping[str, tuple[str, str]]:
+        """Return {place of the grant: (tool, pinned contract)}, such as `grants[0]`."""
+        return {grant.place: (grant.tool, grant.pin) for grant in self.grants}
+
+    def warnings(self) -> tuple[str, ...]:
+        """Return what is allowed but probably not meant, each with its dotted path."""
+        return self.lint
+
+    def _shows(self, principal: Principal, contract: Contract, token_scopes: frozenset[str] | None) -> bool:
+        if contract.kind == "self":
+            return True
+        scope = contract.scope
+        if scope not in principal.scopes or (token_scopes is not None and scope not in token_scopes):
+            return False
+        forbids = self.forbids_for(principal.name, contract.tool)
+        closed = any(not rule.shadow and not rule.where.conditions for rule in forbids)
+        return not closed and bool(self.grants_for(principal.name, contract.tool))
+
+
+def assemble(
+    *,
+    world: World,
+    catalog: Mapping[str, Contract],
+    grants: tuple[Grant, ...],
+    forbids: tuple[Forbid, ...],
+    budgets: tuple[Budget, ...],
+    digest: str,
+) -> Policy:
+    """Return the policy of these parts with its index. Rules are found in the order of their ids."""
+    return Policy(
+        digest=digest,
+        principals=MappingProxyType(dict(world.principals)),
+        people=MappingProxyType(dict(world.people)),
+        reviewers=MappingProxyType(dict(world.reviewers)),
+        environments=MappingProxyType(dict(world.environments)),
+        contracts=MappingProxyType(dict(catalog)),
+        grants=grants,
+        forbids=forbids,
+        budgets=tuple(sorted(budgets, key=lambda budget: budget.id)),
+        by_call=_by_call(grants),
+        by_tool=_by_tool(forbids),
+        lint=warnings_of(world, catalog, grants, forbids, budgets),
+    )
+
+
+def _by_call(grants: Iterable[Grant]) -> Mapping[tuple[str, str], tuple[Grant, ...]]:
+    index: defaultdict[tuple[str, str], list[Grant]] = defaultdict(list)
+    for grant in sorted(grants, key=lambda grant: grant.id):
+        for principal in grant.principals:
+            index[principal, grant.tool].append(grant)
+    return MappingProxyType({call: tuple(found) for call, found in index.items()})
+
+
+def _by_tool(forbids: Iterable[Forbid]) -> Mapping[str | None, tuple[Forbid, ...]]:
+    index: defaultdict[str | None, list[Forbid]] = defaultdict(list)
+    for forbid in forbids:
+        index[forbid.tool].append(forbid)
+    return MappingProxyType({tool: tuple(found) for tool, found in index.items()})

@@ -1,0 +1,199 @@
+"""Reads a policy text whole or not at all: strict, with every problem at once under its dotted path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+
+from keyturn.canon import manifest_digest
+from keyturn.model.contract import Contract
+from keyturn.policy.approval import read_approval
+from keyturn.policy.limits import Limit, LimitError, read_limit
+from keyturn.policy.policy import Policy, assemble
+from keyturn.policy.problems import Problems
+from keyturn.policy.rules import Approval, Budget, Forbid, Grant
+from keyturn.policy.shown import shown
+from keyturn.policy.tables import Table, join
+from keyturn.policy.toml_text import read_toml
+from keyturn.policy.usage import DIMENSIONS
+from keyturn.policy.where import Vocabulary, Where, read_where
+from keyturn.policy.world import World, read_world
+
+FILE = "policy.toml"
+PIN = re.compile(r"v[1-9][0-9]{0,5} sha256:[0-9a-f]{64}", re.ASCII)
+_SECTIONS = ("version", "principals", "people", "reviewers", "environments", "grants", "forbids", "limits")
+_MOST_RULES = 20_000
+
+
+def read_policy(files: Mapping[str, str], catalog: Mapping[str, Contract]) -> Policy:
+    """Read `policy.toml` out of `files` ({path: text}) against the contracts of all tools, by tool name.
+
+    Raises `ConfigurationError` with every problem at once, each starting with its dotted path.
+    """
+    problems = Problems()
+    for path in files:
+        if path != FILE:
+            problems.add(join("", path), f"is not used by {FILE}")
+    if FILE not in files:
+        problems.add(FILE, "is missing")
+    raw = read_toml(files[FILE], FILE, problems) if FILE in files else None
+    if raw is None:
+        problems.settle()
+    return _document(Table(raw, "", problems), catalog, files)
+
+
+def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[str, str]) -> Policy:
+    document.only(*_SECTIONS)
+    document.integer("version", low=1, high=1)
+    written = (document.raw.get(section) for section in ("grants", "forbids", "limits"))
+    if sum(len(rules) for rules in written if isinstance(rules, list)) > _MOST_RULES:
+        document.problems.add(FILE, f"has more than {_MOST_RULES} rules")
+        document.problems.settle()
+    world = read_world(document)
+    rules = _Rules(document, world, catalog)
+    grants = tuple(rules.grant(table) for table in document.tables("grants"))
+    forbids = tuple(rules.forbid(table) for table in document.tables("forbids"))
+    budgets = tuple(rules.budget(table) for table in document.tables("limits"))
+    document.problems.settle()
+    return assemble(
+        world=world,
+        catalog=catalog,
+        grants=tuple(grant for grant in grants if grant),
+        forbids=forbids,
+        budgets=budgets,
+        digest=manifest_digest(files),
+    )
+
+
+class _Rules:
+    """Reads rules one by one; remembers ids, which name one rule each across all kinds."""
+
+    def __init__(self, document: Table, world: World, catalog: Mapping[str, Contract]) -> None:
+        self._world = world
+        self._catalog = catalog
+        self._problems = document.problems
+        self._words = Vocabulary(environments=tuple(world.environments), tools=tuple(catalog))
+        self._ids: dict[str, str] = {}
+
+    def grant(self, table: Table) -> Grant | None:
+        """Read one of `[[grants]]`; None after recording a problem that leaves nothing to use."""
+        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode")
+        rule = self._id(table)
+        contract = self._tool(table, required=True)
+        principals = self._world.principals_in(table, "principals", required=True) or frozenset()
+        pin = self._pin(table)
+        if contract is None:
+            return None
+        if contract.kind == "self":
+            table.wrong("tool", f"{contract.tool} is about the caller's own actions and needs no grant")
+        where = read_where(table, contract, self._words, strict=True)
+        shadow = _shadow(table)
+        limits = tuple(
+            replace(limit, principals=principals, tool=contract.tool, environments=where.environments, shadow=shadow)
+            for limit in _limits(table, rule, None)
+        )
+        return Grant(
+            id=rule,
+            place=table.place,
+            principals=principals,
+            tool=contract.tool,
+            pin=pin,
+            where=where,
+            limits=limits,
+            approval=self._approval(table, contract, principals),
+            shadow=shadow,
+        )
+
+    def forbid(self, table: Table) -> Forbid:
+        """Read one of `[[forbids]]`."""
+        table.only("id", "principals", "tool", "where", "mode")
+        rule = self._id(table)
+        contract = self._tool(table, required=False)
+        unclear = "tool" in table.raw and contract is None
+        return Forbid(
+            id=rule,
+            place=table.place,
+            principals=self._world.principals_in(table, "principals", required=False),
+            tool=contract.tool if contract else None,
+            where=Where() if unclear else read_where(table, contract, self._words, strict=False),
+            shadow=_shadow(table),
+        )
+
+    def budget(self, table: Table) -> Budget:
+        """Read one of `[[limits]]`."""
+        table.only("id", "limits", "per", "principals", "tool", "environments", "mode")
+        rule = self._id(table)
+        contract = self._tool(table, required=False)
+        principals = self._world.principals_in(table, "principals", required=False)
+        environments = self._environments(table)
+        per = table.choice("per", "principal", *(name for name in DIMENSIONS if name != "principal"))
+        shadow = _shadow(table)
+        tool = contract.tool if contract else None
+        limits = tuple(
+            replace(limit, principals=principals, tool=tool, environments=environments, shadow=shadow)
+            for limit in _limits(table, rule, per)
+        )
+        if "limits" not in table.raw:
+            table.wrong("limits", "is missing")
+        return Budget(id=rule, place=table.place, limits=limits, shadow=shadow)
+
+    def _id(self, table: Table) -> str:
+        rule = table.text("id", required=True) or table.place
+        place = self._ids.setdefault(rule, table.place)
+        if place != table.place:
+            table.wrong("id", f"{shown(rule)} is the id of {place} already")
+        return rule
+
+    def _tool(self, table: Table, *, required: bool) -> Contract | None:
+        name = table.text("tool", required=required)
+        if name is None:
+            return None
+        contract = self._catalog.get(name)
+        if contract is None:
+            table.problems.unknown(table.at("tool"), f"there is no tool {shown(name)}", name, self._catalog)
+        return contract
+
+    def _pin(self, table: Table) -> str:
+        pin = table.text("contract")
+        if pin is None:
+            if "contract" not in table.raw:
+                table.wrong("contract", "is missing: `keyturn policy pin` writes it")
+            return ""
+        if not PIN.fullmatch(pin):
+            table.wrong("contract", f"{shown(pin)} is no pin like v1 sha256:…: `keyturn policy pin` writes it")
+        return pin
+
+    def _approval(self, table: Table, contract: Contract, principals: frozenset[str]) -> Approval | None:
+        asked = table.table("approval")
+        if asked is None:
+            return None
+        if contract.kind != "governed":
+            table.wrong("approval", f"{contract.tool} only reads: nobody can be asked to approve it")
+            return None
+        return read_approval(asked, self._world, principals)
+
+    def _environments(self, table: Table) -> frozenset[str] | None:
+        if "environments" not in table.raw:
+            return None
+        known = self._words.environments
+        names = table.texts("environments", required=True)
+        for name in names:
+            if name not in known:
+                text = f"there is no environment {shown(name)}"
+                table.problems.unknown(table.at("environments"), text, name, known)
+        return frozenset(names)
+
+
+def _limits(table: Table, rule: str, per: str | None) -> tuple[Limit, ...]:
+    found: list[Limit] = []
+    for index, text in enumerate(table.texts("limits", required="limits" in table.raw)):
+        try:
+            found.append(read_limit(text, rule, per))
+        except LimitError as error:
+            table.problems.add(f"{table.at('limits')}[{index}]", f"{shown(text)}: {error}")
+    return tuple(found)
+
+
+def _shadow(table: Table) -> bool:
+    return table.choice("mode", "live", "shadow") == "shadow"

@@ -1,0 +1,116 @@
+"""The rules of a policy as frozen values: grants with their approvals, forbids, and the world they speak of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from keyturn.model.sshkey import PublicKey
+from keyturn.policy.limits import Limit
+from keyturn.policy.patterns import Pattern
+from keyturn.policy.where import Where
+
+KEY_CLASSES = ("any", "hardware", "hardware+pin")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Person:
+    """Somebody who may own assistants; `display` is for people only."""
+
+    name: str
+    display: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reviewer:
+    """Somebody who may review, with the keys that prove it."""
+
+    name: str
+    keys: tuple[PublicKey, ...]
+    groups: frozenset[str] = frozenset()
+    display: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """A class of targets: every target one of the globs matches."""
+
+    name: str
+    targets: tuple[str, ...]
+    patterns: tuple[Pattern, ...]
+
+    def covers(self, target: str) -> bool:
+        """Say whether the target lies here. Raises `UnicodeEncodeError` for lone surrogates."""
+        return any(pattern.matches(target) for pattern in self.patterns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Widening:
+    """After `after` the people in `sources` (by name: `reviewers`) may review too."""
+
+    after: timedelta
+    sources: tuple[str, ...]
+    reviewers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Approval:
+    """What people must agree to.
+
+    reviewers  everybody in `sources` who has a key of the class asked; the owner is excluded per request
+    """
+
+    quorum: int
+    sources: tuple[str, ...]
+    reviewers: tuple[str, ...]
+    keys: str
+    expires: timedelta
+    rejects: int
+    escalate: tuple[Widening, ...] = ()
+
+    def eligible(self, owner: str | None) -> frozenset[str]:
+        """Return who may review for this owner, sooner or later."""
+        later = {name for widening in self.escalate for name in widening.reviewers}
+        return frozenset({*self.reviewers, *later} - {owner})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grant:
+    """Lets principals call one tool. `place` is where it stands (`grants[0]`), `pin` the contract agreed to."""
+
+    id: str
+    place: str
+    principals: frozenset[str]
+    tool: str
+    pin: str
+    where: Where
+    limits: tuple[Limit, ...]
+    approval: Approval | None
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forbid:
+    """Refuses whatever it matches; None for tool or principals means all."""
+
+    id: str
+    place: str
+    principals: frozenset[str] | None
+    tool: str | None
+    where: Where
+    shadow: bool
+
+    def covers(self, principal: str, tool: str) -> bool:
+        """Say whether the rule is about this principal and tool."""
+        about = self.tool is None or self.tool == tool
+        return about and (self.principals is None or principal in self.principals)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """One `[[limits]]` rule: its limits all carry its filters."""
+
+    id: str
+    place: str
+    limits: tuple[Limit, ...]
+    shadow: bool

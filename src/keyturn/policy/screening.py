@@ -1,0 +1,80 @@
+"""Refuses before planning what no plan could save, so that hopeless requests cost nothing.
+
+Every refusal here is one that `evaluate` would give too, whatever the plan turns out to be: anything that depends on
+the plan counts as possible, and a limit counts only where every way through would meet it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn.model.decision import Deny, Request
+from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, ungranted
+from keyturn.policy.limits import Spent, spent
+from keyturn.policy.policy import Policy
+from keyturn.policy.rules import Grant
+from keyturn.policy.subject import Subject, unplanned
+from keyturn.policy.usage import PENDING, Counts
+from keyturn.policy.where import Applies, Misses
+
+
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The live grants that may match, those of them that surely do, and whether the end may be a shadow."""
+
+    possible: Sequence[Grant]
+    certain: Sequence[Grant]
+    shadow: bool
+
+    @property
+    def held(self) -> bool:
+        """Say whether every way through waits for people."""
+        return any(grant.approval for grant in self.certain) or all(grant.approval for grant in self.possible)
+
+
+def screen(policy: Policy, request: Request, usage: Counts, now: datetime) -> Deny | None:
+    """Deny a request that `evaluate` would deny under any plan, or return None. What it says of a plan is ignored."""
+    principal = admitted(policy, request)
+    if isinstance(principal, Deny):
+        return principal
+    subject = unplanned(request, principal, now)
+    live, _ = applying_forbids(policy, subject)
+    if live:
+        return forbidden(live, None)
+    judged = [(grant, grant.where.judge(subject)) for grant in policy.grants_for(principal.name, request.tool)]
+    open_ = [(grant, verdict) for grant, verdict in judged if not isinstance(verdict, Misses)]
+    if not open_:
+        missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]
+        return ungranted(principal, request.tool, missed)
+    ways = _Ways(
+        possible=[grant for grant, _ in open_ if not grant.shadow],
+        certain=[grant for grant, verdict in open_ if isinstance(verdict, Applies) and not grant.shadow],
+        shadow=any(grant.shadow for grant, _ in open_),
+    )
+    return _exhausted(policy, ways, subject, usage, now)
+
+
+def _exhausted(policy: Policy, ways: _Ways, subject: Subject, usage: Counts, now: datetime) -> Deny | None:
+    """Deny if every way through meets a limit without room. A shadow takes no limit, so it is a way through."""
+    if ways.shadow and not ways.certain:
+        return None
+    limits = policy.limits_binding(subject.principal.name, subject.tool)
+    general = [limit for limit in limits if not limit.shadow and limit.environments is None]
+    found = list(spent(general, subject, {"calls": 1, PENDING: int(ways.held)}, usage, now))
+    if found:
+        return exhausted(found, None)
+    by_grant = {grant.id: _spent_by(grant, ways.held, subject, usage, now) for grant in ways.possible}
+    for grant in ways.certain:
+        if by_grant[grant.id]:
+            return exhausted(by_grant[grant.id], None)
+    if all(by_grant.values()):
+        return exhausted([item for items in by_grant.values() for item in items], None)
+    return None
+
+
+def _spent_by(grant: Grant, held: bool, subject: Subject, usage: Counts, now: datetime) -> list[Spent]:
+    """Return the limits of one grant that have no room if it matches; its environments are then given."""
+    amounts = {"calls": 1, PENDING: int(held or grant.approval is not None)}
+    return list(spent(grant.limits, subject, amounts, usage, now))

@@ -1,0 +1,235 @@
+"""Windows slide to the microsecond, released uses never count, pending requests count until they are over."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keyturn import canon
+from keyturn.canon import Json
+from keyturn.policy import LONGEST_WINDOW, Scope, Usage, Used
+from tests.policy.world import NOW, use
+
+HOUR = timedelta(hours=1)
+TICK = timedelta(microseconds=1)
+ALL = Scope()
+
+
+def one(name: str) -> frozenset[str]:
+    return frozenset({name})
+
+
+def test_a_use_leaves_at_the_very_moment_its_window_has_passed() -> None:
+    usage = Usage()
+    use(usage, "a", NOW)
+    assert usage.used("calls", ALL, HOUR, NOW) == Used(1, NOW + HOUR)
+    assert usage.used("calls", ALL, HOUR, NOW + HOUR - TICK) == Used(1, NOW + HOUR)
+    assert usage.used("calls", ALL, HOUR, NOW + HOUR) == Used(0)
+
+
+def test_the_oldest_counted_use_says_when_room_comes_back() -> None:
+    usage = Usage()
+    for minutes in (30, 0, 10):  # entries may come late
+        use(usage, str(minutes), NOW + timedelta(minutes=minutes))
+    later = NOW + timedelta(minutes=65)
+    assert usage.used("calls", ALL, HOUR, later) == Used(2, NOW + timedelta(minutes=70))
+
+
+def test_a_release_gives_everything_back_and_a_plain_settlement_nothing() -> None:
+    usage = Usage()
+    use(usage, "a", NOW, {"calls": 1, "lines_changed": 7, "recipients": 0}, pending=True)
+    use(usage, "b", NOW, {"calls": 1, "lines_changed": 7}, pending=True)
+    assert usage.used("pending", ALL, None, NOW) == Used(2)
+    usage.settle("a", release=True)
+    usage.settle("b", release=False)
+    assert usage.used("lines_changed", ALL, HOUR, NOW).amount == 7
+    assert usage.used("recipients", ALL, HOUR, NOW) == Used(0)
+    assert usage.used("pending", ALL, None, NOW) == Used(0)
+    usage.settle("b", release=True)
+    usage.settle("b", release=True)
+    usage.unpend("b")
+    assert usage.used("calls", ALL, HOUR, NOW) == Used(0)
+
+
+def test_an_answered_request_is_no_longer_pending_but_still_counts() -> None:
+    usage = Usage()
+    use(usage, "a", NOW, pending=True)
+    usage.unpend("a")
+    assert usage.used("pending", ALL, None, NOW) == Used(0)
+    assert usage.used("calls", ALL, HOUR, NOW).amount == 1
+
+
+def test_an_action_reserves_once() -> None:
+    usage = Usage()
+    use(usage, "a", NOW)
+    with pytest.raises(ValueError, match="has reserved already"):
+        use(usage, "a", NOW)
+
+
+def test_a_scope_counts_the_uses_whose_facts_lie_in_it() -> None:
+    usage = Usage()
+    use(usage, "a", NOW, principal="claude", tool="x", environment="staging")
+    use(usage, "b", NOW, principal="claude", tool="y", environment="production")
+    use(usage, "c", NOW, principal="codex", owner="carol", tool="x", environment="staging", target="t")
+
+    def count(scope: Scope) -> int:
+        return usage.used("calls", scope, HOUR, NOW).amount
+
+    assert count(ALL) == 3
+    assert count(Scope(principal=one("claude"))) == 2
+    assert count(Scope(owner=one("carol"))) == 1
+    assert count(Scope(principal=one("claude"), tool=one("x"))) == 1
+    assert count(Scope(environment=frozenset({"staging", "production"}), tool=one("x"))) == 2
+    assert count(Scope(target=one("t"))) == 1
+    assert count(Scope(target=one("u"))) == 0
+    assert count(Scope(principal=frozenset(str(n) for n in range(50)) | {"codex"})) == 1
+    assert usage.values("tool", ALL) == {"x", "y"}
+    assert usage.values("tool", Scope(principal=one("codex"))) == {"x"}
+
+
+def test_what_no_window_sees_is_dropped_but_waiting_requests_stay() -> None:
+    usage = Usage()
+    use(usage, "old", NOW)
+    use(usage, "waits", NOW, pending=True)
+    assert usage.used("calls", ALL, LONGEST_WINDOW, NOW).amount == 2
+    use(usage, "new", NOW + LONGEST_WINDOW)
+    assert [row[0] for row in rows(usage)] == ["waits", "new"]
+    assert usage.used("pending", ALL, None, NOW) == Used(1)
+    use(usage, "late", NOW)
+    assert [row[0] for row in rows(usage)] == ["waits", "new"]
+    usage.unpend("waits")
+    assert [row[0] for row in rows(usage)] == ["new"]
+
+
+def rows(usage: Usage) -> list[list[object]]:
+    value = usage.to_json()
+    assert isinstance(value, dict)
+    return value["uses"]  # type: ignore[return-value]  # rows, as to_json writes them
+
+
+def test_a_view_without_an_action_leaves_exactly_its_uses_out() -> None:
+    usage = Usage()
+    use(usage, "a", NOW, pending=True)
+    use(usage, "b", NOW + HOUR / 2)
+    view = usage.without("a")
+    assert view.used("calls", ALL, HOUR, NOW + HOUR / 2).amount == 1
+    assert view.used("calls", ALL, HOUR, NOW + HOUR).amount == 1
+    assert view.used("pending", ALL, None, NOW) == Used(0)
+    assert view.used("calls", Scope(principal=one("codex")), HOUR, NOW) == Used(0)
+    assert view.values("principal", ALL) == {"claude"}
+    assert usage.without("a").used("calls", Scope(target=one("flags:staging/dark")), HOUR, NOW).amount == 1
+    assert usage.without("nothing") is usage
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        [],
+        {"version": 2, "before": None, "uses": []},
+        {"version": 1, "uses": []},
+        {"version": 1, "before": None, "uses": {}},
+        {"version": 1, "before": None, "uses": [], "more": 1},
+        {"version": 1, "before": "yesterday", "uses": []},
+        {"version": 1, "before": None, "uses": [[]]},
+        {"version": 1, "before": None, "uses": [None]},
+        {"version": 1, "before": None, "uses": [["a", "when", "p", None, "t", "x", "e", {}, False]]},
+        {
+            "version": 1,
+            "before": None,
+            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", 3, "t", "x", "e", {}, False]],
+        },
+        {
+            "version": 1,
+            "before": None,
+            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", 3, False]],
+        },
+        {
+            "version": 1,
+            "before": None,
+            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", {"calls": -1}, False]],
+        },
+        {
+            "version": 1,
+            "before": None,
+            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", {"calls": True}, False]],
+        },
+    ],
+)
+def test_a_snapshot_of_another_shape_is_refused(value: Json) -> None:
+    with pytest.raises(ValueError):
+        Usage.from_json(value)
+
+
+STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["reserve", "reserve", "reserve", "release", "settle", "unpend"]),
+        st.integers(0, 11),
+        st.integers(-30, 400),  # hours from the start: several times the longest window, and backwards
+        st.sampled_from(["claude", "codex"]),
+        st.sampled_from(["x", "y"]),
+        st.integers(0, 3),
+        st.booleans(),
+    ),
+    max_size=40,
+)
+
+
+class Slow:
+    """The same bookkeeping, as plainly as it can be said."""
+
+    def __init__(self) -> None:
+        self.uses: dict[str, tuple[datetime, str, str, int]] = {}
+        self.pending: set[str] = set()
+
+    def used(self, principal: str | None, tool: str | None, window: timedelta, now: datetime) -> int:
+        return sum(
+            amount
+            for at, who, what, amount in self.uses.values()
+            if at > now - window and principal in (None, who) and tool in (None, what)
+        )
+
+
+@given(STEPS)
+def test_counting_agrees_with_the_plainest_way_to_count_and_snapshots_round_trip(
+    steps: list[tuple[str, int, int, str, str, int, bool]],
+) -> None:
+    usage, slow, latest = Usage(), Slow(), NOW
+    usage.used("calls", Scope(tool=one("x")), HOUR, NOW)  # this table is kept up to date, the others are built late
+    for verb, number, hours, principal, tool, amount, pending in steps:
+        action, at = str(number), NOW + timedelta(hours=hours)
+        if verb == "reserve" and action not in slow.uses:
+            latest = max(latest, at)
+            use(usage, action, at, {"calls": amount}, principal=principal, tool=tool, pending=pending)
+            slow.uses[action] = (at, principal, tool, amount)
+            slow.pending |= {action} if pending else set()
+        elif verb == "reserve":
+            continue
+        elif verb == "unpend":
+            usage.unpend(action)
+            slow.pending.discard(action)
+        else:
+            usage.settle(action, release=verb == "release")
+            slow.pending.discard(action)
+            if verb == "release":
+                slow.uses.pop(action, None)
+        # What no window can see may be forgotten, so the plain way forgets it too.
+        for known, (when, *_) in list(slow.uses.items()):
+            if when <= latest - LONGEST_WINDOW and known not in slow.pending:
+                del slow.uses[known]
+        check(usage, slow, latest)
+    copy = Usage.from_json(canon.decode(canon.encode(usage.to_json())))
+    assert copy.to_json() == usage.to_json()
+    check(copy, slow, latest)
+
+
+def check(usage: Usage, slow: Slow, now: datetime) -> None:
+    for who in (None, "claude", "codex"):
+        for what in (None, "x"):
+            scope = Scope(principal=None if who is None else one(who), tool=None if what is None else one(what))
+            for window in (timedelta(hours=5), LONGEST_WINDOW):
+                assert usage.used("calls", scope, window, now).amount == slow.used(who, what, window, now)
+    assert usage.used("pending", ALL, None, now).amount == len(slow.pending)
