@@ -280,7 +280,8 @@ def review_and_run(log: Log) -> None:
     log.add("execution.finished", unknown, {"outcome": canon.encode({"reason": "no answer within 60 s"})}, HELD)
     resolved: dict[str, Json] = {"outcome": "succeeded", "effect": True, "method": "operator"}
     words = canon.encode("The branch is there.")
-    meant = canon.digest({"action": f"sha256:{requested.leaf}", "happened": True, "reason": canon.sha256(words)})
+    reason = commit(salt(len(log.rows), "resolve.reason"), "resolve.reason", words)
+    meant = canon.digest({"action": f"sha256:{requested.leaf}", "outcome": "succeeded", "reason": reason})
     signed = act("action.resolve", 2, HELD, meant, log.at(11))
     log.add("execution.resolved", {**resolved, "act": signed}, {"resolve.reason": words}, HELD)
 

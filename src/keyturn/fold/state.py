@@ -124,6 +124,7 @@ class State:
         if previous is not None:
             expected = Act(verb="policy.activate", object=previous.digest, digest=digest)
             by = self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+            self._founding = False
         elif not self._founding or entry.facts["act"] is not None:
             raise Refused("not_founding", "only the founding entries go without a signature")
         facts: dict[str, Any] = dict(entry.facts)
@@ -149,22 +150,24 @@ class State:
         if facts["act"] is not None:
             expected = Act(verb="token.issue", object=token.principal, digest=token_digest(facts))
             self.check_act(facts["act"], expected, entry.log, entry.at)
+            self._founding = False
         elif not self._founding:
             raise Refused("not_founding", "only the founding entries go without a signature")
         self.tokens[token.digest] = token
 
     def _revoke(self, entry: Entry) -> None:
+        self._founding = False
         token = self.tokens.get(entry.text("token"))
         if token is None:
             raise Refused("token_unknown", "it revokes a token that was never issued")
         self.tokens[token.digest] = replace(token, revoked_at=token.revoked_at or entry.at)
 
     def _read(self, entry: Entry) -> None:
-        self._settled_founding()
+        self._founding = False
         self._reserve(entry, f"read-{entry.seq}", {"calls": 1}, pending=False)
 
     def _request(self, entry: Entry) -> None:
-        self._settled_founding()
+        self._founding = False
         if entry.action in self.actions:
             raise Refused("requested_twice", f"action {entry.action} is requested twice")
         self._check_in_force(entry)
@@ -174,18 +177,20 @@ class State:
             self._reserve(entry, action.id, action.effects, pending=action.decision == "hold")
 
     def _deny(self, entry: Entry) -> None:
-        self._settled_founding()
+        self._founding = False
         times = self.denials.setdefault(entry.text("principal"), deque(maxlen=64))
         times.append(entry.at)
 
     def _throttle(self, entry: Entry) -> None:
-        self._settled_founding()
+        self._founding = False
 
     def _advance(self, entry: Entry) -> None:
         """Take any later entry of an action, and give back or keep what it took from the limits."""
-        self._settled_founding()
+        self._founding = False
         if entry.kind == "execution.started":
             self._check_start(entry)
+        if entry.kind == "execution.resolved":
+            self._check_resolution(entry)
         action = next_action(self.actions.get(entry.action or ""), entry)
         self.actions[action.id] = action
         match status(action, entry.at):
@@ -220,6 +225,17 @@ class State:
         if action is not None and self.busy(action.target, entry.at, without=action.id):
             raise Refused("target_busy", f"another action is running on {action.target}")
 
+    def _check_resolution(self, entry: Entry) -> None:
+        """An operator's word on an unknown outcome is signed; a probe's needs nobody."""
+        by_operator = entry.facts["method"] == "operator"
+        if by_operator != (entry.facts["act"] is not None):
+            raise Refused("not_signed", "an operator's resolution carries a signed act, a probe's none")
+        action = self.actions.get(entry.action or "")
+        if by_operator and action is not None:
+            content = resolution_digest(action.digest, entry.text("outcome"), entry.data.get("resolve.reason"))
+            expected = Act(verb="action.resolve", object=action.id, digest=content)
+            self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+
     def busy(self, target: str, now: datetime, without: str = "") -> Action | None:
         """Return the action that is running on `target`, if one is: two never run at once."""
         running = (a for a in self.actions.values() if a.target == target and a.id != without)
@@ -238,9 +254,6 @@ class State:
             amounts=amounts,
             pending=pending,
         )
-
-    def _settled_founding(self) -> None:
-        self._founding = False
 
     def _forget(self, now: datetime) -> None:
         over = [a.id for a in self.actions.values() if (end := ended_at(a, now)) and end < now - REMEMBER]
@@ -278,3 +291,8 @@ def token_digest(facts: dict[str, Any]) -> str:
     """Return what an operator signs when issuing a token: the digest of all it grants."""
     granted = ("token", "principal", "transports", "scopes", "expires_at")
     return canon.digest({name: facts[name] for name in granted})
+
+
+def resolution_digest(action: str, outcome: str, reason: str | None) -> str:
+    """Return what an operator signs when settling an unknown outcome; `reason` is the commitment of the words."""
+    return canon.digest({"action": action, "outcome": outcome, "reason": reason})

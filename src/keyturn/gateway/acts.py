@@ -14,15 +14,18 @@ from keyturn.approvals.statement import ActStatement
 from keyturn.canon import Json
 from keyturn.contracts import Catalog, check_pins
 from keyturn.fold.signatures import Act
-from keyturn.fold.state import State, token_digest
+from keyturn.fold.state import State, resolution_digest, token_digest
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.review import Actor
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
+from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import Entry
 from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.model.time import format_timestamp
 from keyturn.policy import Policy, read_policy
+
+RESOLVE_REASON = "resolve.reason"
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,20 +189,24 @@ def revoke_token(gate: Gateway, prefix: str, by: Actor) -> list[str]:
 
 def draft_resolution(gate: Gateway, action_id: str, *, happened: bool, reason: str, by: str) -> ActDraft:
     """Draft an operator's word on an unknown outcome. Raises `Refused` unless the action's outcome is unknown."""
+    outcome = "succeeded" if happened else "failed"
+    words, salt = canon.encode(reason), gate.entropy(SALT_BYTES)
 
     def look(view: Look) -> ActStatement:
         action = _unknown(view, action_id)
-        return _statement(view, "action.resolve", action.id, _resolution_digest(action, happened, reason), by)
+        content = resolution_digest(action.digest, outcome, commit(salt, RESOLVE_REASON, words))
+        return _statement(view, "action.resolve", action.id, content, by)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
         action = _unknown(tx, action_id)
-        facts: dict[str, Json] = {
-            "outcome": "succeeded" if happened else "failed",
-            "effect": happened,
-            "method": "operator",
-            "act": act,
-        }
-        return tx.append("execution.resolved", facts, action=action.id, data={"resolve.reason": canon.encode(reason)})
+        facts: dict[str, Json] = {"outcome": outcome, "effect": happened, "method": "operator", "act": act}
+        return tx.append(
+            "execution.resolved",
+            facts,
+            action=action.id,
+            data={RESOLVE_REASON: words},
+            salts={RESOLVE_REASON: salt},
+        )
 
     return ActDraft(gate.ledger.look(look), record)
 
@@ -209,10 +216,6 @@ def _unknown(view: View[State], action_id: str) -> Action:
     if action is None or status(action, view.now) != "unknown":
         raise Refused("already_decided", f"action {action_id} has no unknown outcome to settle")
     return action
-
-
-def _resolution_digest(action: Action, happened: bool, reason: str) -> str:
-    return canon.digest({"action": action.digest, "happened": happened, "reason": canon.digest(reason)})
 
 
 def _statement(view: View[State], verb: str, obj: str, digest: str, by: str) -> ActStatement:
