@@ -1,1 +1,1 @@
-"""Evidence without storage: entry, chain, tree, note, checkpoint, proof; bytes in, verdict out."""
+"""Evidence without storage: entry, chain, commitment, receipt; bytes in, verdict out."""
