@@ -8,6 +8,15 @@ from contextlib import contextmanager
 
 from keyturn.model.errors import LedgerError
 
+_ADVICE = {
+    "SQLITE_FULL": "free some disk space; nothing is done without the ledger",
+    "SQLITE_READONLY": "make the folder and its files writable for this account",
+    "SQLITE_CANTOPEN": "the file must exist, and this account must be able to read and write it and its folder",
+    "SQLITE_PERM": "make the folder and its files readable and writable for this account",
+    "SQLITE_BUSY": "another program keeps the database locked; close it and try again",
+    "SQLITE_IOERR": "look for disk errors or a full disk (dmesg, df)",
+}
+
 
 class LedgerUnavailable(LedgerError):
     """Nothing was written and nothing is wrong with what is there: a full or read-only disk, a held lock.
@@ -25,11 +34,13 @@ class LedgerBroken(LedgerError):
 
 @contextmanager
 def sqlite_errors(doing: str) -> Iterator[None]:
-    """Turn SQLite's errors into the two kinds, saying what was being done."""
+    """Turn SQLite's errors into the two kinds, saying what was being done and what mends it."""
     try:
         yield
     except sqlite3.DatabaseError as error:
         name = getattr(error, "sqlite_errorname", "SQLITE_ERROR")
-        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        # Our statements name only our own tables: one that is not there was taken away.
+        if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or str(error).startswith("no such "):
             raise LedgerBroken(f"{doing}: {error}; check with `keyturn audit verify`") from error
-        raise LedgerUnavailable(f"{doing}: {error} ({name}); nothing was recorded, so nothing was done") from error
+        advice = next((text for prefix, text in _ADVICE.items() if name.startswith(prefix)), "try again")
+        raise LedgerUnavailable(f"{doing}: {error} ({name}); {advice}") from error

@@ -17,6 +17,7 @@ from keyturn.log.chain import ChainError, Head, follow, verify_signature
 from keyturn.log.entry import Entry
 from keyturn.log.fold import Fold, FoldError
 from keyturn.log.kinds import ADDS_AUTHORITY
+from keyturn.model.errors import LedgerError
 
 F = TypeVar("F", bound=Fold)
 
@@ -47,6 +48,14 @@ class Follower(Generic[F]):
 
         Raises `LedgerBroken` when what is there is not what this process followed.
         """
+        try:
+            self._catch_up()
+        except BaseException:
+            # Half followed is not followed: the fold may hold entries that no signature vouches for yet.
+            self.reset()
+            raise
+
+    def _catch_up(self) -> None:
         if not self._loaded:
             self._start()
         before = self.head.size
@@ -59,23 +68,32 @@ class Follower(Generic[F]):
         self._version = version
 
     def advance(self, entries: list[Entry], head: Head) -> None:
-        """Take entries this process has just inserted itself."""
+        """Take entries this process has just inserted itself.
+
+        Raises `LedgerError` when the fold refuses one: whoever appended it must roll it back and catch up again.
+        """
         try:
             for entry in entries:
                 self.state.apply(entry)
-        except FoldError as error:
+        except BaseException as error:
             self.reset()
-            raise LedgerBroken(f"refused to append: {error}") from error
+            if isinstance(error, FoldError):
+                raise LedgerError(f"refused to append: {error}") from error
+            raise
         self.head = head
 
     def _start(self) -> None:
+        # Read before SQLite takes its view of the file: an entry committed in between may not look like one that is
+        # gone.
+        record = read_head(self._place.head)
         self.head, self.state, self.snapshot_size = Head(), self._kind.empty(), 0
         genesis = self._genesis()
         found = newest_snapshot(self._connection, genesis, self._kind)
         if found is not None:
             self.head, self.state = found
             self.snapshot_size = self.head.size
-        self._check_head_record()
+        if record is not None:
+            self._expect(record)
         self._follow_new()
         check_links(self._connection, max(0, self.head.size - TAIL), TAIL)
         self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
@@ -87,19 +105,13 @@ class Follower(Generic[F]):
             for seq in range(GENESIS):
                 head = follow(head, read_entry_at(self._connection, seq))
         except ChainError as error:
-            raise LedgerBroken(str(error)) from error
+            raise LedgerBroken(f"{error}; check with `keyturn audit verify`") from error
         if str(head.verifier) != self._verifier:
             raise LedgerBroken(f"this is another log than the one this home pins ({self._verifier})")
         return head
 
-    def _check_head_record(self) -> None:
-        record = read_head(self._place.head)
-        if record is not None and record.size:
-            self._expect(record)
-
     def _check_known_head(self) -> None:
-        if self.head.size:
-            self._expect(HeadRecord(self.head.size, self.head.leaf))
+        self._expect(HeadRecord(self.head.size, self.head.leaf))
 
     def _expect(self, record: HeadRecord) -> None:
         row = self._connection.execute("SELECT leaf FROM entry WHERE seq = ?", (record.size - 1,)).fetchone()
@@ -118,5 +130,4 @@ class Follower(Generic[F]):
             if last is not None:
                 verify_signature(self.head, last)
         except (ChainError, FoldError) as error:
-            self.reset()
             raise LedgerBroken(f"{error}; check with `keyturn audit verify`") from error

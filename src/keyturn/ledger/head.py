@@ -13,6 +13,8 @@ from pathlib import Path
 
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
 
+_READS = 3  # readers take no lock: one may meet a record half replaced, and finds it whole the next time
+
 
 @dataclass(frozen=True, slots=True)
 class HeadRecord:
@@ -38,15 +40,16 @@ def write_head(path: Path, record: HeadRecord) -> None:
 
 def read_head(path: Path) -> HeadRecord | None:
     """Read the record; None when there is none yet. Raises `LedgerBroken` when it cannot be understood."""
-    try:
-        words = path.read_text(encoding="ascii").split()
-    except FileNotFoundError:
-        return None
-    except (OSError, UnicodeDecodeError) as error:
-        raise LedgerBroken(f"{path}: {error}") from error
-    match words:
-        case [size, leaf, check] if check == _check(f"{size} {leaf}"):
-            return HeadRecord(int(size), leaf)
+    for _ in range(_READS):
+        try:
+            words = path.read_bytes().decode("ascii", errors="replace").split()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise LedgerUnavailable(f"{path}: {error.strerror}; make it readable for this account") from error
+        match words:
+            case [size, leaf, check] if size.isdecimal() and check == _check(f"{size} {leaf}"):
+                return HeadRecord(int(size), leaf)
     raise LedgerBroken(
         f"{path} cannot be understood; if `keyturn audit verify` passes and shows every entry you expect, remove it"
     )

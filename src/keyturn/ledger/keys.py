@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,12 +70,14 @@ def _signing_key(private: Ed25519PrivateKey) -> SigningKey:
     return SigningKey(private, VerifyKey(raw))
 
 
-def _check_private(path: Path, is_kind: object, what: str, mode: int) -> None:
+def _check_private(path: Path, is_kind: Callable[[int], bool], what: str, mode: int) -> None:
     try:
         status = path.lstat()
     except OSError as error:
-        raise LedgerUnavailable(f"{path}: {error.strerror}") from error
-    if not callable(is_kind) or not is_kind(status.st_mode):
-        raise LedgerUnavailable(f"{path} is not {what} of its own")
-    if stat.S_IMODE(status.st_mode) & 0o077 or status.st_uid != os.geteuid():
+        raise LedgerUnavailable(f"{path}: {error.strerror}; keys are made by `keyturn init`") from error
+    if not is_kind(status.st_mode):
+        raise LedgerUnavailable(f"{path} is not {what} of its own; put the key there itself, not a link")
+    if status.st_uid != os.geteuid():
+        raise LedgerUnavailable(f"{path} belongs to another account; run Keyturn as its owner")
+    if stat.S_IMODE(status.st_mode) & 0o077:
         raise LedgerUnavailable(f"{path} could be read by other accounts; run: chmod {mode:o} {path}")

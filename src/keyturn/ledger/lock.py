@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import threading
@@ -14,6 +13,7 @@ from pathlib import Path
 from keyturn.ledger.errors import LedgerUnavailable
 
 WAIT_SECONDS = 5.0
+_NAME = 200  # bytes kept for the holder's name
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -23,17 +23,13 @@ def held(path: Path, holder: str, wait: float = WAIT_SECONDS) -> Iterator[None]:
 
     Waiters queue in the kernel, so that none starves. Raises `LedgerUnavailable` naming who holds it.
     """
-    descriptor = _open(path)
+    descriptor = _acquire(path, wait)
     try:
-        if not _try_lock(descriptor) and not _queue(descriptor, wait):
-            # The waiting thread owns its descriptor now and closes it.
-            descriptor = -1
-            raise LedgerUnavailable(f"{path} is held by {_holder(path)} for more than {wait:g} s; try again")
-        os.pwrite(descriptor, holder.encode()[:200].ljust(200), 0)
+        with suppress(OSError):  # a full disk: the name only makes the message of others better
+            os.pwrite(descriptor, holder.encode()[:_NAME].ljust(_NAME), 0)
         yield
     finally:
-        if descriptor >= 0:
-            os.close(descriptor)
+        os.close(descriptor)
 
 
 @dataclass(slots=True)
@@ -54,11 +50,15 @@ class InstanceLock:
 def take_instance(run: Path, instance: str) -> InstanceLock | None:
     """Take the lock of an instance, or None while its process lives. Only who takes it may settle its intents."""
     path = run / instance
-    descriptor = _open(path)
-    if _try_lock(descriptor):
-        return InstanceLock(path, descriptor)
-    os.close(descriptor)
-    return None
+    while True:
+        descriptor = _open(path)
+        if not _try_lock(descriptor):
+            os.close(descriptor)
+            return None
+        if _names(path, descriptor):
+            return InstanceLock(path, descriptor)
+        # Another process held it and forgot it between our open and our lock: this file locks nothing any more.
+        os.close(descriptor)
 
 
 def _open(path: Path) -> int:
@@ -68,37 +68,66 @@ def _open(path: Path) -> int:
         raise LedgerUnavailable(f"{path}: {error.strerror}") from error
 
 
+def _names(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
 def _try_lock(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in {errno.EWOULDBLOCK, errno.EINTR}:
-            return False
-        raise LedgerUnavailable(f"flock: {error.strerror}") from error
+    except BlockingIOError:
+        return False
     return True
 
 
-def _queue(descriptor: int, wait: float) -> bool:
-    """Wait in the kernel's queue; a thread does the blocking call so that the wait can be bounded."""
-    guard = threading.Lock()
-    locked = threading.Event()
-    abandoned = False
+def _acquire(path: Path, wait: float) -> int:
+    descriptor = _open(path)
+    if _try_lock(descriptor):
+        return descriptor
+    # From here the descriptor is the queue's: whoever gives up waiting must not close it under a blocked flock.
+    if _Queue(descriptor).wait(wait):
+        return descriptor
+    raise LedgerUnavailable(f"{path} is held by {_holder(path)} for more than {wait:g} s; try again")
 
-    def block() -> None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        with guard:
-            if abandoned:
-                os.close(descriptor)
-            locked.set()
 
-    threading.Thread(target=block, name="ledger-lock", daemon=True).start()
-    locked.wait(wait)
-    with guard:
-        abandoned = not locked.is_set()
-        return not abandoned
+class _Queue:
+    """A place in the kernel's queue for one lock; a thread does the blocking call, so that the wait is bounded."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._guard = threading.Lock()
+        self._locked = threading.Event()
+        self._abandoned = False
+
+    def wait(self, seconds: float) -> bool:
+        """Return True with the lock, or False after `seconds`: then it is given back as soon as it comes."""
+        try:
+            threading.Thread(target=self._block, name="ledger-lock", daemon=True).start()
+            self._locked.wait(seconds)
+        except BaseException:  # Ctrl-C while waiting
+            if self._leave():
+                os.close(self._descriptor)
+            raise
+        return self._leave()
+
+    def _block(self) -> None:
+        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        with self._guard:
+            self._locked.set()
+            if self._abandoned:
+                os.close(self._descriptor)
+
+    def _leave(self) -> bool:
+        with self._guard:
+            self._abandoned = not self._locked.is_set()
+            return not self._abandoned
 
 
 def _holder(path: Path) -> str:
+    name = ""
     with suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="replace").strip() or "another process"
-    return "another process"
+        name = path.read_text(encoding="utf-8", errors="replace").strip()
+    return name or "another process"

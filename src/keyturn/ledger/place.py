@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +19,22 @@ _NETWORK = (
     "ceph",
     "glusterfs",
     "lustre",
+    "davfs",
+    "beegfs",
+    "orangefs",
+    "gpfs",
+    "ocfs2",
+    "gfs2",
+    "vboxsf",
     "fuse.sshfs",
     "fuse.s3fs",
     "fuse.rclone",
+    "fuse.gcsfuse",
+    "fuse.glusterfs",
+    "fuse.ceph",
 )
+_OCTAL = re.compile(r"\\([0-7]{3})")  # how mountinfo writes a space, a tab, a newline and a backslash
+MOUNTS = Path("/proc/self/mountinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,31 +69,36 @@ class Place:
         return self.folder / "run"
 
 
-def check_place(place: Place) -> None:
-    """Refuse a missing state folder, one that others may enter, and network file systems."""
+def check_place(place: Place, mounts: Path = MOUNTS) -> None:
+    """Refuse a missing state folder, one that others may enter, and network file systems.
+
+    `mounts` lists what is mounted where, in the form of proc(5), /proc/pid/mountinfo.
+    """
     try:
         status = place.folder.stat()
     except OSError as error:
         raise LedgerUnavailable(f"{place.folder}: {error.strerror}; make a home with `keyturn init`") from error
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise LedgerUnavailable(f"{place.folder} is open to other accounts; run: chmod 700 {place.folder}")
+    if not stat.S_ISDIR(status.st_mode):
+        raise LedgerUnavailable(f"{place.folder} is not a folder; make a home with `keyturn init`")
     if status.st_uid != os.geteuid():
         raise LedgerUnavailable(f"{place.folder} belongs to another account; run Keyturn as its owner")
-    kind = _file_system(place.folder)
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise LedgerUnavailable(f"{place.folder} is open to other accounts; run: chmod 700 {place.folder}")
+    kind = _file_system(place.folder, mounts)
     if kind.startswith(_NETWORK):
         raise LedgerUnavailable(f"{place.folder} is on a network file system ({kind}); keep state/ on a local disk")
 
 
-def _file_system(folder: Path) -> str:
+def _file_system(folder: Path, mounts: Path) -> str:
     try:
-        lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = os.fsdecode(mounts.read_bytes()).split("\n")
     except OSError:
         return "unknown"
     path = str(folder.resolve())
     best = ("", "unknown")
-    for line in lines:
+    for line in filter(None, lines):
         before, _, after = line.partition(" - ")
-        mount = before.split(" ")[4].encode().decode("unicode_escape")
+        mount = _OCTAL.sub(lambda match: chr(int(match[1], 8)), before.split(" ")[4])
         inside = path == mount or path.startswith(mount.rstrip("/") + "/")
         if inside and len(mount) >= len(best[0]):
             best = (mount, after.split(" ")[0])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import sqlite_utils
 
 from keyturn.ledger.errors import sqlite_errors
@@ -19,13 +21,15 @@ def rebuild_lookup(place: Place, program: str) -> int:
 
     The ledger lock is held, so sqlite-utils' deferred transaction meets no other writer.
     """
-    with held(place.lock, program), sqlite_errors("rebuild lookup"):
-        connection = open_writer(place.database)
+    with (
+        held(place.lock, program),
+        sqlite_errors("rebuild lookup"),
+        closing(open_writer(place.database)) as connection,
+    ):
         database = sqlite_utils.Database(connection)
         with database.atomic():
             database.execute("DELETE FROM lookup")
             rows = (dict(zip(_COLUMNS, lookup_row(entry), strict=True)) for entry in read_entries(connection, 0))
             database.table("lookup").insert_all(rows)
         count: int = database.table("lookup").count
-        connection.close()
-    return count
+        return count

@@ -51,7 +51,7 @@ def check_links(connection: sqlite3.Connection, first: int, count: int) -> int:
 
     Finds any edit of a stored body by hashing alone. Raises `LedgerBroken` naming the entry.
     """
-    expected_seq, previous = first, None
+    expected_seq, previous = first, _leaf_at(connection, first - 1)
     for seq, body, leaf in connection.execute(_LINKS, (first, count)):
         if seq != expected_seq or leaf_hash(body) != leaf.hex():
             raise LedgerBroken(f"entry {expected_seq} was changed or removed; check with `keyturn audit verify`")
@@ -59,6 +59,11 @@ def check_links(connection: sqlite3.Connection, first: int, count: int) -> int:
             raise LedgerBroken(f"entry {seq} does not follow the one before; check with `keyturn audit verify`")
         expected_seq, previous = seq + 1, leaf.hex()
     return expected_seq
+
+
+def _leaf_at(connection: sqlite3.Connection, seq: int) -> str | None:
+    row = connection.execute("SELECT leaf FROM entry WHERE seq = ?", (seq,)).fetchone()
+    return None if row is None else row[0].hex()
 
 
 def _entry(seq: int, body: bytes, signature: bytes, leaf: bytes) -> Entry:

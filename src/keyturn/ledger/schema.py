@@ -7,6 +7,7 @@ derived: they can be dropped and rebuilt, and no decision reads `lookup`.
 from __future__ import annotations
 
 import sqlite3
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from keyturn.ledger.errors import LedgerBroken, sqlite_errors
@@ -63,44 +64,45 @@ _EVERY_CONNECTION = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",
 )
+BUSY_TIMEOUT = "PRAGMA busy_timeout = 5000"
 _WRITER = (
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",  # COMMIT returns after fdatasync: an acknowledgement never precedes it
     "PRAGMA wal_autocheckpoint = 0",  # truncated under the ledger lock only
     "PRAGMA secure_delete = ON",
-    "PRAGMA busy_timeout = 5000",
+    BUSY_TIMEOUT,
 )
 
 
 def create(path: Path) -> None:
     """Make a new, empty ledger file. Refuses to touch a file that exists."""
     path.touch(mode=0o600, exist_ok=False)
-    with sqlite_errors(f"create {path}"):
-        connection = _connect(path, "rw")
+    with sqlite_errors(f"create {path}"), closing(_connect(path, "rw")) as connection:
         for statement in _WRITER:
             connection.execute(statement)
         connection.executescript(
             f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {USER_VERSION};"
             f"BEGIN IMMEDIATE; {TABLES} COMMIT;"
         )
-        connection.close()
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
     """Open for writing: WAL, synchronous FULL, no automatic checkpoints."""
-    with sqlite_errors(f"open {path}"):
-        connection = _connect(path, "rw")
-        _check_identity(connection, path)
-        for statement in _WRITER:
-            connection.execute(statement)
-    return connection
+    return _open(path, "rw", _WRITER)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open read-only; `PRAGMA data_version` on it changes when anybody else writes."""
-    with sqlite_errors(f"open {path}"):
-        connection = _connect(path, "ro")
+    return _open(path, "ro", ())
+
+
+def _open(path: Path, mode: str, statements: tuple[str, ...]) -> sqlite3.Connection:
+    with sqlite_errors(f"open {path}"), ExitStack() as cleanup:
+        connection = cleanup.enter_context(closing(_connect(path, mode)))
         _check_identity(connection, path)
+        for statement in statements:
+            connection.execute(statement)
+        cleanup.pop_all()
     return connection
 
 

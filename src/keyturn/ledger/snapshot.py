@@ -22,7 +22,10 @@ F = TypeVar("F", bound=Fold)
 EVERY = 512  # entries between snapshots: at most so many are folded again when a ledger is opened
 KEEP = 2
 _INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
-_FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot ORDER BY seq DESC LIMIT ?)"
+_FORGET = (
+    "DELETE FROM snapshot WHERE seq > ?1 "
+    "OR seq NOT IN (SELECT seq FROM snapshot WHERE seq <= ?1 ORDER BY seq DESC LIMIT ?2)"
+)
 
 
 def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key: SigningKey) -> None:
@@ -42,7 +45,7 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
         }
     )
     connection.execute(_INSERT, (head.size, body, key.sign(pae(SNAPSHOT_TYPE, body))))
-    connection.execute(_FORGET, (KEEP,))
+    connection.execute(_FORGET, (head.size, KEEP))
 
 
 def newest_snapshot(connection: sqlite3.Connection, genesis: Head, kind: type[F]) -> tuple[Head, F] | None:

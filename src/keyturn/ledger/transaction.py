@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
@@ -15,7 +15,7 @@ from keyturn.ledger.keys import SigningKey
 from keyturn.ledger.rows import read_entries, read_entry_at, read_payload
 from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
-from keyturn.log.entry import VERSION, Entry, leaf_hash, read_entry, write_body
+from keyturn.log.entry import VERSION, Entry, read_entry, write_body
 from keyturn.log.envelope import ENTRY_TYPE, pae
 from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
@@ -60,8 +60,7 @@ class View(Generic[F]):
 
     def history(self, action: str) -> list[Entry]:
         """Return the entries of an action in order, found by the derived table: for showing, not for deciding."""
-        rows = self._connection.execute("SELECT seq FROM lookup WHERE action = ? ORDER BY seq", (action,))
-        return [entry for (seq,) in rows.fetchall() if (entry := self.entry(seq)).action == action]
+        return [entry for entry in self._found("action = ? ORDER BY seq", action) if entry.action == action]
 
     def matching(self, suffix: str, limit: int = 10) -> list[str]:
         """Return ids of actions that end with `suffix`, newest first (derived table: for showing)."""
@@ -74,21 +73,31 @@ class View(Generic[F]):
 
     def requests(self, *, principal: str | None = None, limit: int = 100) -> list[Entry]:
         """Return the newest `action.requested` and `action.denied` entries, newest first (for showing)."""
-        rows = self._connection.execute(
-            "SELECT seq FROM lookup WHERE kind IN ('action.requested', 'action.denied') "
-            "AND (?1 IS NULL OR principal = ?1) ORDER BY seq DESC LIMIT ?2",
-            (principal, limit),
+        condition = (
+            "kind IN ('action.requested', 'action.denied') "
+            "AND (?1 IS NULL OR principal = ?1) ORDER BY seq DESC LIMIT ?2"
         )
-        return [self.entry(seq) for (seq,) in rows.fetchall()]
+        return [
+            entry
+            for entry in self._found(condition, principal, limit)
+            if entry.kind in {"action.requested", "action.denied"} and principal in {None, entry.facts["principal"]}
+        ]
 
     def newest_of(self, principal: str) -> Entry | None:
         """Return the newest entry about a principal (for receipts of results that write nothing)."""
-        row = self._connection.execute("SELECT max(seq) FROM lookup WHERE principal = ?", (principal,)).fetchone()
-        return None if row is None or row[0] is None else self.entry(row[0])
+        found = self._found("principal = ? ORDER BY seq DESC", principal)
+        return next((entry for entry in found if entry.facts.get("principal") == principal), None)
 
     def entries(self, first: int, end: int = 2**53) -> list[Entry]:
         """Return the entries of [first, end)."""
         return list(read_entries(self._connection, first, end))
+
+    def _found(self, condition: str, *values: object) -> Iterator[Entry]:
+        # The derived table only says where to look: rows that name no entry are passed over, and callers hold what
+        # they get against the entry itself.
+        sql = f"SELECT seq FROM lookup JOIN entry USING (seq) WHERE {condition}"  # noqa: S608 - written above
+        rows = self._connection.execute(sql, values)
+        return (self.entry(seq) for (seq,) in rows)
 
 
 class Transaction(View[F]):
@@ -104,7 +113,14 @@ class Transaction(View[F]):
     ) -> None:
         super().__init__(connection, state, head, reading)
         self._pen = pen
+        self._stopped: LedgerError | None = None
         self.appended: list[Entry] = []
+
+    def end(self) -> None:
+        """Take no more entries. Raises the error of an append that failed, whatever the job made of it."""
+        if self._stopped is not None:
+            raise self._stopped
+        self._stopped = LedgerError("the job is over; entries are appended inside it")
 
     def append(
         self,
@@ -121,15 +137,22 @@ class Transaction(View[F]):
         `salts` gives the salt of a payload whose commitment somebody has signed already; others are fresh.
         Raises `EntryError` when a fact is not as the kind defines, `LedgerError` when SQLite cannot take it.
         """
+        if self._stopped is not None:
+            raise self._stopped
         given = salts or {}
         payloads = {
             field: (given.get(field) or self._pen.entropy(SALT_BYTES), value) for field, value in (data or {}).items()
         }
         commitments = {field: commit(salt, field, value) for field, (salt, value) in payloads.items()}
-        entry = self._sign(kind, facts, commitments, action, key or self._pen.key)
-        with sqlite_errors("append"):
-            self._insert(entry, payloads)
+        entry, head = self._sign(kind, facts, commitments, action, key or self._pen.key)
+        try:
+            with sqlite_errors("append"):
+                self._insert(entry, payloads)
+        except LedgerError as error:
+            self._stopped = error  # half an entry may be there: a job that goes on must not be committed
+            raise
         self.appended.append(entry)
+        self.head = head
         return entry
 
     def _sign(
@@ -139,7 +162,7 @@ class Transaction(View[F]):
         commitments: Mapping[str, str],
         action: str | None,
         key: SigningKey,
-    ) -> Entry:
+    ) -> tuple[Entry, Head]:
         moment = self.reading.moment
         origin = self.head.verifier.origin if self.head.verifier else str(facts["verifier"]).split("+", 1)[0]
         frame: dict[str, Json] = {
@@ -156,14 +179,13 @@ class Transaction(View[F]):
         body = write_body(frame, facts, commitments, action)
         entry = read_entry(body, key.sign(pae(ENTRY_TYPE, body)))
         try:
-            self.head = follow(self.head, entry, signed=False)
+            return entry, follow(self.head, entry, signed=False)
         except ChainError as error:
             raise LedgerError(f"this process may not append: {error}") from error
-        return entry
 
     def _insert(self, entry: Entry, payloads: Mapping[str, tuple[bytes, bytes]]) -> None:
         execute = self._connection.execute
-        execute(_ENTRY, (entry.seq, entry.body, entry.signature, bytes.fromhex(leaf_hash(entry.body))))
+        execute(_ENTRY, (entry.seq, entry.body, entry.signature, bytes.fromhex(entry.leaf)))
         for field, (salt, value) in payloads.items():
             execute(_PAYLOAD, (entry.seq, field, salt, value))
         execute(_LOOKUP, lookup_row(entry))

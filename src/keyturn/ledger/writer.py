@@ -17,7 +17,7 @@ from keyturn.ledger.keys import ENTRY_KEY, VERIFIER, load_key
 from keyturn.ledger.lock import held
 from keyturn.ledger.place import Place, check_place
 from keyturn.ledger.rows import check_links
-from keyturn.ledger.schema import open_reader, open_writer
+from keyturn.ledger.schema import BUSY_TIMEOUT, open_reader, open_writer
 from keyturn.ledger.snapshot import EVERY, write_snapshot
 from keyturn.ledger.transaction import Pen, Transaction, View
 from keyturn.log.fold import Fold
@@ -28,6 +28,7 @@ F = TypeVar("F", bound=Fold)
 R = TypeVar("R")
 
 WAL_LIMIT = 4 * 1024 * 1024
+_INTERRUPTED = "the program was interrupted; nothing was recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class Surroundings:
     program: str
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Ticket:
     """One job in the queue and what became of it."""
 
@@ -49,10 +50,18 @@ class _Ticket:
     done: bool = False
 
     def fail(self, error: BaseException) -> None:
-        self.error, self.done = error, True
+        """Give the job's caller an error, unless its fate is settled: what was committed has not failed."""
+        if not self.done:
+            self.error, self.done = error, True
 
     def finish(self, result: object) -> None:
         self.result, self.done = result, True
+
+    def outcome(self) -> Any:
+        """Return or raise what became of the job."""
+        if self.error is not None or not self.done:
+            raise self.error or LedgerUnavailable(_INTERRUPTED)
+        return self.result
 
 
 class Reader(Generic[F]):
@@ -60,11 +69,13 @@ class Reader(Generic[F]):
 
     def __init__(self, place: Place, kind: type[F], outside: Surroundings) -> None:
         check_place(place)
+        verifier = read_verifier(place)
         self._place = place
         self._outside = outside
         self._turn = threading.Lock()
+        self._owner = 0
         self._connection = self._open()
-        self._follower = Follower(self._connection, place, read_verifier(place), kind)
+        self._follower = Follower(self._connection, place, verifier, kind)
         self._broken: LedgerBroken | None = None
 
     def _open(self) -> sqlite3.Connection:
@@ -72,31 +83,47 @@ class Reader(Generic[F]):
 
     def look(self, job: Callable[[View[F]], R]) -> R:
         """Run `job` on a consistent, caught-up view. Raises `LedgerError`."""
-        with self._turn, self._stop_when_broken(), sqlite_errors("read the ledger"):
-            self._connection.execute("BEGIN")
+        with self._my_turn(), self._stop_when_broken(), sqlite_errors("read the ledger"):
             try:
+                self._connection.execute("BEGIN")
                 self._follower.catch_up()
                 reading = read_clock(self._outside.clock(), self._follower.head)
                 return job(View(self._connection, self._follower.state, self._follower.head, reading))
             finally:
-                self._connection.execute("COMMIT")
+                self._roll_back()
 
     def scrub(self, first: int, count: int) -> int:
         """Recompute hashes and links of `count` entries from `first`; return where to go on (0 after the end)."""
-        with self._turn, self._stop_when_broken(), sqlite_errors("read the ledger"):
+        with self._my_turn(), self._stop_when_broken(), sqlite_errors("read the ledger"):
             end = check_links(self._connection, first, count)
         return end if end - first == count else 0
 
     def close(self) -> None:
         """Close the connection."""
-        with self._turn:
+        with self._my_turn():
             self._connection.close()
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        me = threading.get_ident()
+        if self._owner == me:
+            raise RuntimeError("a job called the ledger it runs in: it would wait for itself for ever")
+        with self._turn:
+            self._owner = me
+            try:
+                yield
+            finally:
+                self._owner = 0
+
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
 
     @contextmanager
     def _stop_when_broken(self) -> Iterator[None]:
         """Once the ledger is not the one followed, every later call fails as this one did."""
         if self._broken is not None:
-            raise self._broken
+            raise LedgerBroken(*self._broken.args) from self._broken
         try:
             yield
         except LedgerBroken as error:
@@ -108,12 +135,13 @@ class Ledger(Reader[F]):
     """The writer. `transact` runs jobs of many threads and processes one after another, many to a commit."""
 
     def __init__(self, place: Place, kind: type[F], outside: Surroundings) -> None:
-        super().__init__(place, kind, outside)
-        self._pen = Pen(load_key(place.keys / ENTRY_KEY), outside.entropy)
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
+        self._head_due = False
+        super().__init__(place, kind, outside)
 
     def _open(self) -> sqlite3.Connection:
+        self._pen = Pen(load_key(self._place.keys / ENTRY_KEY), self._outside.entropy)
         with held(self._place.lock, self._outside.program):
             return open_writer(self._place.database)
 
@@ -122,61 +150,96 @@ class Ledger(Reader[F]):
 
         The job decides on `tx.state` and appends; it must not wait for anything. If it raises, what it appended is
         rolled back alone and the exception comes back here. Raises `LedgerError` when nothing could be committed.
+        After a failed COMMIT it is unknown whether the disk keeps the entries: nothing was acknowledged, and the
+        next call reads what is there.
         """
         ticket = _Ticket(job)
-        with self._queue:
-            self._waiting.append(ticket)
-        with self._turn:
-            # Whoever gets the turn first commits for all that wait; the others find their ticket done.
-            if not ticket.done:
-                self._run_batch()
-        if ticket.error is not None:
-            raise ticket.error
-        result: R = ticket.result
+        try:
+            with self._queue:
+                self._waiting.append(ticket)
+            with self._my_turn():
+                # Whoever gets the turn first commits for all that wait; the others find their ticket done.
+                if not ticket.done:
+                    self._run_batch()
+        except BaseException:
+            self._withdraw(ticket)
+            raise
+        result: R = ticket.outcome()
         return result
 
     def close(self) -> None:
-        """Close under the ledger lock: the last connection folds the WAL into the file."""
-        with self._turn, suppress(LedgerUnavailable), held(self._place.lock, self._outside.program):
+        """Close under the ledger lock: the last connection folds the WAL into the file.
+
+        When another process holds the lock for too long, the connection stays open until this process ends.
+        """
+        with self._my_turn(), suppress(LedgerUnavailable), held(self._place.lock, self._outside.program):
             self._connection.close()
 
-    def _run_batch(self) -> None:
+    def _withdraw(self, ticket: _Ticket) -> None:
+        """A caller that was interrupted while it waited is gone: nobody may run its job later."""
         with self._queue:
-            batch, self._waiting = self._waiting, []
+            self._waiting = [waiting for waiting in self._waiting if waiting is not ticket]
+
+    def _run_batch(self) -> None:
+        batch: list[_Ticket] = []
         try:
+            with self._queue:
+                batch, self._waiting = self._waiting, []
             with self._stop_when_broken(), held(self._place.lock, self._outside.program):
                 self._commit(batch)
         except LedgerError as error:
-            for ticket in batch:
-                ticket.fail(error)
+            _fail(batch, error)
+        except Exception as error:  # noqa: BLE001 - the callers of the whole batch learn it, each in its own thread
+            failure = LedgerUnavailable(f"write the ledger: {error!r}; nothing was recorded")
+            failure.__cause__ = error
+            _fail(batch, failure)
         except BaseException:
-            for ticket in batch:
-                ticket.fail(LedgerUnavailable("the program was interrupted; nothing was recorded"))
+            _fail(batch, LedgerUnavailable(_INTERRUPTED))
             raise
 
     def _commit(self, batch: list[_Ticket]) -> None:
         """One batch. Results are handed out only after COMMIT has returned: after fdatasync."""
         finished: list[tuple[_Ticket, object]] = []
         with sqlite_errors("write the ledger"):
-            self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._connection.execute("BEGIN IMMEDIATE")
                 self._follower.catch_up()
-                before = self._follower.head.size
-                for ticket in batch:
-                    self._run(ticket, finished)
-                self._snapshot()
+                self._write_due_head()
+                self._run_jobs(batch, finished)
                 self._connection.execute("COMMIT")
-            except BaseException:
+            except BaseException as error:
+                if self._was_committed(error):
+                    _finish(finished)
                 # Whether a failed COMMIT reached the disk is not knowable here: ask the disk, patch nothing.
                 self._follower.reset()
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
-        if self._follower.head.size > before:
-            write_head(self._place.head, HeadRecord(self._follower.head.size, self._follower.head.leaf))
-        for ticket, result in finished:
-            ticket.finish(result)
+        _finish(finished)
+        # Neither of these can take back what is durable: their failures are no failures of the batch.
+        with suppress(LedgerUnavailable):
+            self._write_due_head()
         self._truncate_wal()
+
+    def _was_committed(self, error: BaseException) -> bool:
+        """Tell whether an interruption came after COMMIT: a signal that arrives during it surfaces once it is done.
+
+        SQLite leaves a transaction by itself only together with an error of its own.
+        """
+        return not isinstance(error, (sqlite3.Error, LedgerError)) and not self._connection.in_transaction
+
+    def _write_due_head(self) -> None:
+        """Bring the head record up to date. One that cannot be written keeps the next batch from starting."""
+        if self._head_due:
+            head = self._follower.head
+            write_head(self._place.head, HeadRecord(head.size, head.leaf))
+            self._head_due = False
+
+    def _run_jobs(self, batch: list[_Ticket], finished: list[tuple[_Ticket, object]]) -> None:
+        before = self._follower.head.size
+        for ticket in batch:
+            self._run(ticket, finished)
+        self._snapshot()
+        self._head_due = self._head_due or self._follower.head.size > before
 
     def _run(self, ticket: _Ticket, finished: list[tuple[_Ticket, object]]) -> None:
         follower = self._follower
@@ -185,15 +248,17 @@ class Ledger(Reader[F]):
         self._connection.execute("SAVEPOINT job")
         try:
             result = ticket.job(transaction)
-        except (LedgerError, sqlite3.Error):
+            transaction.end()
+            follower.advance(transaction.appended, transaction.head)
+        except (LedgerUnavailable, LedgerBroken, sqlite3.Error):
             raise  # the whole batch fails: the disk or the ledger is the problem, not this job
         except Exception as error:  # noqa: BLE001 - the job's own failure goes back to its caller, whatever it is
             self._connection.execute("ROLLBACK TO job")
             self._connection.execute("RELEASE job")
+            follower.catch_up()  # from disk, if the fold had begun to take what is gone now
             ticket.fail(error)
             return
         self._connection.execute("RELEASE job")
-        follower.advance(transaction.appended, transaction.head)
         finished.append((ticket, result))
 
     def _snapshot(self) -> None:
@@ -204,10 +269,13 @@ class Ledger(Reader[F]):
 
     def _truncate_wal(self) -> None:
         wal = self._place.database.with_name(self._place.database.name + "-wal")
-        with suppress(OSError):
+        with suppress(OSError, sqlite3.Error):
             if wal.stat().st_size > WAL_LIMIT:
-                # Under the lock, so that no writer commits meanwhile; readers may keep it from finishing: no harm.
+                # Under the lock, so that no writer commits meanwhile. A reader may keep it from finishing: then the
+                # next batch tries again, for nobody waits for readers with the lock held.
+                self._connection.execute("PRAGMA busy_timeout = 0")
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._connection.execute(BUSY_TIMEOUT)
 
 
 class Watcher:
@@ -227,6 +295,16 @@ class Watcher:
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
+
+
+def _fail(batch: list[_Ticket], error: LedgerError) -> None:
+    for ticket in batch:
+        ticket.fail(error)
+
+
+def _finish(finished: list[tuple[_Ticket, object]]) -> None:
+    for ticket, result in finished:
+        ticket.finish(result)
 
 
 def read_verifier(place: Place) -> str:
