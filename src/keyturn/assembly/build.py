@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import subprocess
-import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
 
 from keyturn import canon
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import entropy, environment, new_action_id, new_instance, surroundings
 from keyturn.assembly.ports import build_ports, build_tools
+from keyturn.assembly.standing import open_ledger, require_founded, take_worker_turn, worker_starter
 from keyturn.assembly.wiring import Wiring, read_wiring
 from keyturn.contracts import Catalog, catalog_of, changes, check_pins, disagreements, read_catalog
 from keyturn.fold.state import State
@@ -25,8 +19,21 @@ from keyturn.ledger.writer import Ledger, Reader, Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.tools.arguments import models
 
-WORKER_LOCK = "worker"
-MAX_LOG = 1024 * 1024
+__all__ = [
+    "WORKER_IDLE",
+    "Standing",
+    "become_executor",
+    "check_consent",
+    "open_gateway",
+    "open_ledger",
+    "open_standing",
+    "published_texts",
+    "read_home_wiring",
+    "read_own_catalog",
+    "take_worker_turn",
+    "worker_starter",
+]
+
 WORKER_IDLE = 10  # seconds an on-demand worker stays without work
 
 
@@ -45,7 +52,7 @@ def open_gateway(home: Home, program: str) -> Gateway:
 
     Raises `ConfigurationError` (all problems of wiring and contracts) or `LedgerError`.
     """
-    _require_founded(home)
+    require_founded(home)
     wiring = read_wiring(home.wiring)
     catalog = read_own_catalog(home)
     tools = build_tools(build_ports(wiring, home.folder, environment()))
@@ -66,15 +73,9 @@ def open_gateway(home: Home, program: str) -> Gateway:
 
 def open_standing(home: Home, program: str) -> Standing:
     """Open a home for reading: no keys, no lock, no back ends."""
-    _require_founded(home)
+    require_founded(home)
     catalog = read_own_catalog(home)
     return Standing(home, catalog, Reader(home.place, State, surroundings(program)), PolicyShelf(catalog))
-
-
-def open_ledger(home: Home, program: str) -> Ledger[State]:
-    """Open the ledger of a home for writing, without back ends."""
-    _require_founded(home)
-    return Ledger(home.place, State, surroundings(program))
 
 
 def read_home_wiring(home: Home) -> Wiring:
@@ -145,65 +146,3 @@ def become_executor(home: Home) -> Executor:
     if lock is None:
         raise LedgerError(f"instance {instance} is taken")
     return Executor(instance, lock)
-
-
-def take_worker_turn(home: Home) -> Callable[[], None] | None:
-    """Take the place of the one on-demand worker; returns how to give it up, or None while another has it."""
-    lock = take_instance(home.place.run, WORKER_LOCK)
-    return None if lock is None else lock.release
-
-
-def worker_starter(home: Home) -> Callable[[], None]:
-    """Return what starts a worker for `home` unless one is there.
-
-    The worker runs in a session of its own: a client that kills the server's process group does not reach it.
-    """
-
-    started: list[subprocess.Popen[bytes]] = []
-
-    def start() -> None:
-        started[:] = [worker for worker in started if worker.poll() is None]  # reaps those that have ended
-        if _worker_is_there(home.place.run / WORKER_LOCK):
-            return
-        command = [sys.executable, "-m", "keyturn", "--home", str(home.folder), "worker", "--on-demand"]
-        with _worker_log(home) as log:
-            worker = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=home.folder,
-                env={name: value for name, value in environment().items() if name != "KEYTURN_TOKEN"},
-            )
-        started.append(worker)
-
-    return start
-
-
-def _worker_log(home: Home) -> BinaryIO:
-    path = home.place.run / "worker.log"
-    too_long = path.exists() and path.stat().st_size > MAX_LOG
-    descriptor = os.open(
-        path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if too_long else os.O_APPEND), 0o600
-    )
-    return os.fdopen(descriptor, "wb")
-
-
-def _worker_is_there(path: Path) -> bool:
-    try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
-
-
-def _require_founded(home: Home) -> None:
-    if not home.founded:
-        raise ConfigurationError(f"{home.folder} has no ledger yet; found it with: keyturn init {home.folder}")

@@ -1,4 +1,7 @@
-"""The frame of the command line: finding verbs, the options all share, and errors as messages and exit codes."""
+"""The frame of the command line: finding verbs, the options all share, and errors as messages and exit codes.
+
+Nothing heavy is imported here: `--help` and `version` answer before a person notices.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,20 @@ import importlib
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from keyturn.assembly.home import Home, find_home
+from keyturn.cli.output import EVERYTHING
+from keyturn.cli.screen import safe
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
+
+if TYPE_CHECKING:
+    from keyturn.assembly.home import Home
 
 
 class Exit(IntEnum):
@@ -40,6 +48,7 @@ _BY_CODE = {
     "not_authenticated": Exit.NOT_AUTHENTICATED,
     "not_found": Exit.NOT_FOUND,
 }
+_WORST_FIRST = (Exit.CONFLICT, Exit.NOT_FOUND, Exit.REFUSED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Global:
     """What stands before the verb."""
 
     home: str | None
+    no_input: bool = False
 
 
 class Verbs(click.Group):
@@ -58,37 +68,68 @@ class Verbs(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the verbs by name."""
-        folder = importlib.import_module(self._package).__path__
-        found = (module.name for module in pkgutil.iter_modules(folder))
-        return sorted(name.rstrip("_").replace("_", "-") for name in found)
+        return sorted(self._modules())
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb and return its command."""
-        if cmd_name not in self.list_commands(ctx):
+        module = self._modules().get(cmd_name)
+        if module is None:
             return None
-        module = importlib.import_module(f"{self._package}.{_module(self._package, cmd_name)}")
-        command: click.Command = module.command
+        command: click.Command = importlib.import_module(f"{self._package}.{module}").command
         return command
+
+    def _modules(self) -> dict[str, str]:
+        """Verb → module; a trailing underscore keeps a module's name off a word of Python."""
+        folder = importlib.import_module(self._package).__path__
+        names = (module.name for module in pkgutil.iter_modules(folder))
+        return {name.rstrip("_").replace("_", "-"): name for name in names}
+
+
+class Root(Verbs):
+    """The outermost group: what stands before and between all verbs."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Let a bare `--json` take no value: `--json ID` means the id, `--json=FIELDS` names fields."""
+        return super().parse_args(ctx, list(_bare_json_marked(args)))
+
+
+def _bare_json_marked(args: Iterable[str]) -> Iterator[str]:
+    options = True
+    for arg in args:
+        options = options and arg != "--"
+        yield f"--json={EVERYTHING}" if options and arg == "--json" else arg
 
 
 def home_of(ctx: click.Context) -> Home:
     """Return the home the caller means. Raises `ConfigurationError`."""
+    from keyturn.assembly.home import find_home
+
     chosen = ctx.find_object(Global)
     return find_home(chosen.home if chosen else None)
 
 
+def may_ask(ctx: click.Context) -> bool:
+    """Say whether the person may be asked for something: not after `--no-input`."""
+    chosen = ctx.find_object(Global)
+    return chosen is None or not chosen.no_input
+
+
 @contextmanager
 def errors_spoken() -> Iterator[None]:
-    """Turn what the rooms raise into a message on stderr and an exit code."""
+    """Turn what click and the rooms raise into a message on stderr and an exit code."""
     try:
         yield
+    except click.UsageError as error:
+        _explain_usage(error)
+    except click.ClickException as error:
+        _fail((error.format_message(),), Exit.FAILURE)
     except ConfigurationError as error:
         _fail(error.problems, Exit.FAILURE)
     except Refused as error:
         _fail((str(error),), exit_of(error))
     except LedgerError as error:
         _fail((str(error),), Exit.FAILURE)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
         _fail(("interrupted",), Exit.INTERRUPTED)
     except BrokenPipeError:
         # The reader (head, a pager) has what it wants; keep Python from complaining again at exit.
@@ -101,15 +142,22 @@ def exit_of(error: Refused) -> Exit:
     return _BY_CODE.get(error.code, Exit.CONFLICT)
 
 
-def _fail(messages: tuple[str, ...], code: Exit) -> None:
-    from keyturn.cli.screen import safe
+def worst(codes: Iterable[int]) -> int:
+    """Return the one exit code of several: a conflict over a missing thing over a refusal over the rest."""
+    found = set(codes)
+    first = next((code for code in _WORST_FIRST if code in found), None)
+    return max(found, default=Exit.OK) if first is None else first
 
+
+def _explain_usage(error: click.UsageError) -> NoReturn:
+    if error.ctx is not None:
+        click.echo(safe(error.ctx.get_usage(), lines=True), err=True)
+        click.echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
+    _fail((error.format_message(),), Exit.USAGE)
+
+
+def _fail(messages: Iterable[str], code: Exit) -> NoReturn:
     for message in messages:
-        click.echo(f"keyturn: {safe(message)}", err=True)
+        # Indented, so that a line inside a message is not taken for a message of its own.
+        click.echo(f"keyturn: {safe(message, lines=True)}".replace("\n", "\n  "), err=True)
     sys.exit(code)
-
-
-def _module(package: str, verb: str) -> str:
-    names = {module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)}
-    plain = verb.replace("-", "_")
-    return plain if plain in names else f"{plain}_"

@@ -15,7 +15,7 @@ from keyturn.canon import Json
 from keyturn.contracts import Catalog, check_pins
 from keyturn.fold.signatures import Act
 from keyturn.fold.state import State, resolution_digest, token_digest
-from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.core import Desk, Gateway, Job, Look
 from keyturn.gateway.review import Actor
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
@@ -187,10 +187,10 @@ def revoke_token(gate: Gateway, prefix: str, by: Actor) -> list[str]:
 # --- action.resolve -------------------------------------------------------------------------------------------
 
 
-def draft_resolution(gate: Gateway, action_id: str, *, happened: bool, reason: str, by: str) -> ActDraft:
+def draft_resolution(desk: Desk, action_id: str, *, happened: bool, reason: str, by: str) -> ActDraft:
     """Draft an operator's word on an unknown outcome. Raises `Refused` unless the action's outcome is unknown."""
     outcome = "succeeded" if happened else "failed"
-    words, salt = canon.encode(reason), gate.entropy(SALT_BYTES)
+    words, salt = canon.encode(reason), desk.entropy(SALT_BYTES)
 
     def look(view: Look) -> ActStatement:
         action = _unknown(view, action_id)
@@ -208,7 +208,7 @@ def draft_resolution(gate: Gateway, action_id: str, *, happened: bool, reason: s
             salts={RESOLVE_REASON: salt},
         )
 
-    return ActDraft(gate.ledger.look(look), record)
+    return ActDraft(desk.ledger.look(look), record)
 
 
 def _unknown(view: View[State], action_id: str) -> Action:

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeAlias
 
 from keyturn import canon
 from keyturn.contracts import Catalog
 from keyturn.contracts.model import ArgumentModel
-from keyturn.fold.state import State
-from keyturn.ledger.transaction import Transaction, View
-from keyturn.ledger.writer import Ledger, Watcher
+from keyturn.gateway.desk import Desk, Job, Look
+from keyturn.ledger.writer import Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
 from keyturn.policy import Policy, read_policy
 
-Look: TypeAlias = View[State]
-Job: TypeAlias = Transaction[State]
+__all__ = ["ContractsMoved", "Desk", "Gateway", "Job", "Look", "PolicyShelf", "Suppressed"]
 
 
 class PolicyShelf:
@@ -63,24 +60,21 @@ class ContractsMoved(LedgerError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gateway:
+class Gateway(Desk):
     """Everything one process needs to take actions along their path. Built by `assembly` alone.
 
     new_id     makes a UUIDv7 for the given time
-    entropy    random bytes for salts signed before they are stored
     reach      the declared back ends as (port, name): only their actions are claimed here
     watch      makes a watcher that tells when somebody wrote to the ledger
     executes   whether permitted actions run in this process; if not, `start_worker` starts one that does
     """
 
-    ledger: Ledger[State]
     catalog: Catalog
     models: Mapping[str, type[ArgumentModel]]
     governed: Mapping[str, GovernedTool]
     reading: Mapping[str, ReadTool]
     reach: frozenset[tuple[str, str]]
     new_id: Callable[[datetime], str]
-    entropy: Callable[[int], bytes]
     watch: Callable[[], Watcher]
     start_worker: Callable[[], None]
     policies: PolicyShelf

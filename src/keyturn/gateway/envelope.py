@@ -13,7 +13,7 @@ from typing import Any
 
 from keyturn.approvals.action import TERMINAL, Action, status, tallies
 from keyturn.canon import Json
-from keyturn.gateway.core import Look
+from keyturn.gateway.desk import Look
 from keyturn.gateway.payloads import read_plan, read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason

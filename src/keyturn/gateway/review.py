@@ -11,7 +11,7 @@ from keyturn.approvals.life import reviewed
 from keyturn.approvals.statement import REASON_FIELD, ReviewStatement
 from keyturn.canon import Json
 from keyturn.fold.signatures import SignedReview, check_review
-from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.log.commitment import SALT_BYTES, commit, opens
 from keyturn.model.errors import Refused
 
@@ -54,14 +54,14 @@ def find_action(view: Look, action_id: str) -> Action:
 
 
 def draft_review(
-    gate: Gateway, action_id: str, *, reviewer: str, verdict: str, reason: str, digest_prefix: str = ""
+    desk: Desk, action_id: str, *, reviewer: str, verdict: str, reason: str, digest_prefix: str = ""
 ) -> ReviewDraft:
     """Draft a review of an action as the ledger has it. `verdict` is "approve" or "reject".
 
     Raises `Refused` when there is no such action, or when its digest does not begin with `digest_prefix`.
     """
     check_reason(reason, verdict)
-    salt = gate.entropy(SALT_BYTES)
+    salt = desk.entropy(SALT_BYTES)
 
     def draft(view: Look) -> ReviewDraft:
         action = find_action(view, action_id)
@@ -77,12 +77,12 @@ def draft_review(
         )
         return ReviewDraft(statement=statement, reason=reason, salt=salt)
 
-    return gate.ledger.look(draft)
+    return desk.ledger.look(draft)
 
 
-def submit_review(gate: Gateway, draft: ReviewDraft, signature: bytes) -> Reviewed:
+def submit_review(desk: Desk, draft: ReviewDraft, signature: bytes) -> Reviewed:
     """Record a signed review if it counts. Raises `Refused` with the reason when it does not; nothing is written."""
-    return gate.ledger.transact(lambda tx: _record(tx, draft, signature))
+    return desk.ledger.transact(lambda tx: _record(tx, draft, signature))
 
 
 def check_digest(digest: str, prefix: str) -> None:
@@ -147,7 +147,7 @@ class Actor:
     name: str
 
 
-def cancel(gate: Gateway, action_id: str, by: Actor, reason: str) -> Action:
+def cancel(desk: Desk, action_id: str, by: Actor, reason: str) -> Action:
     """Cancel an action that has not begun. A principal cancels its own; an account any. Raises `Refused`."""
 
     def job(tx: Job) -> Action:
@@ -161,4 +161,4 @@ def cancel(gate: Gateway, action_id: str, by: Actor, reason: str) -> Action:
         tx.append("action.cancelled", facts, action=action.id, data={"cancel.reason": canon.encode(reason)})
         return action
 
-    return gate.ledger.transact(job)
+    return desk.ledger.transact(job)

@@ -1,0 +1,111 @@
+"""Opening a home without its back ends: for looking, for people's words, and for starting the worker.
+
+Kept apart from `build`, so that a verb that only reads or records a review loads neither tools nor connectors.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+from keyturn.assembly.home import Home
+from keyturn.assembly.outside import entropy, environment, surroundings
+from keyturn.fold.state import State
+from keyturn.gateway.desk import Desk
+from keyturn.ledger.lock import take_instance
+from keyturn.ledger.writer import Ledger, Reader, Watcher
+from keyturn.model.errors import ConfigurationError
+
+WORKER_LOCK = "worker"
+MAX_LOG = 1024 * 1024
+
+
+def require_founded(home: Home) -> None:
+    """Refuse a home without a ledger. Raises `ConfigurationError` with the command that makes one."""
+    if not home.founded:
+        raise ConfigurationError(f"{home.folder} has no ledger yet; found it with: keyturn init {home.folder}")
+
+
+def open_reader(home: Home, program: str) -> Reader[State]:
+    """Open the ledger of a home for reading: no keys, no lock, no contracts."""
+    require_founded(home)
+    return Reader(home.place, State, surroundings(program))
+
+
+def open_ledger(home: Home, program: str) -> Ledger[State]:
+    """Open the ledger of a home for writing, without back ends."""
+    require_founded(home)
+    return Ledger(home.place, State, surroundings(program))
+
+
+def open_desk(home: Home, program: str) -> Desk:
+    """Open a home for people's words: reviews, cancellations, resolutions."""
+    return Desk(ledger=open_ledger(home, program), entropy=entropy)
+
+
+def watch(home: Home) -> Watcher:
+    """Return a watcher of the home's ledger."""
+    require_founded(home)
+    return Watcher(home.place)
+
+
+def worker_starter(home: Home) -> Callable[[], None]:
+    """Return what starts a worker for `home` unless one is there.
+
+    The worker runs in a session of its own: a client that kills the server's process group does not reach it.
+    """
+
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start() -> None:
+        started[:] = [worker for worker in started if worker.poll() is None]  # reaps those that have ended
+        if worker_present(home):
+            return
+        command = [sys.executable, "-m", "keyturn", "--home", str(home.folder), "worker", "--on-demand"]
+        with _worker_log(home) as log:
+            worker = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=home.folder,
+                env={name: value for name, value in environment().items() if name != "KEYTURN_TOKEN"},
+            )
+        started.append(worker)
+
+    return start
+
+
+def take_worker_turn(home: Home) -> Callable[[], None] | None:
+    """Take the place of the one on-demand worker; returns how to give it up, or None while another has it."""
+    lock = take_instance(home.place.run, WORKER_LOCK)
+    return None if lock is None else lock.release
+
+
+def worker_present(home: Home) -> bool:
+    """Say whether an on-demand worker has its turn now."""
+    try:
+        descriptor = os.open(home.place.run / WORKER_LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _worker_log(home: Home) -> BinaryIO:
+    path = home.place.run / "worker.log"
+    too_long = path.exists() and path.stat().st_size > MAX_LOG
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if too_long else os.O_APPEND), 0o600
+    )
+    return os.fdopen(descriptor, "wb")
