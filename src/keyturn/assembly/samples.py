@@ -13,6 +13,9 @@ from keyturn.connectors.deployments.history import HISTORY, history_line
 from keyturn.model.errors import ConfigurationError
 from keyturn.model.time import format_timestamp
 
+SAMPLES = "samples"
+"""The folder of a home that holds them."""
+
 REPOSITORY = "shop"
 DEPLOYMENT = "web"
 ENVIRONMENTS = ("staging", "production")

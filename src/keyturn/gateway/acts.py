@@ -15,8 +15,9 @@ from keyturn.canon import Json
 from keyturn.contracts import Catalog, check_pins
 from keyturn.fold.signatures import Act
 from keyturn.fold.state import State, resolution_digest, token_digest
-from keyturn.gateway.core import Desk, Gateway, Job, Look
-from keyturn.gateway.review import Actor
+from keyturn.gateway.core import PolicyShelf
+from keyturn.gateway.desk import Desk, Job, Look
+from keyturn.gateway.review import Actor, check_reason
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.commitment import SALT_BYTES, commit
@@ -78,8 +79,12 @@ def read_candidate(files: Mapping[str, str], catalog: Catalog) -> Candidate:
     return Candidate(files=files, policy=policy, catalog=catalog)
 
 
-def draft_activation(ledger: Ledger[State], candidate: Candidate, by: str) -> ActDraft:
-    """Draft the activation of a policy, bound to the one in force. Raises `Refused` when it is in force already."""
+def draft_activation(ledger: Ledger[State], candidate: Candidate, by: str, reason: str = "") -> ActDraft:
+    """Draft the activation of a policy, bound to the one in force. Raises `Refused` when it is in force already.
+
+    `reason` is kept beside the act for readers; the signature covers the policy, not these words.
+    """
+    check_reason(reason, "approve")
 
     def look(view: View[State]) -> ActStatement:
         force = view.state.policy
@@ -93,13 +98,13 @@ def draft_activation(ledger: Ledger[State], candidate: Candidate, by: str) -> Ac
     statement = ledger.look(look)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
-        return append_policy(tx, candidate, previous=statement.object, act=act)
+        return append_policy(tx, candidate, previous=statement.object, act=act, reason=reason)
 
     return ActDraft(statement, record)
 
 
 def append_policy(
-    tx: Transaction[Any], candidate: Candidate, *, previous: str | None, act: dict[str, Json] | None
+    tx: Transaction[Any], candidate: Candidate, *, previous: str | None, act: dict[str, Json] | None, reason: str = ""
 ) -> Entry:
     """Append the activation of a policy, and its contracts when they are not the published ones."""
     policy = candidate.policy
@@ -109,7 +114,10 @@ def append_policy(
         "reviewers": {name: [key.line for key in person.keys] for name, person in policy.reviewers.items()},
         "act": act,
     }
-    entry = tx.append("policy.activated", facts, data={"policy.files": canon.encode(dict(candidate.files))})
+    data = {"policy.files": canon.encode(dict(candidate.files))}
+    if reason:
+        data["reason"] = canon.encode(reason)
+    entry = tx.append("policy.activated", facts, data=data)
     published = tx.state.catalog
     if published is None or published.digest != candidate.catalog.digest:
         _append_catalog(tx, candidate.catalog)
@@ -146,18 +154,24 @@ class TokenGrant:
         }
 
 
-def draft_token(gate: Gateway, grant: TokenGrant, by: str) -> ActDraft:
-    """Draft the issue of a token. Raises `Refused` when the policy in force has no such principal."""
+def draft_token(ledger: Ledger[State], policies: PolicyShelf, grant: TokenGrant, by: str) -> ActDraft:
+    """Draft the issue of a token. Raises `Refused` when the policy in force has no such principal or it no scope."""
 
     def look(view: Look) -> ActStatement:
-        if grant.principal not in gate.policies.in_force(view).principals:
+        principal = policies.in_force(view).principals.get(grant.principal)
+        if principal is None:
             raise Refused("not_found", f"the policy in force has no principal {grant.principal!r}")
+        if useless := sorted(set(grant.scopes or ()) - principal.scopes):
+            has = ", ".join(sorted(principal.scopes)) or "none"
+            raise Refused(
+                "usage", f"{grant.principal} has no scope {', '.join(useless)} in the policy; it has: {has}"
+            )
         return _statement(view, "token.issue", grant.principal, token_digest(grant.facts()), by)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
         return append_token(tx, grant, act)
 
-    return ActDraft(gate.ledger.look(look), record)
+    return ActDraft(ledger.look(look), record)
 
 
 def append_token(tx: Transaction[Any], grant: TokenGrant, act: dict[str, Json] | None) -> Entry:
@@ -165,23 +179,31 @@ def append_token(tx: Transaction[Any], grant: TokenGrant, act: dict[str, Json] |
     return tx.append("token.issued", {**grant.facts(), "act": act})
 
 
-def revoke_token(gate: Gateway, prefix: str, by: Actor) -> list[str]:
-    """Revoke the tokens whose digest begins with `prefix`, or all of the principal so named. Raises `Refused`."""
+def revoke_token(ledger: Ledger[State], named: str, by: Actor) -> list[str]:
+    """Revoke all tokens of the principal `named`, or else the one whose id begins so; returns their digests.
+
+    Raises `Refused` when there is none that is not revoked yet, or when several ids begin so.
+    """
 
     def job(tx: Job) -> list[str]:
-        wanted = [
-            token.digest
-            for token in tx.state.tokens.values()
-            if token.revoked_at is None
-            and (token.principal == prefix or token.digest.removeprefix("sha256:").startswith(prefix))
-        ]
-        if not wanted:
-            raise Refused("not_found", f"no live token of {prefix!r} or with an id that begins so")
+        wanted = _tokens_named(tx.state, named)
         for digest in wanted:
             tx.append("token.revoked", {"token": digest, "by": {"type": by.kind, "name": by.name}})
         return wanted
 
-    return gate.ledger.transact(job)
+    return ledger.transact(job)
+
+
+def _tokens_named(state: State, named: str) -> list[str]:
+    live = [token for token in state.tokens.values() if token.revoked_at is None]
+    if owned := [token.digest for token in live if token.principal == named]:
+        return owned
+    begun = [t.digest for t in live if named and t.digest.removeprefix("sha256:").startswith(named)]
+    if not begun:
+        raise Refused("not_found", f"no token that could be revoked belongs to {named!r} or has an id that begins so")
+    if len(begun) > 1:
+        raise Refused("usage", f"{len(begun)} tokens have an id that begins with {named!r}: give more of it")
+    return begun
 
 
 # --- action.resolve -------------------------------------------------------------------------------------------
