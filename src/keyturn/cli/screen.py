@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+# Letters and marks that print nothing, or a blank, though Unicode does not count them as format characters:
+# Unicode's Default_Ignorable_Code_Point, the Hangul fillers and the empty Braille pattern.
+_BLANK = frozenset(
+    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0)
+) | frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+_MARKS = 2  # combining marks shown on one letter; a taller pile would cover the lines around it
 
 
 def safe(text: str, *, lines: bool = False) -> str:
@@ -12,7 +19,11 @@ def safe(text: str, *, lines: bool = False) -> str:
 
     With `lines` newlines and tabs stay; letters of all scripts stay. For titles, reasons, diffs, errors.
     """
-    return "".join(_shown(character, lines) for character in text)
+    if text.isascii() and text.isprintable():
+        return text
+    if lines and "\n" in text:
+        return "\n".join(safe(line, lines=True) for line in text.split("\n"))
+    return "".join(_shown_one_by_one(text, lines))
 
 
 def plain(text: str) -> str:
@@ -23,8 +34,56 @@ def plain(text: str) -> str:
     return "".join(c if " " <= c <= "~" else f"\\u{{{ord(c):x}}}" for c in text)
 
 
-def _shown(character: str, lines: bool) -> str:
-    if lines and character in "\n\t":
-        return character
-    hidden = unicodedata.category(character) in _HIDDEN or (character.isspace() and character != " ")
-    return f"\\u{{{ord(character):x}}}" if hidden else character
+def folded(text: str, width: int) -> list[str]:
+    """Cut one safe line into rows of at most `width` cells, at spaces where there are some near the end."""
+    rows: list[str] = []
+    while len(text) > (cut := _fitting(text, width)):
+        space = text.rfind(" ", cut // 2, cut + 1)
+        end = cut if space <= 0 else space
+        rows.append(text[:end])
+        text = text[end:].removeprefix(" ")
+    return [*rows, text]
+
+
+def cells(text: str) -> int:
+    """Return how many columns of a terminal a safe text takes."""
+    return sum(_cells(character) for character in text)
+
+
+def _shown_one_by_one(text: str, lines: bool) -> Iterator[str]:
+    pile = 0
+    for character in text:
+        mark = unicodedata.combining(character) > 0
+        pile = pile + 1 if mark else 0
+        hidden = pile > _MARKS or _is_hidden(character)
+        yield _written_out(character) if hidden and not (lines and character == "\t") else character
+
+
+def _is_hidden(character: str) -> bool:
+    return (
+        unicodedata.category(character) in _HIDDEN
+        or ord(character) in _BLANK
+        or (character.isspace() and character != " ")
+    )
+
+
+def _written_out(character: str) -> str:
+    return f"\\u{{{ord(character):x}}}"
+
+
+def _fitting(text: str, width: int) -> int:
+    """Return how many characters of `text` fit into `width` cells: at least one, so that there is an end."""
+    if text.isascii():
+        return max(1, width)
+    taken = 0
+    for index, character in enumerate(text):
+        taken += _cells(character)
+        if taken > width:
+            return max(1, index)
+    return len(text)
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in {"W", "F"} else 1

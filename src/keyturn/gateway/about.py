@@ -8,13 +8,10 @@ from typing import Any
 import anyio.to_thread
 
 from keyturn.canon import Json
-from keyturn.fold.story import tell
 from keyturn.gateway.core import Gateway, Look
-from keyturn.gateway.envelope import Answer, answer, build, describe
-from keyturn.gateway.payloads import read_reasons
+from keyturn.gateway.envelope import Answer, answer, build, describe_denied, envelope_of
 from keyturn.gateway.review import Actor, cancel
 from keyturn.gateway.wait import Report, find_state, wait_for
-from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
 from keyturn.model.principal import Caller
@@ -67,20 +64,6 @@ def _denied_before(gate: Gateway, caller: Caller, action_id: str) -> Answer | No
         return Answer(describe_denied(view, history[0]), is_error=True, receipt=history[0])
 
     return gate.ledger.look(look)
-
-
-def describe_denied(view: Look, entry: Entry) -> dict[str, Json]:
-    """Return the envelope of a recorded refusal."""
-    reasons = read_reasons(view, entry)
-    return build(
-        tool=entry.optional_text("tool") or "unknown",
-        status="denied",
-        message=f"Refused: {'; '.join(reason.text for reason in reasons)}. Nothing was done.",
-        action_id=entry.action,
-        reasons=reasons,
-        target=entry.optional_text("target"),
-        environment=entry.optional_text("environment"),
-    )
 
 
 def _permissions(gate: Gateway, caller: Caller) -> Answer:
@@ -145,17 +128,6 @@ def _list_actions(gate: Gateway, caller: Caller, arguments: Mapping[str, Json]) 
 
 
 _ROW = ("action_id", "tool", "status", "target", "environment", "plan_summary", "reviews", "expires_at")
-
-
-def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:
-    """Return the envelope of the action that an `action.requested` or `action.denied` entry begins."""
-    if entry.kind == "action.denied":
-        return describe_denied(view, entry)
-    history = view.history(entry.action or "")
-    action = tell(history)
-    if action is None:
-        raise Refused("not_found", f"there is no action {entry.action}")
-    return describe(view, action, history=history)
 
 
 def _cancel_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Json]) -> Answer:

@@ -13,10 +13,12 @@ from typing import Any
 
 from keyturn.approvals.action import TERMINAL, Action, status, tallies
 from keyturn.canon import Json
+from keyturn.fold.story import tell
 from keyturn.gateway.desk import Look
 from keyturn.gateway.payloads import read_plan, read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
+from keyturn.model.errors import Refused
 from keyturn.model.time import format_timestamp
 
 ERRORS = frozenset({"denied", "failed", "expired", "rejected", "stale", "unknown", "cancelled"})
@@ -91,6 +93,31 @@ def describe(view: Look, action: Action, *, repeated: bool = False, history: Seq
         repeated=repeated,
         result=result_of(view, entries),
     )
+
+
+def describe_denied(view: Look, entry: Entry) -> dict[str, Json]:
+    """Return the envelope of a recorded refusal."""
+    reasons = read_reasons(view, entry)
+    return build(
+        tool=entry.optional_text("tool") or "unknown",
+        status="denied",
+        message=f"Refused: {'; '.join(reason.text for reason in reasons)}. Nothing was done.",
+        action_id=entry.action,
+        reasons=reasons,
+        target=entry.optional_text("target"),
+        environment=entry.optional_text("environment"),
+    )
+
+
+def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:
+    """Return the envelope of the action that an `action.requested` or `action.denied` entry begins."""
+    if entry.kind == "action.denied":
+        return describe_denied(view, entry)
+    history = view.history(entry.action or "")
+    action = tell(history)
+    if action is None:
+        raise Refused("not_found", f"there is no action {entry.action}")
+    return describe(view, action, history=history)
 
 
 def answer(view: Look, action: Action, *, repeated: bool = False) -> Answer:

@@ -32,12 +32,18 @@ def read_payload(connection: sqlite3.Connection, entry: Entry, field: str) -> by
 
     Raises `LedgerBroken` when it is missing or is not what the entry committed to.
     """
+    opening = read_opening(connection, entry, field)
+    return None if opening is None else opening[1]
+
+
+def read_opening(connection: sqlite3.Connection, entry: Entry, field: str) -> tuple[bytes, bytes] | None:
+    """Return (salt, data) that open the entry's commitment for `field`; else as `read_payload`."""
     if field not in entry.data:
         return None
     row = read_payload_row(connection, entry.seq, field)
     if row is None or not commitment.opens(entry.data[field], row[0], field, row[1]):
         raise LedgerBroken(f"entry {entry.seq}: payload {field} is missing or was changed")
-    return row[1]
+    return row
 
 
 def read_payload_row(connection: sqlite3.Connection, seq: int, field: str) -> tuple[bytes, bytes] | None:

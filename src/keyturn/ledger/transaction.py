@@ -12,7 +12,7 @@ from keyturn.canon import Json
 from keyturn.ledger.clock import Reading
 from keyturn.ledger.errors import sqlite_errors
 from keyturn.ledger.keys import SigningKey
-from keyturn.ledger.rows import read_entries, read_entry_at, read_payload
+from keyturn.ledger.rows import read_entries, read_entry_at, read_opening, read_payload
 from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import VERSION, Entry, read_entry, write_body
@@ -57,6 +57,10 @@ class View(Generic[F]):
     def payload(self, entry: Entry, field: str) -> bytes | None:
         """Return a payload of `entry` that opens its commitment, or None when the entry has no such field."""
         return read_payload(self._connection, entry, field)
+
+    def opening(self, entry: Entry, field: str) -> tuple[bytes, bytes] | None:
+        """Return (salt, payload) that open a commitment of `entry`: for taking the payload elsewhere."""
+        return read_opening(self._connection, entry, field)
 
     def history(self, action: str) -> list[Entry]:
         """Return the entries of an action in order, found by the derived table: for showing, not for deciding."""
