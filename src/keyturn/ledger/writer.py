@@ -6,7 +6,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from keyturn.ledger.clock import read_clock
@@ -28,6 +28,7 @@ F = TypeVar("F", bound=Fold)
 R = TypeVar("R")
 
 WAL_LIMIT = 4 * 1024 * 1024
+_PATIENCE = 1.0  # seconds after which a waiting caller looks for itself: whoever had to wake it was interrupted
 _INTERRUPTED = "the program was interrupted; nothing was recorded"
 
 
@@ -48,14 +49,28 @@ class _Ticket:
     result: Any = None
     error: BaseException | None = None
     done: bool = False
+    gate: threading.Lock = field(default_factory=threading.Lock)  # closed until there is news
+
+    def __post_init__(self) -> None:
+        self.gate.acquire()
 
     def fail(self, error: BaseException) -> None:
         """Give the job's caller an error, unless its fate is settled: what was committed has not failed."""
         if not self.done:
             self.error, self.done = error, True
+            self.wake()
 
     def finish(self, result: object) -> None:
         self.result, self.done = result, True
+        self.wake()
+
+    def wait(self) -> None:
+        """Sleep until somebody has done the job or wakes this caller to do it; at most `_PATIENCE` seconds."""
+        self.gate.acquire(timeout=_PATIENCE)
+
+    def wake(self) -> None:
+        if self.gate.locked():
+            self.gate.release()
 
     def outcome(self) -> Any:
         """Return or raise what became of the job."""
@@ -105,15 +120,17 @@ class Reader(Generic[F]):
 
     @contextmanager
     def _my_turn(self) -> Iterator[None]:
-        me = threading.get_ident()
-        if self._owner == me:
-            raise RuntimeError("a job called the ledger it runs in: it would wait for itself for ever")
+        self._refuse_reentry()
         with self._turn:
-            self._owner = me
+            self._owner = threading.get_ident()
             try:
                 yield
             finally:
                 self._owner = 0
+
+    def _refuse_reentry(self) -> None:
+        if self._owner == threading.get_ident():
+            raise RuntimeError("a job called the ledger it runs in: it would wait for itself for ever")
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
@@ -153,14 +170,13 @@ class Ledger(Reader[F]):
         After a failed COMMIT it is unknown whether the disk keeps the entries: nothing was acknowledged, and the
         next call reads what is there.
         """
+        self._refuse_reentry()
         ticket = _Ticket(job)
         try:
             with self._queue:
                 self._waiting.append(ticket)
-            with self._my_turn():
-                # Whoever gets the turn first commits for all that wait; the others find their ticket done.
-                if not ticket.done:
-                    self._run_batch()
+            while not ticket.done:
+                self._work_or_wait(ticket)
         except BaseException:
             self._withdraw(ticket)
             raise
@@ -175,10 +191,34 @@ class Ledger(Reader[F]):
         with self._my_turn(), suppress(LedgerUnavailable), held(self._place.lock, self._outside.program):
             self._connection.close()
 
+    def _work_or_wait(self, ticket: _Ticket) -> None:
+        if self._turn.locked():
+            # Whoever has the turn commits for this caller too, or wakes it afterwards to do so for all that wait
+            # then: so the jobs that come in during one commit share the next.
+            ticket.wait()
+            return
+        with self._my_turn():
+            if not ticket.done:
+                self._run_batch()
+
+    @contextmanager
+    def _my_turn(self) -> Iterator[None]:
+        try:
+            with super()._my_turn():
+                yield
+        finally:
+            self._wake_next()
+
+    def _wake_next(self) -> None:
+        with self._queue:
+            if self._waiting:
+                self._waiting[0].wake()
+
     def _withdraw(self, ticket: _Ticket) -> None:
         """A caller that was interrupted while it waited is gone: nobody may run its job later."""
         with self._queue:
             self._waiting = [waiting for waiting in self._waiting if waiting is not ticket]
+        self._wake_next()
 
     def _run_batch(self) -> None:
         batch: list[_Ticket] = []
