@@ -8,10 +8,11 @@ from keyturn import canon
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import entropy, environment, new_action_id, new_instance, surroundings
 from keyturn.assembly.ports import build_ports, build_tools
-from keyturn.assembly.standing import open_ledger, require_founded, take_worker_turn, worker_starter
+from keyturn.assembly.standing import lock_held, open_ledger, require_founded, take_worker_turn, worker_starter
 from keyturn.assembly.wiring import Wiring, read_wiring
 from keyturn.contracts import Catalog, catalog_of, changes, check_pins, disagreements, read_catalog
 from keyturn.fold.state import State
+from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway, Look, PolicyShelf
 from keyturn.gateway.execute import Executor
 from keyturn.ledger.lock import take_instance
@@ -31,6 +32,7 @@ __all__ = [
     "read_home_wiring",
     "read_own_catalog",
     "take_worker_turn",
+    "work_waits",
     "worker_starter",
 ]
 
@@ -130,6 +132,17 @@ def check_consent(gate: Gateway) -> None:
 
     if problems := gate.ledger.look(look):
         raise ConfigurationError(*problems)
+
+
+def work_waits(gate: Gateway, home: Home) -> bool:
+    """Say whether an action may run now, or was left behind in the middle by an executor that is dead."""
+
+    def look(view: Look) -> tuple[bool, list[str]]:
+        begun = [action.started for action, state in view.state.open_actions(view.now) if state == "running"]
+        return bool(claimable(gate, view)), [started.instance for started in begun if started is not None]
+
+    ready, instances = gate.ledger.look(look)
+    return ready or not all(lock_held(home, instance) for instance in instances)
 
 
 def published_texts(view: Look, seq: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -22,6 +23,7 @@ from keyturn.model.errors import ConfigurationError
 
 WORKER_LOCK = "worker"
 MAX_LOG = 1024 * 1024
+WORKER_COMES = 5.0  # seconds within which a worker that was started has its turn or has left
 
 
 def require_founded(home: Home) -> None:
@@ -59,13 +61,17 @@ def worker_starter(home: Home) -> Callable[[], None]:
     The worker runs in a session of its own: a client that kills the server's process group does not reach it.
     """
 
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[tuple[subprocess.Popen[bytes], float]] = []
 
     def start() -> None:
-        started[:] = [worker for worker in started if worker.poll() is None]  # reaps those that have ended
-        if worker_present(home):
+        started[:] = [(worker, at) for worker, at in started if worker.poll() is None]  # reaps those that have ended
+        # One that was started a moment ago has yet to look, and will find all there is: many calls at once must not
+        # start as many workers.
+        coming = any(time.monotonic() - at < WORKER_COMES for _, at in started)
+        if coming or worker_present(home):
             return
-        command = [sys.executable, "-m", "keyturn", "--home", str(home.folder), "worker", "--on-demand"]
+        # -P: what lies in the home is never imported.
+        command = [sys.executable, "-P", "-m", "keyturn", "--home", str(home.folder), "worker", "--on-demand"]
         with _worker_log(home) as log:
             worker = subprocess.Popen(
                 command,
@@ -76,7 +82,7 @@ def worker_starter(home: Home) -> Callable[[], None]:
                 cwd=home.folder,
                 env={name: value for name, value in environment().items() if name != "KEYTURN_TOKEN"},
             )
-        started.append(worker)
+        started.append((worker, time.monotonic()))
 
     return start
 
@@ -89,8 +95,13 @@ def take_worker_turn(home: Home) -> Callable[[], None] | None:
 
 def worker_present(home: Home) -> bool:
     """Say whether an on-demand worker has its turn now."""
+    return lock_held(home, WORKER_LOCK)
+
+
+def lock_held(home: Home, name: str) -> bool:
+    """Say whether a living process holds a lock of `state/run/`: the worker's turn, or an executor's instance."""
     try:
-        descriptor = os.open(home.place.run / WORKER_LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = os.open(home.place.run / name, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
         return False
     try:

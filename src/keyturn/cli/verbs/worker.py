@@ -1,0 +1,23 @@
+"""`keyturn worker`: executes what is approved."""
+
+from __future__ import annotations
+
+import click
+
+from keyturn.cli.frame import home_of
+
+
+@click.command(name="worker")
+@click.option("--on-demand", is_flag=True, help="End after a while without work, or when another worker is there.")
+@click.pass_context
+def command(ctx: click.Context, on_demand: bool) -> None:
+    """Execute approved actions until told to stop; running ones are finished first.
+
+    `keyturn serve` and `keyturn approve` start one on demand, so that nobody has to run this by hand.
+    """
+    import logging
+
+    from keyturn.assembly.worker import run_worker
+
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    run_worker(home_of(ctx), on_demand=on_demand)

@@ -1,0 +1,101 @@
+"""Serves one assistant over standard input and output: checks that it may, serves, and leaves in order.
+
+Exit codes: 0 when the client closed or a signal asked for it, 1 when the home does not let it serve or its ledger
+cannot be trusted any more, 2 for usage, 4 for a token that does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from contextlib import suppress
+from functools import partial
+
+import anyio
+import anyio.to_thread
+
+from keyturn.assembly.build import check_consent, open_gateway, work_waits
+from keyturn.assembly.home import Home, find_home
+from keyturn.assembly.outside import environment
+from keyturn.gateway.callers import authenticate
+from keyturn.gateway.core import Gateway
+from keyturn.gateway.refusals import flush_all
+from keyturn.gateway.sweep import sweep
+from keyturn.model.errors import ConfigurationError, LedgerError, Refused
+from keyturn.server.fault import Fault
+from keyturn.server.handlers import Handlers
+from keyturn.server.identity import find_token
+from keyturn.server.speech import place_of, say, set_up
+from keyturn.server.upkeep import start_workers
+from keyturn.server.wire import Wire, claim_wire, serve
+
+FAILURE = 1
+NOT_AUTHENTICATED = 4
+
+
+def main() -> int:
+    """Run the program; return its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m keyturn.server", description="Serve one assistant over stdio.")
+    parser.add_argument("--home", metavar="DIR", help="the home (default: $KEYTURN_HOME, else the current folder)")
+    parser.add_argument("--token-file", metavar="PATH", help="a 0600 file with the token (default: $KEYTURN_TOKEN)")
+    options = parser.parse_args()
+    set_up()
+    try:
+        _serve_home(options.home, options.token_file)
+    except ConfigurationError as error:
+        for problem in error.problems:
+            say(problem)
+        return FAILURE
+    except Refused as error:
+        say(str(error))
+        return NOT_AUTHENTICATED
+    except LedgerError as error:
+        say(str(error))
+        return FAILURE
+    except Exception as error:  # noqa: BLE001 - a traceback on stderr would end up in a host's logs, arguments and all
+        say(f"internal error: {place_of(error)}")
+        return FAILURE
+    return 0
+
+
+def _serve_home(folder: str | None, token_file: str | None) -> None:
+    token = find_token(token_file, environment())
+    home = find_home(folder)
+    gate = open_gateway(home, "keyturn serve")
+    try:
+        check_consent(gate)
+        authenticate(gate, token, transport="stdio")
+        gate.ledger.transact(sweep)  # also proves that the ledger can be written
+        anyio.run(_until_over, gate, home, token, claim_wire())
+    finally:
+        with suppress(LedgerError):  # the fault is told already, or nothing is wrong but the disk
+            flush_all(gate)
+        gate.ledger.close()
+
+
+async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None:
+    fault = Fault()
+    server = Handlers(gate, token, fault).build()
+    async with anyio.create_task_group() as tasks:
+
+        async def until_signal() -> None:
+            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                async for _ in signals:
+                    tasks.cancel_scope.cancel()
+
+        async def until_fault() -> None:
+            await fault.ends()
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(until_signal)
+        tasks.start_soon(until_fault)
+        tasks.start_soon(start_workers, gate, partial(work_waits, gate, home), fault)
+        await serve(server, wire, fault.sent)
+        tasks.cancel_scope.cancel()
+    if fault.error is not None:
+        raise fault.error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,168 @@
+"""Takes a client's requests: who is it, what may it see, what did it ask; and answers them all, faults included."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.exceptions import MCPError
+
+from keyturn.approvals.action import Action
+from keyturn.gateway.call import UnknownTool, call, visible_contracts
+from keyturn.gateway.callers import authenticate
+from keyturn.gateway.core import Gateway
+from keyturn.gateway.envelope import clean
+from keyturn.gateway.submit import Incoming
+from keyturn.gateway.wait import Report
+from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.model.errors import LedgerError, Refused
+from keyturn.model.principal import Caller
+from keyturn.server import words
+from keyturn.server.fault import Fault
+from keyturn.server.speech import place_of
+
+AT_ONCE = 32
+"""Calls worked on at the same time; more wait for their turn."""
+
+WAITING = 32
+"""`get_action` calls that wait at the same time; they have turns of their own, so that waiting keeps nobody out."""
+
+OPEN = 256
+"""Calls of one client that may be open; the next is refused."""
+
+OPEN_BYTES = 64 * 1024 * 1024
+"""Bytes of arguments that all open calls may hold together."""
+
+WAITS = "get_action"
+_Result = TypeVar("_Result")
+_log = logging.getLogger(__name__)
+
+
+class Handlers:
+    """The handlers of one server; `token` is checked against the ledger at every request."""
+
+    def __init__(self, gate: Gateway, token: str, fault: Fault) -> None:
+        self._gate = gate
+        self._token = token
+        self._fault = fault
+        self._turns = anyio.CapacityLimiter(AT_ONCE)
+        self._waits = anyio.CapacityLimiter(WAITING)
+        self._open = 0
+        self._bytes = 0
+
+    def build(self) -> Server:
+        """Build the MCP server whose requests are handled here."""
+        server: Server = Server(
+            "keyturn",
+            version=version("keyturn"),
+            title="Keyturn",
+            instructions=words.INSTRUCTIONS,
+            on_list_tools=self.list_tools,
+            on_call_tool=self.call_tool,
+        )
+        server.middleware.clear()  # the one that is there by default exports traces where it is told to
+        return server
+
+    async def list_tools(
+        self, ctx: ServerRequestContext, params: types.PaginatedRequestParams | None
+    ) -> types.ListToolsResult:
+        """List the tools the token's principal may call, all on one page."""
+
+        async def listed() -> types.ListToolsResult:
+            caller = await self._caller(ctx)
+            contracts = await anyio.to_thread.run_sync(visible_contracts, self._gate, caller)
+            tools = [words.tool_of(contract) for contract in contracts]
+            return types.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
+
+        return await self._guarded(ctx, 0, self._turns, listed)
+
+    async def call_tool(self, ctx: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
+        """Take one call to its answer."""
+        arguments = params.arguments or {}
+        size = words.size_of(arguments)
+
+        async def called() -> types.CallToolResult:
+            caller = await self._caller(ctx)
+            try:
+                incoming = Incoming(params.name, arguments, size)
+                return words.result_of(await call(self._gate, caller, incoming, _reporter(ctx)))
+            except UnknownTool:
+                raise words.unknown_tool(params.name) from None
+
+        turns = self._waits if params.name == WAITS else self._turns
+        return await self._guarded(ctx, size, turns, called)
+
+    async def _caller(self, ctx: ServerRequestContext) -> Caller:
+        label = _client_label(ctx)
+
+        def check() -> Caller:
+            return authenticate(self._gate, self._token, transport="stdio", client=label)
+
+        try:
+            return await anyio.to_thread.run_sync(check)
+        except Refused as refused:
+            raise words.not_authenticated(refused) from None
+
+    async def _guarded(
+        self,
+        ctx: ServerRequestContext,
+        size: int,
+        turns: anyio.CapacityLimiter,
+        work: Callable[[], Awaitable[_Result]],
+    ) -> _Result:
+        """Do the work when it is its turn; whatever goes wrong leaves as an error without our insides."""
+        try:
+            async with self._admitted(size), turns:
+                return await work()
+        except MCPError:
+            raise
+        except LedgerUnavailable as error:
+            _log.warning("%s", error)
+            raise words.ledger_unavailable() from None
+        except LedgerError as error:
+            self._fault.meet(error, ctx.request_id)
+            raise words.ledger_lost() from None
+        except Exception as error:  # noqa: BLE001 - the SDK would send the text of the exception to the client
+            _log.error("internal error: %s", place_of(error))
+            raise words.internal_error() from None
+
+    @asynccontextmanager
+    async def _admitted(self, size: int) -> AsyncIterator[None]:
+        if self._open >= OPEN or self._bytes + size > OPEN_BYTES:
+            raise words.too_many(self._open)
+        self._open += 1
+        self._bytes += size
+        try:
+            yield
+        finally:
+            self._open -= 1
+            self._bytes -= size
+
+
+def _client_label(ctx: ServerRequestContext) -> str:
+    """Return what the client calls itself; a label for people, never an identity."""
+    client = ctx.session.client_params
+    return clean(f"{client.client_info.name} {client.client_info.version}", 200) if client else ""
+
+
+def _reporter(ctx: ServerRequestContext) -> Report | None:
+    """Return what tells a client that asked for it how a wait goes on; others are spared the messages."""
+    meta: Any = ctx.meta
+    if not meta or meta.get("progress_token") is None:
+        return None
+    steps = 0
+
+    async def report(action: Action, state: str) -> None:
+        nonlocal steps
+        steps += 1
+        await ctx.session.report_progress(steps, message=f"{action.tool} is {state}")
+
+    return report

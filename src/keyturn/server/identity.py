@@ -1,0 +1,53 @@
+"""Finds the token that says who this server's client is."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from keyturn.model.errors import Refused
+
+VARIABLE = "KEYTURN_TOKEN"
+MAX_TOKEN = 4096  # bytes of a token file
+
+
+def find_token(file: str | None, environment: Mapping[str, str]) -> str:
+    """Return the token from `file`, or else from $KEYTURN_TOKEN.
+
+    Raises `Refused` ("not_authenticated") saying what to do when there is none, or when others could have read it.
+    """
+    if file is not None:
+        return _read_private(Path(file))
+    token = environment.get(VARIABLE, "").strip()
+    if not token:
+        raise _refused(
+            f"no token: set {VARIABLE} in the client's configuration of this server, or give --token-file PATH; "
+            "make one with: keyturn token issue PRINCIPAL"
+        )
+    return token
+
+
+def _read_private(path: Path) -> str:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise _refused(f"{path}: {error.strerror}") from error
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise _refused(f"{path} is no file")
+        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
+            raise _refused(f"{path} can be read by others: make it this account's own and run: chmod 600 {path}")
+        token = file.read(MAX_TOKEN + 1)
+    try:
+        if token.strip() and len(token) <= MAX_TOKEN:
+            return token.decode("ascii").strip()
+    except UnicodeDecodeError:
+        pass
+    raise _refused(f"{path} does not hold a token")
+
+
+def _refused(message: str) -> Refused:
+    return Refused("not_authenticated", message)
