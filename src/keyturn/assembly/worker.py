@@ -11,7 +11,9 @@ from keyturn.assembly.home import Home
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import Executor
-from keyturn.gateway.work import work
+from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.work import plain_errors, work
+from keyturn.ledger.errors import LedgerUnavailable
 
 
 def run_worker(home: Home, *, on_demand: bool) -> None:
@@ -23,7 +25,8 @@ def run_worker(home: Home, *, on_demand: bool) -> None:
     gate = open_gateway(home, "keyturn worker")
     try:
         check_consent(gate)
-        anyio.run(_until_stopped, gate, home, on_demand)
+        with plain_errors():
+            anyio.run(_until_stopped, gate, home, on_demand)
     finally:
         gate.ledger.close()
 
@@ -51,8 +54,15 @@ async def _take_turns(gate: Gateway, home: Home, executor: Executor, stop: anyio
             give_up()
         # Whoever approved an action while this worker was leaving saw the turn taken and started no other: look
         # again now that the turn is free. Either they see it free, or this sees their action.
-        if stop.is_set() or not gate.ledger.look(lambda view: claimable(gate, view)):
+        if stop.is_set() or not await _something_waits(gate):
             return
+
+
+async def _something_waits(gate: Gateway) -> bool:
+    try:
+        return bool(await on_ledger(gate.ledger.look, lambda view: claimable(gate, view)))
+    except LedgerUnavailable:
+        return True  # it cannot be told: stay, and look again after a while
 
 
 async def _stop_on_signal(stop: anyio.Event) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import anyio.to_thread
-
 from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer, build, describe_denied, envelope_of
+from keyturn.gateway.finding import find_state
 from keyturn.gateway.review import Actor, cancel
-from keyturn.gateway.wait import Report, find_state, wait_for
+from keyturn.gateway.starting import call_worker
+from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.wait import Report, wait_for
 from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
 from keyturn.model.principal import Caller
@@ -26,28 +27,30 @@ async def about(
     try:
         match tool:
             case "get_permissions":
-                return await anyio.to_thread.run_sync(_permissions, gate, caller)
+                return await on_ledger(_permissions, gate, caller)
             case "get_action":
                 return await _get_action(gate, caller, arguments, report)
             case "list_actions":
-                return await anyio.to_thread.run_sync(_list_actions, gate, caller, arguments)
+                return await on_ledger(_list_actions, gate, caller, arguments)
             case "cancel_action":
-                return await anyio.to_thread.run_sync(_cancel_action, gate, caller, arguments)
+                return await on_ledger(_cancel_action, gate, caller, arguments)
     except Refused as refused:
-        return await anyio.to_thread.run_sync(_refused, gate, caller, tool, refused)
+        return await on_ledger(_refused, gate, caller, tool, refused)
     raise LookupError(f"no handler for {tool}")
 
 
 async def _get_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Json], report: Report | None) -> Answer:
     action_id, seconds = str(arguments["action_id"]), arguments["wait_seconds"]
-    if denied := await anyio.to_thread.run_sync(_denied_before, gate, caller, action_id):
+    if denied := await on_ledger(_denied_before, gate, caller, action_id):
         return denied
-    await wait_for(gate, action_id, seconds if isinstance(seconds, int) else 0, report, caller.principal)
+    if await wait_for(gate, action_id, 0, principal=caller.principal) == "approved":
+        await call_worker(gate)
+    await wait_for(gate, action_id, _number(seconds), report, caller.principal)
 
     def look(view: Look) -> Answer:
         return answer(view, find_state(view, action_id, caller.principal)[0])
 
-    return await anyio.to_thread.run_sync(gate.ledger.look, look)
+    return await on_ledger(gate.ledger.look, look)
 
 
 def _denied_before(gate: Gateway, caller: Caller, action_id: str) -> Answer | None:
@@ -133,7 +136,7 @@ _ROW = ("action_id", "tool", "status", "target", "environment", "plan_summary", 
 def _cancel_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Json]) -> Answer:
     action_id = str(arguments["action_id"])
     cancel(gate, action_id, Actor("principal", caller.principal), str(arguments.get("reason") or ""))
-    return gate.ledger.look(lambda view: answer(view, find_state(view, action_id)[0]))
+    return gate.ledger.look(lambda view: answer(view, find_state(view, action_id, caller.principal)[0]))
 
 
 def _refused(gate: Gateway, caller: Caller, tool: str, refused: Refused) -> Answer:

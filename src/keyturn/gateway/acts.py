@@ -211,6 +211,7 @@ def _tokens_named(state: State, named: str) -> list[str]:
 
 def draft_resolution(desk: Desk, action_id: str, *, happened: bool, reason: str, by: str) -> ActDraft:
     """Draft an operator's word on an unknown outcome. Raises `Refused` unless the action's outcome is unknown."""
+    check_reason(reason, "resolve")
     outcome = "succeeded" if happened else "failed"
     words, salt = canon.encode(reason), desk.entropy(SALT_BYTES)
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import anyio.to_thread
-
 from keyturn.gateway.about import about
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer
+from keyturn.gateway.finding import find_state
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refuse
+from keyturn.gateway.starting import call_worker
 from keyturn.gateway.submit import Call, Incoming, read_call, submit
-from keyturn.gateway.wait import Report, find_state, wait_for
+from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.wait import Report, wait_for
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Reason
 from keyturn.model.principal import Caller
@@ -37,12 +38,12 @@ def visible_contracts(gate: Gateway, caller: Caller) -> list[Contract]:
 
 async def call(gate: Gateway, caller: Caller, incoming: Incoming, report: Report | None = None) -> Answer:
     """Take one call to its answer. Raises `UnknownTool` for a tool the caller may not see (recorded as a refusal)."""
-    contracts = await anyio.to_thread.run_sync(visible_contracts, gate, caller)
+    contracts = await on_ledger(visible_contracts, gate, caller)
     contract = next((contract for contract in contracts if contract.tool == incoming.tool), None)
     if contract is None:
-        await anyio.to_thread.run_sync(_refuse_unknown, gate, caller, incoming)
+        await on_ledger(_refuse_unknown, gate, caller, incoming)
         raise UnknownTool
-    read_in = await anyio.to_thread.run_sync(read_call, gate, caller, contract, incoming)
+    read_in = await on_ledger(read_call, gate, caller, contract, incoming)
     if isinstance(read_in, Answer):
         return read_in
     return await _take(gate, read_in, report)
@@ -63,13 +64,13 @@ async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
 
 async def _see_through(gate: Gateway, caller: Caller, action_id: str, report: Report | None) -> Answer:
     """A permitted action runs in an executor of its own; stay with it for a while and tell how it went."""
-    gate.start_worker()
-    await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
+    if await call_worker(gate):
+        await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
 
     def look(view: Look) -> Answer:
         return answer(view, find_state(view, action_id, caller.principal)[0])
 
-    return await anyio.to_thread.run_sync(gate.ledger.look, look)
+    return await on_ledger(gate.ledger.look, look)
 
 
 def _refuse_unknown(gate: Gateway, caller: Caller, incoming: Incoming) -> None:

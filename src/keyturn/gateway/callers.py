@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from keyturn import canon
 from keyturn.gateway.core import Gateway, Look
+from keyturn.gateway.envelope import clean
+from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
 from keyturn.model.principal import Caller
 
@@ -27,7 +29,18 @@ def authenticate(gate: Gateway, token: str, *, transport: str, client: str = "")
             raise Refused("not_authenticated", f"the policy in force has no principal {known.principal!r}")
         scopes = None if known.scopes is None else frozenset(known.scopes)
         return Caller(
-            principal=known.principal, token=digest, transport=transport, scopes=scopes, client=client[:MAX_LABEL]
+            principal=known.principal,
+            token=digest,
+            transport=transport,
+            scopes=scopes,
+            client=clean(client, MAX_LABEL),
         )
 
     return gate.ledger.look(check)
+
+
+def fallen_token(view: Look, caller: Caller) -> Reason | None:
+    """Say why a caller's token no longer counts: it may have been revoked while its call was under way."""
+    token = view.state.tokens.get(caller.token)
+    refusal = "the token is not known" if token is None else token.refusal(caller.transport, view.now)
+    return None if refusal is None else Reason("token", refusal)

@@ -18,7 +18,7 @@ from keyturn.fold.story import tell
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Deny, Hold, Reason, Request
+from keyturn.model.decision import Deny, Hold, Reason, Request, Shadow
 from keyturn.model.plan import Plan
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.tool import ActionRef
@@ -39,7 +39,11 @@ def claim_next(gate: Gateway, instance: str) -> Claimed | None:
 
     Actions that may not run any more become stale on the way.
     """
-    return gate.ledger.transact(lambda tx: _claim(gate, tx, instance))
+    while True:
+        claimed, voided = gate.ledger.transact(lambda tx: _claim(gate, tx, instance))
+        # What is stale now may have kept the next one on its target waiting: look again.
+        if claimed is not None or not voided:
+            return claimed
 
 
 def claimable(gate: Gateway, view: Look) -> list[Action]:
@@ -61,14 +65,16 @@ def _reaches(gate: Gateway, action: Action) -> bool:
     return action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
 
 
-def _claim(gate: Gateway, tx: Job, instance: str) -> Claimed | None:
+def _claim(gate: Gateway, tx: Job, instance: str) -> tuple[Claimed | None, int]:
+    """Claim one, and say how many became stale before it."""
+    voided = 0
     for action in claimable(gate, tx):
         reasons = objections(gate, tx, action)
-        if reasons:
-            _void(tx, action, reasons)
-            continue
-        return _start(gate, tx, action, instance)
-    return None
+        if not reasons:
+            return _start(gate, tx, action, instance), voided
+        _void(tx, action, reasons)
+        voided += 1
+    return None, voided
 
 
 def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
@@ -88,7 +94,7 @@ def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     """Return why an approved action may not run after all; empty when it may."""
     entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
-    found = _story_differs(action, entries) or _token_revoked(view, entries[0])
+    found = _story_differs(action, entries) or _token_revoked(view, entries[0]) or _contract_moved(view, action)
     return (found,) if found else _policy_objects(gate, view, action, entries[0])
 
 
@@ -107,6 +113,13 @@ def _token_revoked(view: Look, request: Entry) -> Reason | None:
     return None
 
 
+def _contract_moved(view: Look, action: Action) -> Reason | None:
+    published = view.state.catalog.contracts if view.state.catalog else {}
+    if published.get(action.tool) != action.contract:
+        return Reason("contract_moved", f"the contract of {action.tool} is another one now than when it was asked")
+    return None
+
+
 def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
     policy = gate.policies.in_force(view)
     usage = view.state.usage.without(action.id)
@@ -119,6 +132,8 @@ def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -
         case Hold():
             missing = unmet(under(action, decision), view.now)
             return tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+        case Shadow():
+            return (Reason("shadow", "the policy in force only records such an action, in shadow"),)
     return ()
 
 

@@ -83,9 +83,13 @@ class Gateway(Desk):
 
 @dataclass(slots=True)
 class Suppressed:
-    """Refusals of one principal that were not recorded one by one: how many, since when, and the first reason."""
+    """Refusals of one principal that were not recorded one by one: how many, since when, and the first reason.
+
+    written    seq and leaf of the entry that says so, which counts once it is found in the ledger
+    """
 
     count: int
     code: str
     since: datetime
     until: datetime
+    written: tuple[int, str] | None = None

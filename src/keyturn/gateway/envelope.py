@@ -13,8 +13,8 @@ from typing import Any
 
 from keyturn.approvals.action import TERMINAL, Action, status, tallies
 from keyturn.canon import Json
-from keyturn.fold.story import tell
 from keyturn.gateway.desk import Look
+from keyturn.gateway.finding import find
 from keyturn.gateway.payloads import read_plan, read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
@@ -114,7 +114,7 @@ def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:
     if entry.kind == "action.denied":
         return describe_denied(view, entry)
     history = view.history(entry.action or "")
-    action = tell(history)
+    action = find(view, entry.action or "")
     if action is None:
         raise Refused("not_found", f"there is no action {entry.action}")
     return describe(view, action, history=history)

@@ -10,12 +10,13 @@ import logging
 from dataclasses import dataclass, field
 
 import anyio
-import anyio.to_thread
 
+from keyturn import canon
 from keyturn.canon import Json
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Job
-from keyturn.gateway.payloads import outcome_payload
+from keyturn.gateway.payloads import outcome_payload, outcome_value
+from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.ledger.lock import InstanceLock
 from keyturn.model.errors import ConnectorError
@@ -34,6 +35,7 @@ from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, GovernedTool
 
 LEDGER_PATIENCE = 120.0  # seconds a finished effect waits for a full or locked ledger before it is left to recovery
+UNREADABLE = "what the system answered cannot be recorded, and so not told"
 RETRY_EVERY = 1.0
 
 _log = logging.getLogger(__name__)
@@ -49,7 +51,11 @@ class Executor:
 
 
 async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
-    """Perform a claimed action and record what came of it."""
+    """Perform a claimed action and record what came of it.
+
+    Raises `LedgerUnavailable` when the ledger could not be written for two minutes: then the intent stands open, and
+    is settled by a probe like one whose executor died.
+    """
     executor.running.add(claimed.action.id)
     try:
         with anyio.CancelScope(shield=True):
@@ -68,12 +74,12 @@ async def perform(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outco
     except Exception:  # noqa: BLE001 - a fault in the middle of an effect: whether it happened, the probe tells
         _log.exception("executing %s", reference.action)
         outcome = Unknown("an internal error interrupted the effect")
-    return await settle(tool, plan, reference) if isinstance(outcome, Unknown) else outcome
+    return await settle(tool, plan, reference) if isinstance(outcome, Unknown) else recordable(outcome)
 
 
 async def settle(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
     """Ask the world whether an effect happened; a probe that cannot tell leaves it unknown."""
-    return from_probe(await ask(tool, plan, reference))
+    return recordable(from_probe(await ask(tool, plan, reference)))
 
 
 async def ask(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Probe:
@@ -98,6 +104,25 @@ def from_probe(probe: Probe) -> Outcome:
             return Unknown(reason)
 
 
+def recordable(outcome: Outcome) -> Outcome:
+    """Return the outcome as it can be written down: whether it happened counts, whatever the system said of it."""
+    try:
+        canon.check(outcome_value(outcome))
+    except canon.CanonError as error:
+        _log.warning("an outcome cannot be recorded as it is: %s", error)
+    else:
+        return outcome
+    match outcome:
+        case Succeeded():
+            return Succeeded({"note": UNREADABLE})
+        case Failed(_, effect):
+            return Failed(UNREADABLE, effect)
+        case Stale():
+            return Stale((UNREADABLE,))
+        case Unknown():
+            return Unknown(UNREADABLE)
+
+
 def outcome_facts(outcome: Outcome, instance: str, *, recovered: bool) -> dict[str, Json]:
     """Return the facts of `execution.finished` for an outcome."""
     effect: dict[type, bool | None] = {Succeeded: True, Stale: False, Unknown: None}
@@ -117,19 +142,18 @@ def finish(tx: Job, action: str, outcome: Outcome, instance: str, *, recovered: 
 
 async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: Outcome) -> None:
     """Make the outcome durable; a ledger that cannot be written for the moment is waited for."""
-    waited = 0.0
+    until = anyio.current_time() + LEDGER_PATIENCE
     while True:
         try:
-            await anyio.to_thread.run_sync(
+            await on_ledger(
                 gate.ledger.transact,
                 lambda tx: finish(tx, claimed.action.id, outcome, executor.instance, recovered=False),
             )
         except LedgerUnavailable as error:
-            if waited >= LEDGER_PATIENCE:
+            if anyio.current_time() >= until:
                 raise
             _log.warning("the outcome of %s cannot be recorded yet: %s", claimed.action.id, error)
             await anyio.sleep(RETRY_EVERY)
-            waited += RETRY_EVERY
         else:
             return
 

@@ -62,14 +62,17 @@ def read_reasons(view: View[State], entry: Entry) -> tuple[Reason, ...]:
 
 def outcome_payload(outcome: Outcome) -> dict[str, bytes]:
     """Return the payload of an outcome: result, reason and what moved."""
-    value: dict[str, Json]
+    return {"outcome": canon.encode(outcome_value(outcome))}
+
+
+def outcome_value(outcome: Outcome) -> dict[str, Json]:
+    """Return what the payload of an outcome says."""
     match outcome:
         case Succeeded(result):
-            value = {"result": result}
+            return {"result": result}
         case Failed(reason, _, result):
-            value = {"reason": reason, "result": result}
+            return {"reason": reason, "result": result}
         case Stale(moved):
-            value = {"moved": list(moved)}
+            return {"moved": list(moved)}
         case Unknown(reason):
-            value = {"reason": reason}
-    return {"outcome": canon.encode(value)}
+            return {"reason": reason}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import anyio.to_thread
-
 from keyturn import canon
 from keyturn.canon import Json
+from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.envelope import Answer, build
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refuse
-from keyturn.gateway.submit import Call, earlier_of, request_of, screened_out
+from keyturn.gateway.submit import Call, earlier_named, request_of, screened_out
+from keyturn.gateway.threads import on_ledger
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
@@ -21,20 +21,24 @@ from keyturn.policy import evaluate
 
 async def read(gate: Gateway, call: Call) -> Answer:
     """Serve a reading call: its `read.served` is durable before the answer is returned."""
-    screened = await anyio.to_thread.run_sync(screened_out, gate, call)
+    screened = await on_ledger(screened_out, gate, call)
     if screened is not None:
         return screened
     tool = gate.reading[call.contract.tool]
     try:
-        plan = await tool.locate(call.arguments, earlier_of(gate, call.caller.principal))
-        denied = await anyio.to_thread.run_sync(_denied, gate, call, plan)
+        plan = await tool.locate(call.arguments, await earlier_named(gate, call))
+        denied = await on_ledger(_denied, gate, call, plan)
         if denied is not None:
             return denied
         result = await tool.read(plan, call.arguments)
+        canon.check(result)
     except ConnectorError as error:
         refusal = _refusal(call, "plan", (Reason(f"read_{error.kind}", str(error)),))
-        return await anyio.to_thread.run_sync(refuse, gate, refusal)
-    return await anyio.to_thread.run_sync(_serve, gate, call, plan, result)
+        return await on_ledger(refuse, gate, refusal)
+    except canon.CanonError as error:
+        reasons = (Reason("read_unreadable", f"what the system holds cannot be recorded, and so not told: {error}"),)
+        return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
+    return await on_ledger(_serve, gate, call, plan, result)
 
 
 def _denied(gate: Gateway, call: Call, plan: Plan) -> Answer | None:
@@ -51,6 +55,8 @@ def _serve(gate: Gateway, call: Call, plan: Plan, result: Mapping[str, Json]) ->
 
 def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
     # Decided again on the fold of this transaction, so that limits on reads are exact between processes.
+    if (fallen := fallen_token(tx, call.caller)) is not None:
+        return record(gate, tx, _refusal(call, "policy", (fallen,), plan))
     policy = gate.policies.in_force(tx)
     decision = evaluate(policy, request_of(call, plan), tx.state.usage, tx.now)
     if not isinstance(decision, Permit):

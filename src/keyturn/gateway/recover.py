@@ -11,29 +11,29 @@ from collections.abc import Callable
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 
 from keyturn.approvals.action import Action
 from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Job, Look
-from keyturn.gateway.execute import Executor, ask, finish, settle
+from keyturn.gateway.execute import Executor, finish, settle
 from keyturn.gateway.payloads import outcome_payload, read_plan, read_value
+from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock, take_instance
-from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Succeeded
+from keyturn.model.outcome import Failed, Outcome, Succeeded
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
 
 
 async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
     """Settle every intent whose executor is dead; return how many there were."""
-    left = await anyio.to_thread.run_sync(gate.ledger.look, lambda view: _begun(gate, view))
+    left = await on_ledger(gate.ledger.look, lambda view: _begun(gate, view))
     settled = 0
     for action in left:
         instance = action.started.instance if action.started else ""
         if instance == executor.instance:
             settled += await _settle_own(gate, executor, action)
             continue
-        lock = await anyio.to_thread.run_sync(take_instance, run, instance)
+        lock = await on_ledger(take_instance, run, instance)
         if lock is not None:
             settled += await _settle_dead(gate, action, lock)
     return settled
@@ -41,19 +41,14 @@ async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
 
 async def reprobe(gate: Gateway) -> int:
     """Probe every action whose outcome is unknown again; return how many are settled now."""
-    unknown = await anyio.to_thread.run_sync(gate.ledger.look, lambda view: _in_state(gate, view, "unknown"))
+    unknown = await on_ledger(gate.ledger.look, lambda view: _in_state(gate, view, "unknown"))
     settled = 0
     for action in unknown:
         plan, reference = await _what(gate, action)
-        match await ask(gate.governed[action.tool], plan, reference):
-            case CannotTell():
-                continue
-            case Happened(result):
-                outcome: Succeeded | Failed = Succeeded(result)
-            case CannotHappen(reason):
-                outcome = Failed(reason, effect=False)
-        await anyio.to_thread.run_sync(gate.ledger.transact, _resolver(action, outcome))
-        settled += 1
+        outcome = await settle(gate.governed[action.tool], plan, reference)
+        if isinstance(outcome, Succeeded | Failed):
+            await on_ledger(gate.ledger.transact, _resolver(action, outcome))
+            settled += 1
     return settled
 
 
@@ -79,16 +74,14 @@ async def _settle_dead(gate: Gateway, action: Action, lock: InstanceLock) -> int
         await _settle(gate, action, action.started.instance if action.started else "")
         return 1
     finally:
-        lock.release()
+        lock.release(forget=True)
 
 
 async def _settle(gate: Gateway, action: Action, instance: str) -> None:
     plan, reference = await _what(gate, action)
     with anyio.CancelScope(shield=True):
         outcome = await settle(gate.governed[action.tool], plan, reference)
-        await anyio.to_thread.run_sync(
-            gate.ledger.transact, lambda tx: _finish_if_running(tx, action, instance, outcome)
-        )
+        await on_ledger(gate.ledger.transact, lambda tx: _finish_if_running(tx, action, instance, outcome))
 
 
 def _finish_if_running(tx: Job, action: Action, instance: str, outcome: Outcome) -> None:
@@ -104,7 +97,7 @@ async def _what(gate: Gateway, action: Action) -> tuple[Plan, ActionRef]:
         reason = str(read_value(view, request, "reason") or "")
         return read_plan(view, request), ActionRef(action=action.id, principal=action.principal, reason=reason)
 
-    return await anyio.to_thread.run_sync(gate.ledger.look, read)
+    return await on_ledger(gate.ledger.look, read)
 
 
 def _resolver(action: Action, outcome: Succeeded | Failed) -> Callable[[Job], None]:

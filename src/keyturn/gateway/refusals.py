@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from keyturn.canon import Json
@@ -48,14 +48,14 @@ def record(gate: Gateway, tx: Job, refusal: Refusal) -> Answer:
     flush(gate, tx, principal)
     action = gate.new_id(tx.now)
     entry = tx.append(
-        "action.denied", _facts(gate, tx, refusal), action=action, data=reasons_payload(refusal.reasons)
+        "action.denied", _facts(gate, tx, refusal), action=action, data=reasons_payload(_kept(refusal.reasons))
     )
     return _answer(refusal, action, entry)
 
 
 def flush(gate: Gateway, tx: Job, principal: str) -> None:
     """Write the count of refusals of `principal` that were not recorded one by one, if there are any."""
-    counted = gate.suppressed.pop(principal, None)
+    counted = _not_written(gate, tx, principal)
     if counted is not None:
         facts: dict[str, Json] = {
             "principal": principal,
@@ -64,7 +64,21 @@ def flush(gate: Gateway, tx: Job, principal: str) -> None:
             "since": format_timestamp(counted.since),
             "until": format_timestamp(counted.until),
         }
-        tx.append("requests.throttled", facts)
+        entry = tx.append("requests.throttled", facts)
+        counted.written = entry.seq, entry.leaf
+
+
+def _not_written(gate: Gateway, tx: Job, principal: str) -> Suppressed | None:
+    """Return the count that no durable entry tells yet: an entry whose commit failed has told nothing."""
+    counted = gate.suppressed.get(principal)
+    if counted is None or counted.written is None:
+        return counted
+    seq, leaf = counted.written
+    if tx.head.size > seq and tx.entry(seq).leaf == leaf:
+        del gate.suppressed[principal]
+        return None
+    counted.written = None
+    return counted
 
 
 def flush_all(gate: Gateway) -> None:
@@ -78,9 +92,19 @@ def _flush_one(gate: Gateway, principal: str, tx: Job) -> None:
 
 
 def _suppress(gate: Gateway, tx: Job, principal: str, code: str) -> None:
-    counted = gate.suppressed.setdefault(principal, Suppressed(0, code, tx.now, tx.now))
+    counted = _not_written(gate, tx, principal) or Suppressed(0, code, tx.now, tx.now)
+    gate.suppressed[principal] = counted
     counted.count += 1
     counted.until = tx.now
+
+
+_TELLS_NO_ARGUMENT = frozenset({"clock", "limit", "scope", "token", "unknown_principal", "unknown_tool"})
+_NOT_KEPT = "what was wrong was told to the caller; it may repeat what the arguments held, and is not kept"
+
+
+def _kept(reasons: Sequence[Reason]) -> list[Reason]:
+    """Return the reasons as they are stored: refused arguments are not, and a sentence could quote them."""
+    return [reason if reason.code in _TELLS_NO_ARGUMENT else replace(reason, text=_NOT_KEPT) for reason in reasons]
 
 
 def _facts(gate: Gateway, tx: Job, refusal: Refusal) -> dict[str, Json]:

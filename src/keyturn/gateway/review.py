@@ -97,9 +97,13 @@ def check_digest(digest: str, prefix: str) -> None:
 
 
 def check_reason(reason: str, verdict: str) -> None:
-    """Refuse a reason that is too long or, for a rejection, missing."""
+    """Refuse a reason that is too long, that is no text or, for a rejection, missing."""
     if len(reason) > MAX_REASON:
         raise Refused("usage", f"a reason has at most {MAX_REASON} characters")
+    try:
+        canon.check(reason)
+    except canon.CanonError as error:
+        raise Refused("usage", f"a reason is text in UTF-8: {error}") from error
     if verdict == "reject" and not reason.strip():
         raise Refused("usage", "a rejection needs a reason: -m REASON")
 
@@ -149,11 +153,12 @@ class Actor:
 
 def cancel(desk: Desk, action_id: str, by: Actor, reason: str) -> Action:
     """Cancel an action that has not begun. A principal cancels its own; an account any. Raises `Refused`."""
+    check_reason(reason, "cancel")
 
     def job(tx: Job) -> Action:
-        action = find_action(tx, action_id)
-        if by.kind == "principal" and action.principal != by.name:
+        if by.kind == "principal" and not _asked_by(tx, action_id, by.name):
             raise Refused("not_found", f"there is no action {action_id}")
+        action = find_action(tx, action_id)
         state = status(action, tx.now)
         if state not in {"pending", "approved"}:
             raise Refused("already_decided", f"the action is {state}: it can no longer be cancelled")
@@ -162,3 +167,11 @@ def cancel(desk: Desk, action_id: str, by: Actor, reason: str) -> Action:
         return action
 
     return desk.ledger.transact(job)
+
+
+def _asked_by(view: Look, action_id: str, principal: str) -> bool:
+    """Say whether a principal asked for an action, over or not: others' are to it as if there were none."""
+    action = view.state.actions.get(action_id)
+    if action is not None:
+        return action.principal == principal
+    return any(entry.facts.get("principal") == principal for entry in view.history(action_id))

@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import anyio.to_thread
-
 from keyturn import canon
 from keyturn.approvals.action import Action, status
 from keyturn.approvals.life import obligation_to_json
@@ -19,11 +17,14 @@ from keyturn.canon import Json
 from keyturn.contracts import RefusedArguments, parse_arguments
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.story import tell
+from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import ERRORS, Answer, answer, describe, result_of
+from keyturn.gateway.finding import find
 from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
 from keyturn.gateway.sweep import NotSwept, sweep
+from keyturn.gateway.threads import on_ledger
 from keyturn.log.entry import Entry, EntryError
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
@@ -110,13 +111,13 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
 
 async def submit(gate: Gateway, call: Call) -> Answer:
     """Take a governed call to its decision. Returns once the decision is durable."""
-    screened = await anyio.to_thread.run_sync(screened_out, gate, call)
+    screened = await on_ledger(screened_out, gate, call)
     if screened is not None:
         return screened
     planned = await make_plan(gate, call)
     if isinstance(planned, Answer):
         return planned
-    return await anyio.to_thread.run_sync(_decide_once_swept, gate, call, planned)
+    return await on_ledger(_decide_once_swept, gate, call, planned)
 
 
 def screened_out(gate: Gateway, call: Call) -> Answer | None:
@@ -129,10 +130,10 @@ async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
     """Plan a governed call, or refuse it when the system acted on says why it cannot be."""
     try:
         tool = gate.governed[call.contract.tool]
-        return await tool.plan(call.arguments, earlier_of(gate, call.caller.principal))
+        return await tool.plan(call.arguments, await earlier_named(gate, call))
     except ConnectorError as error:
         reasons = (Reason(f"plan_{error.kind}", str(error)),)
-        return await anyio.to_thread.run_sync(refuse, gate, _refusal(call, "plan", reasons))
+        return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
 
 
 def earlier_of(gate: Gateway, principal: str) -> Earlier:
@@ -144,24 +145,38 @@ def earlier_of(gate: Gateway, principal: str) -> Earlier:
     return earlier
 
 
+async def earlier_named(gate: Gateway, call: Call) -> Earlier:
+    """Return what `earlier_of` returns, with the action that the arguments name looked up already.
+
+    Tools ask from within the event loop, which must not wait for the ledger.
+    """
+    earlier = earlier_of(gate, call.caller.principal)
+    named = getattr(call.arguments, "action_id", None)
+    if not isinstance(named, str):
+        return earlier
+    found = await on_ledger(earlier, named)
+    return lambda action_id: found if action_id == named else earlier(action_id)
+
+
 def _earlier(view: Look, principal: str, action_id: str) -> EarlierAction | None:
-    history = view.history(action_id)
-    action = tell(history)
+    action = find(view, action_id)
     if action is None or action.principal != principal:
         return None
     return EarlierAction(
         action=action.id,
         tool=action.tool,
         status=status(action, view.now),
-        plan=read_plan(view, history[0]),
-        result=result_of(view, history) or {},
+        plan=read_plan(view, view.entry(action.seq)),
+        result=result_of(view, view.history(action_id)) or {},
     )
 
 
 def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
     if view.reading.fault is not None:
         return Deny(reasons=(Reason("clock", view.reading.fault),))
-    return screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
+    denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
+    # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
+    return None if denied is not None and _same_arguments(view, call) is not None else denied
 
 
 def _decide_once_swept(gate: Gateway, call: Call, plan: Plan) -> Answer:
@@ -179,18 +194,18 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan) -> Answer:
     if tx.state.overdue(tx.now):
         # What has expired still holds its reservation until its entry is there; write those first.
         raise NotSwept
-    supersedes = None
-    if (found := _same_request(tx, call, plan)) is not None:
-        action, moved = found
-        if not moved:
-            return answer(tx, action, repeated=True)
-        supersedes = action
-    request = request_of(call, plan)
-    decision = evaluate(gate.policies.in_force(tx), request, tx.state.usage, tx.now)
+    if (fallen := fallen_token(tx, call.caller)) is not None:
+        return record(gate, tx, _refusal(call, "policy", (fallen,)))
+    same = _same_arguments(tx, call)
+    if same is not None and not _moved(tx, same, plan):
+        return answer(tx, same, repeated=True)
+    # One that is superseded makes room for the one that takes its place.
+    usage = tx.state.usage if same is None else tx.state.usage.without(same.id)
+    decision = evaluate(gate.policies.in_force(tx), request_of(call, plan), usage, tx.now)
     if isinstance(decision, Deny):
         refusal = _refusal(call, "policy", decision.reasons)
         return record(gate, tx, replace(refusal, target=plan.target, environment=decision.environment))
-    return _admit(gate, tx, _Admission(call, plan, decision, supersedes))
+    return _admit(gate, tx, _Admission(call, plan, decision, supersedes=same))
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,33 +277,34 @@ def _mark_superseded(tx: Job, old: Action, new_id: str) -> None:
     tx.append("action.stale", facts, action=old.id, data={"stale.moved": canon.encode(moved)})
 
 
-def _same_request(tx: Job, call: Call, plan: Plan) -> tuple[Action, bool] | None:
-    """Find an action that is this very request, and say whether its reviewed facts have moved since.
+def _same_arguments(view: Look, call: Call) -> Action | None:
+    """Find the newest action that answers this request because it is the same.
 
     An open one answers every repetition; one that succeeded, for the contract's window unless `repeat` is set.
     """
-    for action in reversed(tx.state.actions.values()):
+    for action in reversed(view.state.actions.values()):
         if action.principal != call.caller.principal or action.tool != call.contract.tool:
             continue
-        state = status(action, tx.now)
-        if not _answers_repeats(tx, call, action, state):
-            continue
-        request = tx.entry(action.seq)
-        if read_arguments(tx, request) != dict(call.plain):
-            continue
-        waiting = state in {"pending", "approved"}
-        moved = waiting and canon.encode(read_plan(tx, request).facts) != canon.encode(plan.facts)
-        return action, moved
+        if _answers_repeats(view, call, action) and read_arguments(view, view.entry(action.seq)) == dict(call.plain):
+            return action
     return None
 
 
-def _answers_repeats(tx: Job, call: Call, action: Action, state: str) -> bool:
+def _answers_repeats(view: Look, call: Call, action: Action) -> bool:
+    state = status(action, view.now)
     if state in {"pending", "approved", "running", "unknown"}:
         return not call.repeat or state == "unknown"
     recent = (
-        action.ended_at is not None and (tx.now - action.ended_at).total_seconds() < call.contract.duplicate_window
+        action.ended_at is not None and (view.now - action.ended_at).total_seconds() < call.contract.duplicate_window
     )
     return state == "succeeded" and recent and not call.repeat
+
+
+def _moved(view: Look, action: Action, plan: Plan) -> bool:
+    """Say whether the reviewed facts of a waiting action are no longer those a plan made now has."""
+    if status(action, view.now) not in {"pending", "approved"}:
+        return False
+    return canon.encode(read_plan(view, view.entry(action.seq)).facts) != canon.encode(plan.facts)
 
 
 def _refusal(call: Call, stage: str, reasons: Sequence[Reason]) -> Refusal:

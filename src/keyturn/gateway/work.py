@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from keyturn.gateway.claim import claim_next, claimable
+from keyturn.gateway.claim import Claimed, claim_next, claimable
 from keyturn.gateway.core import Gateway
-from keyturn.gateway.execute import Executor, execute
+from keyturn.gateway.execute import RETRY_EVERY, Executor, execute
 from keyturn.gateway.recover import recover, reprobe
 from keyturn.gateway.refusals import flush_all
 from keyturn.gateway.sweep import sweep
+from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.ledger.writer import Watcher
+from keyturn.model.errors import LedgerError
 
 AT_ONCE = 4  # actions on different targets that one process runs side by side
 LOOK_EVERY = 0.1  # seconds between looks for news: one PRAGMA, no lock
+LOOK_ANYWAY = 5.0  # seconds after which it looks without news: time and the clock's repair write nothing
 HOUSEKEEPING_EVERY = 60.0
 SCRUB = 20_000  # entries whose hashes are recomputed at a time
 
@@ -32,34 +37,63 @@ class Rounds:
     """Where the regular rounds of a worker stand; times are seconds of the event loop's clock."""
 
     housekeeping_due: float = 0.0
+    look_due: float = 0.0
     scrubbed: int = 0
     busy_until: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Crew:
+    """Who works, and until when."""
+
+    tasks: TaskGroup
+    stop: anyio.Event
+    idle: float | None
 
 
 async def work(gate: Gateway, executor: Executor, run: Path, *, idle: float | None, stop: anyio.Event) -> None:
     """Claim and execute until `stop` is set, or until there was nothing to do for `idle` seconds.
 
-    Running actions are always finished before this returns.
+    Running actions are always finished before this returns. A ledger that cannot be read or written for the moment is
+    waited for; raises `LedgerError` when it is not to be trusted any more.
     """
-    watcher = gate.watch()
-    rounds = Rounds(busy_until=anyio.current_time())
+    watcher = await on_ledger(gate.watch)
     try:
-        async with anyio.create_task_group() as tasks:
-            while not stop.is_set() and not _idle(rounds, executor, idle):
-                if anyio.current_time() >= rounds.housekeeping_due:
-                    await _keep_house(gate, executor, run, rounds)
-                if watcher.changed() or executor.running:
-                    await _start_ready(gate, executor, tasks, rounds)
-                with anyio.move_on_after(LOOK_EVERY):
-                    await stop.wait()
+        with plain_errors():
+            async with anyio.create_task_group() as tasks:
+                await _rounds(gate, executor, run, watcher, _Crew(tasks, stop, idle))
     finally:
         watcher.close()
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """Raise a ledger's error as itself, not inside the group that a task group makes of it."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        found: BaseException | None = group.subgroup(LedgerError)
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        if found is None:
+            raise
+        raise found from group
+
+
+async def _rounds(gate: Gateway, executor: Executor, run: Path, watcher: Watcher, crew: _Crew) -> None:
+    rounds = Rounds(busy_until=anyio.current_time())
+    while not crew.stop.is_set() and not _idle(rounds, executor, crew.idle):
+        if anyio.current_time() >= rounds.housekeeping_due:
+            await _keep_house(gate, executor, run, rounds)
+        await _look(gate, executor, watcher, crew, rounds)
+        with anyio.move_on_after(LOOK_EVERY):
+            await crew.stop.wait()
 
 
 async def drain(gate: Gateway, executor: Executor, run: Path) -> None:
     """Settle, claim and execute what is ready now, one after another, and return."""
     await recover(gate, executor, run)
-    while (claimed := await anyio.to_thread.run_sync(claim_next, gate, executor.instance)) is not None:
+    while (claimed := await on_ledger(claim_next, gate, executor.instance)) is not None:
         await execute(gate, executor, claimed)
 
 
@@ -70,22 +104,36 @@ def _idle(rounds: Rounds, executor: Executor, idle: float | None) -> bool:
     return idle is not None and now - rounds.busy_until > idle
 
 
-async def _start_ready(gate: Gateway, executor: Executor, tasks: TaskGroup, rounds: Rounds) -> None:
-    """Claim what is ready, up to the number of actions run side by side."""
-    while len(executor.running) < AT_ONCE:
-        ready = await anyio.to_thread.run_sync(gate.ledger.look, partial(claimable, gate))
-        if not ready:
+async def _look(gate: Gateway, executor: Executor, watcher: Watcher, crew: _Crew, rounds: Rounds) -> None:
+    """Start what is ready, if there is news or a look is due."""
+    try:
+        if await on_ledger(watcher.changed) or executor.running or anyio.current_time() >= rounds.look_due:
+            # Set first: news is told once, and what fails below is looked at again.
+            rounds.look_due = anyio.current_time() + RETRY_EVERY
+            await _start_ready(gate, executor, crew, rounds)
+            rounds.look_due = anyio.current_time() + LOOK_ANYWAY
+    except LedgerUnavailable as error:
+        _log.warning("nothing can be claimed at present: %s", error)
+
+
+async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew, rounds: Rounds) -> None:
+    """Claim what is ready, up to the number of actions run side by side, until told to stop."""
+    while len(executor.running) < AT_ONCE and not crew.stop.is_set():
+        if not await on_ledger(gate.ledger.look, partial(claimable, gate)):
             return
-        try:
-            claimed = await anyio.to_thread.run_sync(claim_next, gate, executor.instance)
-        except LedgerUnavailable as error:
-            _log.warning("nothing can be claimed at present: %s", error)
-            return
+        claimed = await on_ledger(claim_next, gate, executor.instance)
         if claimed is None:
             return
         executor.running.add(claimed.action.id)
         rounds.busy_until = anyio.current_time()
-        tasks.start_soon(execute, gate, executor, claimed)
+        crew.tasks.start_soon(_execute, gate, executor, claimed)
+
+
+async def _execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
+    try:
+        await execute(gate, executor, claimed)
+    except LedgerUnavailable as error:
+        _log.error("%s: its outcome is not recorded; housekeeping settles it: %s", claimed.action.id, error)
 
 
 async def _keep_house(gate: Gateway, executor: Executor, run: Path, rounds: Rounds) -> None:
@@ -94,8 +142,8 @@ async def _keep_house(gate: Gateway, executor: Executor, run: Path, rounds: Roun
     try:
         await recover(gate, executor, run)
         await reprobe(gate)
-        await anyio.to_thread.run_sync(gate.ledger.transact, sweep)
-        await anyio.to_thread.run_sync(flush_all, gate)
-        rounds.scrubbed = await anyio.to_thread.run_sync(gate.ledger.scrub, rounds.scrubbed, SCRUB)
+        await on_ledger(gate.ledger.transact, sweep)
+        await on_ledger(flush_all, gate)
+        rounds.scrubbed = await on_ledger(gate.ledger.scrub, rounds.scrubbed, SCRUB)
     except LedgerUnavailable as error:
         _log.warning("housekeeping waits: %s", error)
