@@ -1,0 +1,164 @@
+"""What operators do to a home beside reviewing: tokens, limits, and reading the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from keyturn import canon
+from keyturn.approvals.statement import ACT_NAMESPACE
+from keyturn.assembly.build import open_standing, read_own_catalog
+from keyturn.assembly.home import Home
+from keyturn.assembly.outside import account, moment, new_token
+from keyturn.assembly.standing import open_ledger, open_reader
+from keyturn.canon import Json
+from keyturn.fold.standing import Token
+from keyturn.gateway.acts import TokenGrant, draft_token, revoke_token, submit_act
+from keyturn.gateway.core import PolicyShelf
+from keyturn.gateway.desk import Look
+from keyturn.gateway.review import Actor
+from keyturn.model.errors import Refused
+from keyturn.model.time import format_timestamp
+from keyturn.policy import LimitState, limits_for
+
+R = TypeVar("R")
+
+TRANSPORTS = ("stdio", "http")
+SECRET = "kt_"  # noqa: S105 - how every token begins
+ID_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenOrder:
+    """What token to make. No `transports` means every one; `scopes` None adds no restriction."""
+
+    principal: str
+    lives: timedelta
+    transports: tuple[str, ...] = ()
+    scopes: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A new token. The secret is kept nowhere."""
+
+    secret: str
+    grant: TokenGrant
+
+    @property
+    def id(self) -> str:
+        """What names it in lists: the first digits of its hash."""
+        return short_id(self.grant.token)
+
+
+def issue_token(home: Home, order: TokenOrder, by: str, sign: Callable[[bytes, str], bytes]) -> IssuedToken:
+    """Make a token, have it signed (message, namespace → SSHSIG blob) and record it. Raises `Refused`."""
+    policies = PolicyShelf(read_own_catalog(home))
+    secret = new_token()
+    grant = TokenGrant(
+        token=canon.sha256(secret.encode("ascii")),
+        principal=order.principal,
+        transports=order.transports or TRANSPORTS,
+        scopes=order.scopes,
+        expires_at=moment().wall + order.lives,
+    )
+    ledger = open_ledger(home, "keyturn token issue")
+    try:
+        draft = draft_token(ledger, policies, grant, by)
+        submit_act(ledger, draft, sign(draft.to_sign, ACT_NAMESPACE))
+    finally:
+        ledger.close()
+    return IssuedToken(secret, grant)
+
+
+def end_tokens(home: Home, named: str) -> tuple[str, ...]:
+    """Revoke by the beginning of an id, by principal, or by the token itself; returns the ids. Raises `Refused`."""
+    wanted = canon.sha256(named.encode()).removeprefix("sha256:") if named.startswith(SECRET) else named
+    ledger = open_ledger(home, "keyturn token revoke")
+    try:
+        ended = revoke_token(ledger, wanted.removeprefix("sha256:"), Actor("account", account()))
+    finally:
+        ledger.close()
+    return tuple(short_id(digest) for digest in ended)
+
+
+def list_tokens(home: Home) -> list[dict[str, Json]]:
+    """Return every token the ledger knows, oldest first."""
+
+    def look(view: Look) -> list[dict[str, Json]]:
+        tokens = sorted(view.state.tokens.values(), key=lambda token: token.seq)
+        return [_token(token, view.now) for token in tokens]
+
+    return look_at(home, look)
+
+
+def list_limits(home: Home, principal: str | None) -> list[dict[str, Json]]:
+    """Return what is left of every limit of the policy in force, by principal. Raises `Refused` ("not_found")."""
+    standing = open_standing(home, "keyturn limit list")
+
+    def look(view: Look) -> list[dict[str, Json]]:
+        policy = standing.policies.in_force(view)
+        if principal is not None and principal not in policy.principals:
+            raise Refused("not_found", f"the policy in force has no principal {principal!r}")
+        names = sorted(policy.principals) if principal is None else [principal]
+        return [
+            _limit(name, state) for name in names for state in limits_for(policy, name, view.state.usage, view.now)
+        ]
+
+    try:
+        return standing.reader.look(look)
+    finally:
+        standing.reader.close()
+
+
+def look_at(home: Home, look: Callable[[Look], R]) -> R:
+    """Look at a home's ledger once, read-only."""
+    reader = open_reader(home, "keyturn")
+    try:
+        return reader.look(look)
+    finally:
+        reader.close()
+
+
+def short_id(digest: str) -> str:
+    """Return what names a token in lists."""
+    return digest.removeprefix("sha256:")[:ID_DIGITS]
+
+
+def _token(token: Token, now: datetime) -> dict[str, Json]:
+    state = "revoked" if token.revoked_at else "expired" if now >= token.expires_at else "live"
+    return {
+        "id": short_id(token.digest),
+        "principal": token.principal,
+        "state": state,
+        "expires_at": format_timestamp(token.expires_at),
+        "revoked_at": None if token.revoked_at is None else format_timestamp(token.revoked_at),
+        "transports": list(token.transports),
+        "scopes": None if token.scopes is None else list(token.scopes),
+        "entry": token.seq,
+    }
+
+
+def _limit(principal: str, state: LimitState) -> dict[str, Json]:
+    return {
+        "principal": principal,
+        "rule": state.rule,
+        "unit": state.unit,
+        "used": state.used,
+        "allowed": state.allowed,
+        "left": state.left,
+        "window": None if state.window is None else _window(state.window),
+        "per": state.per,
+        "key": state.key,
+        "resets_at": None if state.resets_at is None else format_timestamp(state.resets_at),
+    }
+
+
+def _window(window: timedelta) -> str:
+    seconds = int(window.total_seconds())
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"

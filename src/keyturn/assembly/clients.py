@@ -1,0 +1,134 @@
+"""What to paste into an MCP client so that it starts Keyturn: one snippet per client, never with a token in it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from keyturn.assembly.home import Home
+from keyturn.canon import Json
+
+SERVER = "keyturn"
+TOKEN = "KEYTURN_TOKEN"  # noqa: S105 - the name of a variable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snippet:
+    """Text to paste, where it goes, and what to do besides."""
+
+    text: str
+    place: str
+    then: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """How a client starts the server of one home, for one principal."""
+
+    home: Path
+    command: str
+    arguments: tuple[str, ...]
+    principal: str
+
+    @property
+    def blank(self) -> str:
+        """What stands where the token goes."""
+        return f"paste the token of {self.principal} here"
+
+
+def start_of(home: Home, principal: str) -> Start:
+    """Return how the server of `home` is started: by this installation's own script, found without PATH."""
+    script = Path(sys.executable).parent / "keyturn"
+    command = (str(script),) if script.is_file() else (sys.executable, "-m", "keyturn")
+    return Start(
+        home=home.folder,
+        command=command[0],
+        arguments=(*command[1:], "--home", str(home.folder), "serve"),
+        principal=principal,
+    )
+
+
+def snippet_for(client: str, start: Start) -> Snippet:
+    """Return the snippet of one of `CLIENTS`. Raises `KeyError` for another name."""
+    return _SNIPPETS[client](start)
+
+
+def _claude_code(start: Start) -> Snippet:
+    return Snippet(
+        text=_json({"mcpServers": {SERVER: _stdio(start)}}),
+        place=".mcp.json in the folder you work in, or the same key in ~/.claude.json for every folder",
+        then="Then `claude mcp list` shows whether it starts. Keep a file with a token in it out of version control; "
+        f'to do without, write "${{{TOKEN}}}" in its place and export the variable before you start claude.',
+    )
+
+
+def _claude_desktop(start: Start) -> Snippet:
+    server = {name: value for name, value in _stdio(start).items() if name != "type"}
+    return Snippet(
+        text=_json({"mcpServers": {SERVER: server}}),
+        place="claude_desktop_config.json (Settings, Developer, Edit Config), which is in "
+        "~/Library/Application Support/Claude on macOS and %APPDATA%\\Claude on Windows",
+        then="Then quit Claude Desktop and start it again.",
+    )
+
+
+def _vscode(start: Start) -> Snippet:
+    asked: Json = {
+        "type": "promptString",
+        "id": "keyturn-token",
+        "description": f"Keyturn: the token of {start.principal}",
+        "password": True,
+    }
+    server = _stdio(start) | {"env": {TOKEN: "${input:keyturn-token}"}}
+    return Snippet(
+        text=_json({"inputs": [asked], "servers": {SERVER: server}}),
+        place=".vscode/mcp.json in your workspace, or the file that the command “MCP: Open User Configuration” opens",
+        then="VS Code asks for the token the first time it starts the server, and keeps it in its secret store.",
+    )
+
+
+def _cursor(start: Start) -> Snippet:
+    return Snippet(
+        text=_json({"mcpServers": {SERVER: _stdio(start)}}),
+        place=".cursor/mcp.json in your project, or ~/.cursor/mcp.json for all of them",
+        then=f'To keep the token out of the file, write "${{env:{TOKEN}}}" in its place and export the variable.',
+    )
+
+
+def _inspector(start: Start) -> Snippet:
+    server = shlex.join([start.command, *start.arguments])
+    return Snippet(
+        text=f'npx @modelcontextprotocol/inspector -e {TOKEN}="${TOKEN}" -- {server}\n',
+        place="a terminal",
+        then=f"Before it, read the token of {start.principal} into the variable: "
+        f"read -rs {TOKEN} (paste, Enter); so it stays out of the shell's history.",
+    )
+
+
+_SNIPPETS: Mapping[str, Callable[[Start], Snippet]] = {
+    "claude-code": _claude_code,
+    "claude-desktop": _claude_desktop,
+    "vscode": _vscode,
+    "cursor": _cursor,
+    "inspector": _inspector,
+}
+
+CLIENTS = tuple(_SNIPPETS)
+"""The clients there is a snippet for."""
+
+
+def _stdio(start: Start) -> dict[str, Json]:
+    return {
+        "type": "stdio",
+        "command": start.command,
+        "args": list(start.arguments),
+        "env": {TOKEN: start.blank},
+    }
+
+
+def _json(value: Mapping[str, Json]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,184 @@
+"""A home's proposed policy, the file on disk: checked, pinned, and held against the policy in force."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keyturn.assembly.build import read_own_catalog
+from keyturn.assembly.home import POLICY, Home
+from keyturn.assembly.outside import entropy
+from keyturn.assembly.standing import open_reader
+from keyturn.canon import manifest_digest
+from keyturn.contracts import Catalog, catalog_of, changes, check_pins
+from keyturn.gateway.desk import Look
+from keyturn.gateway.in_force import InForce, read_in_force, texts_of
+from keyturn.model.contract import Contract
+from keyturn.model.diff import file_diff
+from keyturn.model.errors import ConfigurationError
+from keyturn.policy import pin, read_policy
+
+PROGRAM = "keyturn policy"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """What is wrong with a proposal, what is odd, and how it stands to the policy in force.
+
+    `digest` is None when the file cannot be read; `in_force` is None in a home without a ledger. `contracts_moved`
+    says that `tool_schemas/` is not what the ledger published, which only an activation mends.
+    """
+
+    errors: tuple[str, ...]
+    warnings: tuple[str, ...]
+    digest: str | None
+    in_force: InForce | None
+    contracts_moved: bool
+
+    @property
+    def differs(self) -> bool | None:
+        """Whether activating would change anything; None in a home without a ledger."""
+        return None if self.in_force is None else self.contracts_moved or self.digest != self.in_force.digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PinChange:
+    """One grant whose pin is not the contract that is served.
+
+    `before` is None where there was no pin. `differences` say what changed since the published contract; empty when
+    only examples did, None when the old contract is not at hand.
+    """
+
+    place: str
+    rule: str
+    tool: str
+    before: str | None
+    after: str
+    differences: tuple[str, ...] | None
+
+
+def check_proposal(home: Home) -> Check:
+    """Look at a home's policy file: every load error at once, unequal pins included, then the warnings."""
+    force = in_force(home) if home.founded else None
+    digest = warnings = None
+    errors: list[str] = []
+    catalog: Catalog | None = None
+    try:
+        catalog = read_own_catalog(home)
+    except ConfigurationError as error:
+        errors += error.problems
+    try:
+        files = home.policy_files()
+        digest = manifest_digest(files)
+        if catalog is not None:
+            policy = read_policy(files, catalog.contracts)
+            errors += check_pins(catalog, policy.pins())
+            warnings = policy.warnings()
+    except ConfigurationError as error:
+        errors += error.problems
+    moved = force is not None and catalog is not None and catalog.digest != force.catalog
+    return Check(errors=tuple(errors), warnings=warnings or (), digest=digest, in_force=force, contracts_moved=moved)
+
+
+def in_force(home: Home) -> InForce:
+    """Read the policy in force. Raises `ConfigurationError` without a ledger, `LedgerError` when it has none."""
+    reader = open_reader(home, PROGRAM)
+    try:
+        return reader.look(read_in_force)
+    finally:
+        reader.close()
+
+
+def diff_to_force(force: InForce, files: Mapping[str, str]) -> str:
+    """Return the unified diff from the policy in force to these files; empty when they are equal."""
+    paths = sorted({*force.files, *files})
+    old, new = ({path: side[path].encode() for path in side} for side in (force.files, files))
+    return "".join(
+        file_diff(path, old.get(path), new.get(path)).text for path in paths if old.get(path) != new.get(path)
+    )
+
+
+def pin_proposal(home: Home, *, write: bool) -> tuple[PinChange, ...]:
+    """Set every grant's `contract` to what `tool_schemas/` holds; return what that changes.
+
+    The file is replaced whole or left as it is. Raises `ConfigurationError` when it is no TOML or cannot be written.
+    """
+    catalog = read_own_catalog(home)
+    text = home.policy_files()[POLICY]
+    pinned = pin(text, catalog.contracts)
+    found = _changes(home, text, pinned, catalog)
+    if write and pinned != text:
+        _replace(home, pinned)
+    return found
+
+
+def _changes(home: Home, text: str, pinned: str, catalog: Catalog) -> tuple[PinChange, ...]:
+    published = _published(home)
+    before, after = _pins(text), _pins(pinned)
+    return tuple(
+        PinChange(
+            place=f"grants[{index}]",
+            rule=new[0],
+            tool=new[1],
+            before=old[2],
+            after=new[2] or "",
+            differences=_differences(published, catalog, new[1], old[2]),
+        )
+        for index, (old, new) in enumerate(zip(before, after, strict=True))
+        if old[2] != new[2]
+    )
+
+
+def _differences(
+    published: Mapping[str, Contract], catalog: Catalog, tool: str, before: str | None
+) -> tuple[str, ...] | None:
+    old = published.get(tool)
+    return changes(old, catalog.contracts[tool]) if old is not None and old.label == before else None
+
+
+def _pins(text: str) -> list[tuple[str, str, str | None]]:
+    """Return (id, tool, pin) of each grant in the order of the text, whatever else is wrong with it."""
+    grants = tomllib.loads(text).get("grants", [])
+    return [(str(g.get("id", "")), str(g.get("tool", "")), g.get("contract")) for g in grants if isinstance(g, dict)]
+
+
+def _published(home: Home) -> Mapping[str, Contract]:
+    """Return the contracts the ledger published last; none in a home without a ledger."""
+    if not home.founded:
+        return {}
+
+    def look(view: Look) -> Mapping[str, str]:
+        return texts_of(view, view.state.catalog.seq, "catalog.files") if view.state.catalog else {}
+
+    reader = open_reader(home, PROGRAM)
+    try:
+        texts = reader.look(look)
+    finally:
+        reader.close()
+    try:
+        return catalog_of(texts).contracts
+    except ConfigurationError:
+        return {}  # published by another version of this program: then only the labels can be told
+
+
+def _replace(home: Home, text: str) -> None:
+    """Write beside the file and rename: a reader sees the old policy or the new one."""
+    path = (home.folder / POLICY).resolve()  # a link stays a link
+    building = path.with_name(f".{path.name}.new-{entropy(4).hex()}")
+    try:
+        try:
+            with building.open("x", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+                os.fsync(file.fileno())
+            building.rename(path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                building.unlink()
+            raise
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}; nothing was changed") from error

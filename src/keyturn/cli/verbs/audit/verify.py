@@ -1,0 +1,82 @@
+"""`keyturn audit verify`: prove that the log is whole and as it was written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from keyturn.cli.frame import Exit, home_of
+from keyturn.cli.output import AsJson, emit_json, json_option, note, say
+from keyturn.model.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from keyturn.verifier import Report
+
+_STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
+
+
+@click.command()
+@click.option(
+    "--ledger",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A ledger file elsewhere, such as a copy or a backup (default: this home's).",
+)
+@click.option(
+    "--key", "verifier", metavar="VERIFIER", help="The log's verifier string you kept (default: this home's)."
+)
+@click.option("--require-anchor", is_flag=True, help="Exit 11 when nothing outside this machine vouches for the end.")
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context, ledger: Path | None, verifier: str | None, require_anchor: bool, as_json: AsJson
+) -> None:
+    """Check every entry, signature, payload and rule of the log from its bytes, and name the first that is wrong.
+
+    Exits 7 when one is. What a verdict without an anchor cannot tell: whether entries were cut off at the end.
+    """
+    from keyturn.verifier import verify_ledger
+
+    file, pinned = _what(ctx, ledger, verifier)
+    report = verify_ledger(file, pinned=pinned)
+    if as_json:
+        emit_json(report.to_json(), as_json)
+    else:
+        _say(report, at_home=ledger is None)
+    ctx.exit(_exit(report, require_anchor))
+
+
+def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tuple[Path, str | None]:
+    """Return the file to verify and the verifier string to hold it against; None when nobody has one."""
+    from keyturn.assembly.standing import require_founded
+    from keyturn.ledger.writer import read_verifier
+
+    if ledger is not None and verifier is not None:
+        return ledger, verifier.strip()
+    try:
+        home = home_of(ctx)
+        require_founded(home)
+    except ConfigurationError:
+        if ledger is None:
+            raise
+        return ledger, None
+    return ledger or home.place.database, verifier.strip() if verifier else read_verifier(home.place)
+
+
+def _say(report: Report, *, at_home: bool) -> None:
+    first, *rest = report.lines()
+    say(first, style=_STYLES.get(report.verdict))
+    for line in rest:
+        say(line)
+    if at_home:
+        from keyturn.assembly.founding import SAME_ACCOUNT
+
+        note(f"note: {SAME_ACCOUNT}")
+
+
+def _exit(report: Report, require_anchor: bool) -> Exit:
+    if report.verdict == "FAIL":
+        return Exit.VERIFICATION_FAILED
+    return Exit.UNANCHORED if require_anchor and report.verdict == "PASS-UNANCHORED" else Exit.OK

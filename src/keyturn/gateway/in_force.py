@@ -1,0 +1,64 @@
+"""The policy in force as the ledger holds it: its text, who activated it, when and why."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from keyturn import canon
+from keyturn.gateway.desk import Look
+from keyturn.gateway.payloads import read_value
+from keyturn.model.errors import LedgerError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InForce:
+    """The last activation: `files` maps path → text; `by` is None for the policy the log was founded with.
+
+    `contracts` maps each tool to the label of the contract the ledger published last.
+    """
+
+    digest: str
+    seq: int
+    at: datetime
+    by: str | None
+    reason: str | None
+    files: Mapping[str, str]
+    reviewers: Mapping[str, tuple[str, ...]]
+    catalog: str
+    contracts: Mapping[str, str]
+
+    @property
+    def principals(self) -> tuple[str, ...]:
+        """The names of the assistants in it."""
+        return tuple(tomllib.loads(self.files["policy.toml"]).get("principals", {}))
+
+
+def read_in_force(view: Look) -> InForce:
+    """Read the policy in force. Raises `LedgerError` when the ledger holds none."""
+    force, catalog = view.state.policy, view.state.catalog
+    if force is None or catalog is None:
+        raise LedgerError("the ledger holds no policy; make a home with `keyturn init`")
+    entry = view.entry(force.seq)
+    reason = read_value(view, entry, "reason")
+    return InForce(
+        digest=force.digest,
+        seq=force.seq,
+        at=force.at,
+        by=force.by,
+        reason=reason if isinstance(reason, str) else None,
+        files=texts_of(view, force.seq, "policy.files"),
+        reviewers=force.reviewers,
+        catalog=catalog.digest,
+        contracts=catalog.contracts,
+    )
+
+
+def texts_of(view: Look, seq: int, field: str) -> dict[str, str]:
+    """Return the files that the entry `seq` carries in a payload. Raises `LedgerError` when it carries none."""
+    payload = view.payload(view.entry(seq), field)
+    if payload is None:
+        raise LedgerError(f"entry {seq} carries no {field}")
+    return {name: str(text) for name, text in canon.decode_object(payload).items()}

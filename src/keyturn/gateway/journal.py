@@ -1,0 +1,201 @@
+"""The log for people: entries chosen by what they are about, each told in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn.canon import Json
+from keyturn.gateway.desk import Look
+from keyturn.gateway.payloads import read_reasons, read_value
+from keyturn.log.entry import Entry
+from keyturn.model.time import format_timestamp
+
+CHUNK = 500
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """Which entries are wanted; None asks for all. `principal` takes in the later entries of its actions."""
+
+    limit: int
+    kind: str | None = None
+    principal: str | None = None
+    action: str | None = None
+
+
+def choose(view: Look, wanted: Wanted) -> list[Entry]:
+    """Return the newest entries that are wanted, newest last."""
+    principals = _Principals(view)
+    found: list[Entry] = []
+    for entry in _backwards(view, wanted.action):
+        if wanted.kind not in {None, entry.kind}:
+            continue
+        if wanted.principal is not None and principals.of(entry) != wanted.principal:
+            continue
+        found.append(entry)
+        if len(found) == wanted.limit:
+            break
+    return found[::-1]
+
+
+def row(view: Look, entry: Entry) -> dict[str, Json]:
+    """Return one line of the log: place, time, kind, action, principal, and what happened in a sentence."""
+    return {
+        "seq": entry.seq,
+        "at": format_timestamp(entry.at),
+        "kind": entry.kind,
+        "action": entry.action,
+        "principal": _Principals(view).of(entry),
+        "text": sentence(view, entry),
+    }
+
+
+def full(view: Look, entry: Entry) -> dict[str, Json]:
+    """Return everything an entry says, its payloads opened; `digest` is its leaf hash."""
+    return {
+        **row(view, entry),
+        "digest": entry.digest,
+        "log": entry.log,
+        "prev": entry.prev,
+        "signed_by": entry.kid,
+        "facts": dict(entry.facts),
+        "payloads": {field: _opened(view, entry, field) for field in sorted(entry.data)},
+    }
+
+
+def sentence(view: Look, entry: Entry) -> str:
+    """Tell an entry in one sentence, with the words that people and systems gave."""
+    facts: Mapping[str, Any] = entry.facts
+    match entry.kind:
+        case "log.opened":
+            return f"the log {entry.log} begins"
+        case "key.added":
+            return "a new entry key may sign"
+        case "policy.activated" | "catalog.published" | "token.issued" | "token.revoked":
+            return _about_rules(view, entry, facts)
+        case "read.served":
+            return f"{facts['principal']} read {facts['target']} with {facts['tool']}"
+        case "action.requested":
+            return (
+                f"{facts['principal']} asks for {facts['tool']} on {facts['target']}: "
+                f"{_DECISIONS[facts['decision']]}{_said(view, entry, 'reason')}"
+            )
+        case "action.denied":
+            why = "; ".join(reason.text for reason in read_reasons(view, entry))
+            return f"{facts['principal']} may not call {facts['tool'] or 'a tool that is not there'}: {why}"
+        case "requests.throttled":
+            return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
+    return _about_action(view, entry, facts)
+
+
+def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    signed = facts.get("act")
+    by = f"{signed['statement']['by']} " if signed else ""
+    match entry.kind:
+        case "policy.activated":
+            told = (
+                f"activates the policy {facts['policy'][:19]}"
+                if by
+                else f"the first policy is {facts['policy'][:19]}"
+            )
+            return f"{by}{told}{_said(view, entry, 'reason')}"
+        case "catalog.published":
+            return f"{len(facts['contracts'])} contracts are published"
+        case "token.issued":
+            token = facts["token"].removeprefix("sha256:")[:12]
+            told = f"issues the token {token}" if by else f"the token {token} is issued"
+            return f"{by}{told} for {facts['principal']} until {facts['expires_at'][:10]}"
+    return f"{_actor(facts)} revokes the token {facts['token'].removeprefix('sha256:')[:12]}"
+
+
+def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    match entry.kind:
+        case "action.reviewed":
+            verdict = "approves" if facts["verdict"] == "approve" else "rejects"
+            return f"{facts['reviewer']} {verdict}{_said(view, entry, 'review.reason')}"
+        case "action.cancelled":
+            return f"{_actor(facts)} cancels it{_said(view, entry, 'cancel.reason')}"
+        case "action.expired":
+            return "it has expired, which is a no"
+        case "action.stale":
+            return f"it is stale: {_listed(read_value(view, entry, 'stale.moved'))}"
+        case "execution.started":
+            return "it begins to run"
+        case "execution.finished":
+            recovered = ", found out by another process" if facts["recovered"] else ""
+            return f"it {_OUTCOMES[facts['outcome']]}{recovered}{_outcome(view, entry)}"
+        case "execution.resolved":
+            who = f"by {facts['act']['statement']['by']}" if facts["act"] else "by asking the system"
+            return f"settled {who}: it {_OUTCOMES[facts['outcome']]}{_said(view, entry, 'resolve.reason')}"
+    return entry.kind
+
+
+_DECISIONS = {"permit": "permitted", "hold": "held for review", "shadow": "recorded only (shadow)"}
+_OUTCOMES = {
+    "succeeded": "succeeded",
+    "failed": "failed",
+    "stale": "did not run, for the world had moved",
+    "unknown": "may or may not have happened",
+    "shadowed": "was not executed (shadow)",
+}
+
+
+class _Principals:
+    """Finds whom an entry is about; asks for the request of each action once."""
+
+    def __init__(self, view: Look) -> None:
+        self._view = view
+        self._known: dict[str, str | None] = {}
+
+    def of(self, entry: Entry) -> str | None:
+        named = entry.facts.get("principal")
+        if isinstance(named, str):
+            return named
+        if entry.action is None:
+            return None
+        if entry.action not in self._known:
+            history = self._view.history(entry.action)
+            first = history[0].facts.get("principal") if history else None
+            self._known[entry.action] = first if isinstance(first, str) else None
+        return self._known[entry.action]
+
+
+def _backwards(view: Look, action: str | None) -> Iterator[Entry]:
+    if action is not None:
+        yield from reversed(view.history(action))
+        return
+    end = view.head.size
+    while end > 0:
+        first = max(0, end - CHUNK)
+        yield from reversed(view.entries(first, end))
+        end = first
+
+
+def _opened(view: Look, entry: Entry, field: str) -> Json:
+    if field == "diff":
+        payload = view.payload(entry, field)
+        return None if payload is None else payload.decode("utf-8", errors="replace")
+    return read_value(view, entry, field)
+
+
+def _outcome(view: Look, entry: Entry) -> str:
+    value = read_value(view, entry, "outcome") if "outcome" in entry.data else None
+    if not isinstance(value, Mapping):
+        return ""
+    said = value.get("reason") or (_listed(value["moved"]) if value.get("moved") else "")
+    return f": {said}" if said else ""
+
+
+def _said(view: Look, entry: Entry, field: str) -> str:
+    words = read_value(view, entry, field) if field in entry.data else None
+    return f' ("{words}")' if words else ""
+
+
+def _listed(value: Json) -> str:
+    return "; ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _actor(facts: Mapping[str, Any]) -> str:
+    return f"{facts['by']['type']} {facts['by']['name']}"
