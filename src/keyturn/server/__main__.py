@@ -13,7 +13,6 @@ from contextlib import suppress
 from functools import partial
 
 import anyio
-import anyio.to_thread
 
 from keyturn.assembly.build import check_consent, open_gateway, work_waits
 from keyturn.assembly.home import Home, find_home
@@ -76,6 +75,7 @@ def _serve_home(folder: str | None, token_file: str | None) -> None:
 
 async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None:
     fault = Fault()
+    watcher = gate.watch()
     server = Handlers(gate, token, fault).build()
     async with anyio.create_task_group() as tasks:
 
@@ -90,11 +90,12 @@ async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None
 
         tasks.start_soon(until_signal)
         tasks.start_soon(until_fault)
-        tasks.start_soon(start_workers, gate, partial(work_waits, gate, home), fault)
+        tasks.start_soon(start_workers, gate, watcher, partial(work_waits, gate, home), fault)
         await serve(server, wire, fault.sent)
         tasks.cancel_scope.cancel()
+    watcher.close()
     if fault.error is not None:
-        raise fault.error
+        raise LedgerError(f"{fault.error}; the server ends here: look with `keyturn audit verify`") from fault.error
 
 
 if __name__ == "__main__":

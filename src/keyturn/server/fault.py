@@ -20,12 +20,11 @@ class Fault:
         self._told = anyio.Event()
 
     def meet(self, error: LedgerError, request: types.RequestId | None = None) -> None:
-        """Note the first fault, and which request it is the answer to, if it was a request that met it."""
-        if self.error is None:
-            self.error, self._answers = error, request
-            if request is None:
-                self._told.set()
-            self._met.set()
+        """Note the first fault, and the first request that met it: its answer should still leave."""
+        self.error = self.error or error
+        if self._answers is None:
+            self._answers = request
+        self._met.set()
 
     def sent(self, message: types.JSONRPCMessage) -> None:
         """Take note of a message that has left."""
@@ -34,7 +33,7 @@ class Fault:
             self._told.set()
 
     async def ends(self) -> None:
-        """Return once there is a fault and its client has been told, or had time enough to be."""
+        """Return once there is a fault and a call that met it has been answered, or there was time enough for one."""
         await self._met.wait()
         with anyio.move_on_after(PATIENCE):
             await self._told.wait()

@@ -9,7 +9,6 @@ from importlib.metadata import version
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -21,6 +20,7 @@ from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import clean
 from keyturn.gateway.submit import Incoming
+from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import Report
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.errors import LedgerError, Refused
@@ -78,7 +78,7 @@ class Handlers:
 
         async def listed() -> types.ListToolsResult:
             caller = await self._caller(ctx)
-            contracts = await anyio.to_thread.run_sync(visible_contracts, self._gate, caller)
+            contracts = await on_ledger(visible_contracts, self._gate, caller)
             tools = [words.tool_of(contract) for contract in contracts]
             return types.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
@@ -107,7 +107,7 @@ class Handlers:
             return authenticate(self._gate, self._token, transport="stdio", client=label)
 
         try:
-            return await anyio.to_thread.run_sync(check)
+            return await on_ledger(check)
         except Refused as refused:
             raise words.not_authenticated(refused) from None
 

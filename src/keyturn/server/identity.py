@@ -34,13 +34,15 @@ def _read_private(path: Path) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except OSError as error:
         raise _refused(f"{path}: {error.strerror}") from error
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise _refused(f"{path} is no file")
         if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o077:
             raise _refused(f"{path} can be read by others: make it this account's own and run: chmod 600 {path}")
-        token = file.read(MAX_TOKEN + 1)
+        token = os.read(descriptor, MAX_TOKEN + 1)
+    finally:
+        os.close(descriptor)
     try:
         if token.strip() and len(token) <= MAX_TOKEN:
             return token.decode("ascii").strip()

@@ -6,10 +6,12 @@ import logging
 from collections.abc import Callable
 
 import anyio
-import anyio.to_thread
 
 from keyturn.gateway.core import Gateway
+from keyturn.gateway.starting import call_worker
+from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.ledger.writer import Watcher
 from keyturn.model.errors import LedgerError
 from keyturn.server.fault import Fault
 
@@ -20,25 +22,22 @@ LOOK_ANYWAY = 5.0  # seconds after which the ledger is looked at without news: a
 _log = logging.getLogger(__name__)
 
 
-async def start_workers(gate: Gateway, work_waits: Callable[[], bool], fault: Fault) -> None:
-    """Watch the ledger for ever: an action approved by a person, or one left behind by a dead worker, gets a worker.
+async def start_workers(gate: Gateway, watcher: Watcher, work_waits: Callable[[], bool], fault: Fault) -> None:
+    """Watch the ledger until it fails: what a person approved, or a dead worker left behind, gets a worker.
 
     The work itself never happens in this process: its client may end it at any moment.
     """
-    watcher = gate.watch()
     due = anyio.current_time()
-    try:
-        while fault.error is None:
-            try:
-                if watcher.changed() or anyio.current_time() >= due:
-                    waits = await anyio.to_thread.run_sync(work_waits)
-                    due = anyio.current_time() + (LOOK_AGAIN if waits else LOOK_ANYWAY)
-                    if waits:
-                        gate.start_worker()
-            except (LedgerUnavailable, OSError) as error:
-                _log.warning("no worker was started: %s", error)
-            except LedgerError as error:
-                fault.meet(error)
-            await anyio.sleep(LOOK_EVERY)
-    finally:
-        watcher.close()
+    while fault.error is None:
+        try:
+            if await on_ledger(watcher.changed) or anyio.current_time() >= due:
+                due = anyio.current_time() + LOOK_AGAIN
+                if not await on_ledger(work_waits):
+                    due += LOOK_ANYWAY - LOOK_AGAIN
+                else:
+                    await call_worker(gate)
+        except LedgerUnavailable as error:
+            _log.warning("it is not known whether a worker is needed: %s", error)
+        except LedgerError as error:
+            fault.meet(error)
+        await anyio.sleep(LOOK_EVERY)
