@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, TypeAlias, TypeVar
@@ -16,6 +20,7 @@ from keyturn.cli.screen import plain, safe
 F = TypeVar("F", bound=Callable[..., Any])
 
 Row: TypeAlias = Mapping[str, Any]
+Cell: TypeAlias = "str | Callable[[Row], object]"
 AsJson: TypeAlias = "bool | str"
 """What `--json` asks for: False, True (everything), or the names of fields separated by commas."""
 
@@ -27,19 +32,29 @@ EVERYTHING = "*"
 class Column:
     """One column of a table, or one line of a record.
 
-    `cell` names the row's field, or works the value out of the row. With `identifier` everything outside printable
-    ASCII is written out, for names where a look-alike letter would mislead.
+    `cell` names the row's field, or works the value out of the row; `piped` takes its place where nobody reads it on
+    a terminal (the whole id, the exact time). With `identifier` everything outside printable ASCII is written out,
+    for names where a look-alike letter would mislead. On a terminal a table shows `widest` characters at most
+    (0: all).
     """
 
     title: str
-    cell: str | Callable[[Row], object]
+    cell: Cell
     identifier: bool = False
+    piped: Cell | None = None
+    widest: int = 0
 
     def text(self, row: Row) -> str:
         """Return the cell of a row, safe to print and on one line."""
-        value = row.get(self.cell) if isinstance(self.cell, str) else self.cell(row)
-        shown = as_text(value)
-        return plain(shown) if self.identifier else safe(shown)
+        terminal = on_terminal()
+        shown = as_text(_value(row, self.cell if terminal or self.piped is None else self.piped))
+        text = plain(shown) if self.identifier else safe(shown)
+        clipped = terminal and 0 < self.widest < len(text)
+        return f"{text[: self.widest - 1]}…" if clipped else text
+
+
+def _value(row: Row, cell: Cell) -> object:
+    return row.get(cell) if isinstance(cell, str) else cell(row)
 
 
 def as_text(value: object) -> str:
@@ -137,11 +152,37 @@ def styled(text: str, style: str | None) -> str:
 
 def page(text: str) -> None:
     """Show a long text that is safe already: through the pager on a terminal, all of it on stdout elsewhere."""
-    if on_terminal():
-        # less shows colours only when asked; -F leaves when all of it fits, -X keeps it on the screen.
-        click.echo_via_pager(text if text.endswith("\n") else text + "\n", color=coloured())
-    else:
-        click.echo(text, nl=not text.endswith("\n"))
+    ended = text if text.endswith("\n") else f"{text}\n"
+    if not (on_terminal() and _paged(ended)):
+        click.echo(ended, nl=False, color=coloured())
+
+
+def _paged(text: str) -> bool:
+    """Give a text to $PAGER, or to less; say whether there was one."""
+    from keyturn.assembly.outside import environment
+
+    variables = environment()
+    # As git does: leave at once when all of it fits, let colours through, leave it on the screen.
+    surroundings = {"LESS": "FRX", **variables}
+    command = shlex.split(variables.get("PAGER") or "less")
+    try:
+        pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=surroundings)
+    except OSError:
+        return False
+    # Ctrl-C belongs to the pager while it runs, and whoever leaves it early has seen enough.
+    with suppress(BrokenPipeError), ignoring_interrupts(), pager:
+        pager.communicate(text.encode("utf-8"))
+    return True
+
+
+@contextmanager
+def ignoring_interrupts() -> Iterator[None]:
+    """Leave Ctrl-C to a program that runs in the foreground."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def on_terminal() -> bool:

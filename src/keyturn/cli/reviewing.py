@@ -1,0 +1,256 @@
+"""Saying yes or no: finding the actions, showing what is signed, signing it, and handing it in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import click
+
+from keyturn.cli.files import read_bytes
+from keyturn.cli.frame import Exit, exit_of, home_of, worst
+from keyturn.cli.ids import full_id, short_in
+from keyturn.cli.output import AsJson, Column, Row, emit, json_option, note, on_terminal, say
+from keyturn.cli.screen import plain
+from keyturn.cli.sheet import Line, grouped, speak
+from keyturn.model.errors import Refused
+
+if TYPE_CHECKING:
+    from keyturn.cli.signer import Signer
+    from keyturn.gateway.desk import Desk, Look
+    from keyturn.gateway.review import ReviewDraft, Reviewed
+    from keyturn.gateway.show import Shown
+
+Signed: TypeAlias = "tuple[ReviewDraft, bytes]"
+"""A review and the signature over it."""
+
+_COLUMNS = (
+    Column("ID", "action_id", identifier=True),
+    Column("VERDICT", "verdict"),
+    Column("REVIEWER", "reviewer", identifier=True),
+    Column("STATUS", "status"),
+    Column("REVIEWS", lambda row: f"{row['have']}/{row['need']}" if row["need"] else ""),
+    Column("DIGEST", "digest"),
+    Column("ERROR", lambda row: row["error"]["message"] if row["error"] else ""),
+)
+_HELP = {
+    "approve": "Approve actions: sign each one's digest with your SSH key, and hand the signature in.\n\n"
+    "ID is the end of an action's id (six characters as a rule). Look first: keyturn action show ID.",
+    "reject": "Reject actions: sign that they must not happen. One rejection ends an action as a rule.\n\n"
+    "ID is the end of an action's id (six characters as a rule). A reason is required.",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Say:
+    """What a person says about some actions, and how they want to be told of it. `verdict` as statements write it."""
+
+    verdict: str
+    reason: str
+    digest: str
+    signed: Path | None
+    key: Path | None
+    as_name: str | None
+    as_json: AsJson
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An id that names nothing."""
+
+    given: str
+    error: Refused
+
+
+def review_command(verdict: str) -> click.Command:
+    """Return the verb that says `verdict` ("approve" or "reject")."""
+    from keyturn.cli.signer import signer_options
+
+    @click.command(name="approve" if verdict == "approve" else "deny", help=_HELP[verdict])
+    @click.argument("ids", metavar="ID...", nargs=-1)
+    @click.option("-m", "--reason", default="", help="Why; it is recorded, and the assistant is told.")
+    @click.option("--digest", default="", metavar="PREFIX", help="Sign only a digest that begins so (12 hex digits).")
+    @click.option("--signed", type=click.Path(path_type=Path), metavar="FILE", help="Hand in what `review` signed.")
+    @signer_options
+    @json_option
+    @click.pass_context
+    def command(ctx: click.Context, /, ids: tuple[str, ...], **given: Any) -> None:
+        order = Say(verdict=verdict, **given)
+        _check_usage(order, ids)
+        ctx.exit(_review(ctx, order, ids))
+
+    return command
+
+
+def _check_usage(order: Say, ids: Sequence[str]) -> None:
+    if order.signed is not None:
+        if len(ids) > 1 or order.reason or order.key or order.as_name:
+            raise click.UsageError("--signed brings its own signature and reason: give it alone, or with one ID")
+    elif not ids:
+        raise click.UsageError("name at least one action: see `keyturn inbox`")
+    elif order.digest and len(ids) > 1:
+        raise click.UsageError("--digest pins one action: name only that one")
+    elif order.verdict == "reject" and not order.reason.strip():
+        raise click.UsageError("a rejection needs a reason, which the assistant is told: -m REASON")
+
+
+def _review(ctx: click.Context, order: Say, ids: Sequence[str]) -> int:
+    from keyturn.assembly.standing import open_desk, worker_starter
+
+    home = home_of(ctx)
+    desk = open_desk(home, f"keyturn {ctx.info_name}")
+    try:
+        rows = list(_results(desk, order, ids))
+    finally:
+        desk.ledger.close()
+    if any(row["status"] == "approved" for row in rows):
+        worker_starter(home)()
+    _tell(rows, order.as_json)
+    return worst(_exit(row) for row in rows)
+
+
+def _results(desk: Desk, order: Say, ids: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield what became of each action. All ids are found before anything is signed: a wrong one costs no touch."""
+    found = desk.ledger.look(lambda view: [_find(view, given) for given in ids])
+    if order.signed is not None:
+        yield _carried(desk, order, order.signed, found)
+        return
+    signer = _signer(desk, order) if any(isinstance(target, str) for target in found) else None
+    for target in dict.fromkeys(found):
+        match target:
+            case Missing(given, error):
+                yield _failed(given, error)
+            case str() if signer is not None:
+                yield _counted_or_not(desk, target, lambda action_id: _sign(desk, order, signer, action_id))
+
+
+def _find(view: Look, given: str) -> str | Missing:
+    try:
+        return full_id(view, given)
+    except Refused as error:
+        return Missing(given, error)
+
+
+def _signer(desk: Desk, order: Say) -> Signer:
+    from keyturn.cli.signer import signer_of
+
+    force = desk.ledger.look(lambda view: view.state.policy)
+    return signer_of(force.reviewers if force else {}, order.key, order.as_name)
+
+
+def _counted_or_not(desk: Desk, action_id: str, sign: Callable[[str], Signed]) -> dict[str, Any]:
+    from keyturn.gateway.review import submit_review
+
+    try:
+        draft, signature = sign(action_id)
+        return _counted(desk, draft, submit_review(desk, draft, signature))
+    except Refused as error:
+        return _failed(action_id, error)
+
+
+def _sign(desk: Desk, order: Say, signer: Signer, action_id: str) -> Signed:
+    from keyturn.approvals.statement import REVIEW_NAMESPACE
+    from keyturn.gateway.review import draft_review
+
+    draft = draft_review(
+        desk,
+        action_id,
+        reviewer=signer.name,
+        verdict=order.verdict,
+        reason=order.reason,
+        digest_prefix=order.digest,
+    )
+    _show_what_is_signed(desk, draft)
+    return draft, signer.sign(draft.to_sign, REVIEW_NAMESPACE)
+
+
+def _show_what_is_signed(desk: Desk, draft: ReviewDraft) -> None:
+    from keyturn.gateway.show import Shown, show
+
+    said = draft.statement
+    shown = desk.ledger.look(lambda view: show(view, said.action))
+    if isinstance(shown, Shown):
+        speak(list(_what_is_signed(shown, draft)), err=True)
+
+
+def _what_is_signed(shown: Shown, draft: ReviewDraft) -> Iterator[Line]:
+    said, action = draft.statement, shown.action
+    yield Line("Approve" if said.verdict == "approve" else "Reject", shown.asked.plan.summary)
+    yield Line("", f"{plain(action.target)} ({plain(action.environment)}), asked by {plain(action.principal)}")
+    yield Line("Digest", grouped(said.digest))
+    yield Line("Signed by", plain(said.reviewer))
+
+
+def _carried(desk: Desk, order: Say, path: Path, found: Sequence[str | Missing]) -> dict[str, Any]:
+    """Hand in a review that was signed elsewhere."""
+    from keyturn.gateway.detached import MAX_FILE, read_signed
+    from keyturn.gateway.review import check_digest
+
+    draft, signature = read_signed(read_bytes(path, MAX_FILE))
+    said = draft.statement
+    if said.verdict != order.verdict:
+        verb = "approve" if said.verdict == "approve" else "deny"
+        raise click.UsageError(f"{path} says {said.verdict}: hand it in with `keyturn {verb} --signed`")
+    for target in found:
+        if isinstance(target, Missing):
+            return _failed(target.given, target.error)
+        if target != said.action:
+            raise click.UsageError(f"{path} is about action {said.action}, not {target}")
+    check_digest(said.digest, order.digest)
+    _show_what_is_signed(desk, draft)
+    return _counted_or_not(desk, said.action, lambda _: (draft, signature))
+
+
+def _counted(desk: Desk, draft: ReviewDraft, review: Reviewed) -> dict[str, Any]:
+    said = draft.statement
+    return {
+        "action_id": said.action,
+        "short_id": desk.ledger.look(lambda view: short_in(view, said.action)),
+        "verdict": said.verdict,
+        "reviewer": said.reviewer,
+        "status": review.status,
+        "have": review.have,
+        "need": review.need,
+        "digest": said.digest,
+        "entry": review.seq,
+        "error": None,
+    }
+
+
+def _failed(given: str, error: Refused) -> dict[str, Any]:
+    empty = dict.fromkeys(("short_id", "verdict", "reviewer", "status", "have", "need", "digest", "entry"))
+    return {"action_id": given, **empty, "error": {"code": error.code, "message": str(error)}}
+
+
+def _exit(row: Row) -> int:
+    return exit_of(Refused(row["error"]["code"], "")) if row["error"] else Exit.OK
+
+
+def _tell(rows: Sequence[Row], as_json: AsJson) -> None:
+    for row in rows:
+        if row["error"]:
+            note(f"keyturn: {_objection(row)}")
+    if as_json or not on_terminal():
+        emit(rows, as_json=as_json, columns=_COLUMNS)
+        return
+    for row in rows:
+        if not row["error"]:
+            say(_sentence(row), style="green" if row["verdict"] == "approve" else "yellow")
+
+
+def _objection(row: Row) -> str:
+    error = row["error"]
+    missing = error["code"] == "not_found"
+    return str(error["message"]) if missing else f"{row['action_id']}: this does not count: {error['message']}"
+
+
+def _sentence(row: Row) -> str:
+    counted = f"{row['short_id']}: {row['have']} of {row['need']} reviews"
+    match row["status"]:
+        case "approved":
+            return f"✓ {counted}: approved, it runs now. Follow it: keyturn action wait {row['short_id']}"
+        case "rejected":
+            return f"✗ {row['short_id']}: rejected by {plain(row['reviewer'])}. Nothing was or will be done."
+    return f"✓ {counted}: recorded in entry {row['entry']}; it waits for others."

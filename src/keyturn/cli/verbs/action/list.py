@@ -1,0 +1,51 @@
+"""`keyturn action list`: the newest actions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from keyturn.cli.looking import look
+from keyturn.cli.output import AsJson, emit, json_option
+from keyturn.cli.rows import BESIDE, COLUMNS, rows_of, without
+
+if TYPE_CHECKING:
+    from keyturn.canon import Json
+    from keyturn.gateway.desk import Look
+
+STATES = (
+    "denied",
+    "shadowed",
+    "pending",
+    "approved",
+    "running",
+    "succeeded",
+    "failed",
+    "unknown",
+    "rejected",
+    "expired",
+    "cancelled",
+    "stale",
+)
+SEARCHED = 1000  # newest actions among which those of one status are looked for
+
+
+@click.command(name="list")
+@click.option("--status", type=click.Choice(STATES), metavar="STATUS", help=f"Only these: {', '.join(STATES)}.")
+@click.option("--principal", metavar="NAME", help="Only what this assistant asked for.")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=30, show_default=True, help="At most so many.")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, status: str | None, principal: str | None, limit: int, as_json: AsJson) -> None:
+    """List actions and refusals, newest first. With --json each is what the assistant was told."""
+    rows = look(ctx, lambda view: _rows(view, status, principal, limit))
+    if as_json:
+        emit(without(rows, BESIDE), as_json=as_json, columns=())
+    else:
+        emit(rows, as_json=False, columns=COLUMNS, empty="no actions")
+
+
+def _rows(view: Look, status: str | None, principal: str | None, limit: int) -> list[dict[str, Json]]:
+    entries = view.requests(principal=principal, limit=SEARCHED if status else limit)
+    return [row for row in rows_of(view, entries) if status is None or row["status"] == status][:limit]

@@ -1,0 +1,5 @@
+"""`keyturn deny`: short for `keyturn action deny`."""
+
+from keyturn.cli.reviewing import review_command
+
+command = review_command("reject")
