@@ -62,7 +62,8 @@ def _say_entry(entry: dict[str, Any]) -> None:
     payloads, facts = entry.pop("payloads"), entry.pop("facts")
     values = {**facts, **{f"payload {name}": value for name, value in payloads.items()}}
     short = {name: value for name, value in values.items() if _is_short(value)}
-    emit({**entry, **short}, as_json=False, columns=[Column(name, name) for name in (*entry, *short)])
+    record = {**{name: value for name, value in entry.items() if value is not None}, **short}
+    emit(record, as_json=False, columns=[Column(name, name) for name in record])
     for name in (name for name in values if name not in short):
         for path, text in _texts(name, values[name]):
             say()
