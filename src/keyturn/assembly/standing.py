@@ -9,6 +9,7 @@ import fcntl
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import BinaryIO
@@ -62,8 +63,13 @@ def worker_starter(home: Home) -> Callable[[], None]:
     """
 
     started: list[tuple[subprocess.Popen[bytes], float]] = []
+    turn = threading.Lock()
 
     def start() -> None:
+        with turn:
+            start_unless_there()
+
+    def start_unless_there() -> None:
         started[:] = [(worker, at) for worker, at in started if worker.poll() is None]  # reaps those that have ended
         # One that was started a moment ago has yet to look, and will find all there is: many calls at once must not
         # start as many workers.

@@ -59,16 +59,17 @@ async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
     submitted = await submit(gate, taken)
     if submitted.envelope["status"] not in {"approved", "running"}:
         return submitted
-    return await _see_through(gate, taken.caller, str(submitted.envelope["action_id"]), report)
+    return await _see_through(gate, taken.caller, submitted, report)
 
 
-async def _see_through(gate: Gateway, caller: Caller, action_id: str, report: Report | None) -> Answer:
+async def _see_through(gate: Gateway, caller: Caller, submitted: Answer, report: Report | None) -> Answer:
     """A permitted action runs in an executor of its own; stay with it for a while and tell how it went."""
+    action_id, repeated = str(submitted.envelope["action_id"]), submitted.envelope["repeated"] is True
     if await call_worker(gate):
         await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
 
     def look(view: Look) -> Answer:
-        return answer(view, find_state(view, action_id, caller.principal)[0])
+        return answer(view, find_state(view, action_id, caller.principal)[0], repeated=repeated)
 
     return await on_ledger(gate.ledger.look, look)
 
