@@ -1,5 +1,6 @@
 """A founded ledger for each test."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,3 +22,11 @@ def ledger(place: Place) -> Iterator[Ledger[Uses]]:
     """That ledger, opened for writing."""
     with opened(place) as ledger:
         yield ledger
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """SIGINT raises KeyboardInterrupt, also where the tests were started in the background with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -85,6 +86,29 @@ def faulty(place: Place, inject: str, count: int, size: int = 100) -> list[list[
         pytest.skip(f"strace may not trace here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stderr
     return [line.split(" ", 4) for line in done.stdout.splitlines()]
+
+
+def test_all_of_a_new_ledger_is_on_the_disk_before_it_gets_its_name(tmp_path: Path) -> None:
+    if STRACE is None:
+        pytest.skip("strace is not installed: the order of system calls cannot be seen")
+    program = f"from tests.ledger.world import *; found_ledger(Path({str(tmp_path / 'state')!r}))"
+    trace = [STRACE, "-f", "-y", "-qq", "--seccomp-bpf", "-o", str(tmp_path / "trace")]
+    calls = ["-e", "trace=fsync,fdatasync,rename"]
+    done = subprocess.run(
+        [*trace, *calls, sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip(f"strace may not trace here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    before, _, after = (tmp_path / "trace").read_text(encoding="utf-8").partition("rename(")
+    synced = set(re.findall(r"f(?:data)?sync\(\d+<.*?/state\.new-[0-9a-f]{8}(?:/([^>]*))?>", before))
+    assert {"", "keys", "keys/log.key", "keys/entry.key", "keys/log.vkey", "head", "ledger.db"} <= synced
+    assert f"<{tmp_path}>" in after
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,7 @@ def test_a_waiter_that_gave_up_lets_the_lock_go_as_soon_as_it_comes_and_leaks_no
     assert still_open(path) == 0
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_waiter_that_is_interrupted_leaks_neither_lock_nor_file(tmp_path: Path) -> None:
     path = tmp_path / "ledger.lock"
 

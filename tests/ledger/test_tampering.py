@@ -17,6 +17,7 @@ from keyturn.ledger.place import Place
 from keyturn.ledger.writer import Ledger, Reader
 from tests.ledger.processes import append_for_ever, running, told
 from tests.ledger.world import (
+    DIGEST,
     Uses,
     body_at,
     entry_key,
@@ -173,6 +174,15 @@ def test_a_genesis_whose_signature_was_changed_is_met_at_the_first_call(place: P
     tamper(place, "UPDATE entry SET sig = zeroblob(64) WHERE seq = 1")
     with opened(place) as ledger:
         every_call_fails(ledger, "entry 1: the signature is not key")
+
+
+def test_an_entry_that_adds_authority_needs_its_own_signature_whatever_vouches_for_it_later(place: Place) -> None:
+    with opened(place) as ledger:
+        authority = ledger.transact(lambda tx: tx.append("catalog.published", {"catalog": DIGEST, "contracts": {}}))
+        ledger.transact(use)
+    tamper(place, ("UPDATE entry SET sig = zeroblob(64) WHERE seq = ?", (authority.seq,)))
+    with opened(place) as ledger:
+        every_call_fails(ledger, f"entry {authority.seq}: the signature is not key")
 
 
 def test_an_entry_that_is_not_there_is_never_made_up(place: Place) -> None:

@@ -241,6 +241,7 @@ def test_an_interrupt_that_arrives_during_commit_takes_nothing_back_from_the_oth
     assert place.head.read_text(encoding="ascii").startswith(f"{use_first.seq + 5:016d}")
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_a_caller_interrupted_while_it_waits_for_its_turn_has_its_job_withdrawn(
     ledger: Ledger[Uses], place: Place
 ) -> None:
