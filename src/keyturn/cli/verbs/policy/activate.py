@@ -6,10 +6,11 @@ from pathlib import Path
 
 import click
 
+from keyturn.cli.acting import act_signer
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note, on_terminal, say
 from keyturn.cli.screen import safe
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import signer_options
 
 
 @click.command()
@@ -31,7 +32,7 @@ def command(ctx: click.Context, reason: str, key: Path | None, as_name: str | No
     home = home_of(ctx)
     candidate = read_candidate(home.policy_files(), read_own_catalog(home))
     force = in_force(home)
-    signer = signer_of(force.reviewers, key, as_name)
+    signer = act_signer(force.reviewers, key, as_name)
     ledger = open_ledger(home, "keyturn policy activate")
     try:
         draft = draft_activation(ledger, candidate, signer.name, reason)

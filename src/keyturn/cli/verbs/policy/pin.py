@@ -32,7 +32,11 @@ def command(ctx: click.Context, dry_run: bool, as_json: AsJson) -> None:
     else:
         emit(rows, as_json=False, columns=[Column(name, name) for name in _PIPED])
     changed = "would change" if dry_run else "changed"
-    note(f"{len(rows)} pins {changed} in policy.toml" if rows else "every pin is as it should be; nothing changed")
+    note(
+        f"{len(rows)} pin{'' if len(rows) == 1 else 's'} {changed} in policy.toml"
+        if rows
+        else "every pin is as it should be; nothing changed"
+    )
     if rows and not dry_run:
         note("to put it in force: keyturn policy activate -m REASON")
 

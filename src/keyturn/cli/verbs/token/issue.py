@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
+from keyturn.cli.acting import act_signer
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import signer_options
 from keyturn.model.errors import Refused
 from keyturn.model.time import format_timestamp, parse_duration
 
@@ -55,7 +56,7 @@ def command(
     from keyturn.assembly.proposal import in_force
 
     home = home_of(ctx)
-    signer = signer_of(in_force(home).reviewers, key, as_name)
+    signer = act_signer(in_force(home).reviewers, key, as_name)
     order = TokenOrder(principal=principal, lives=_lives(expires), transports=transports, scopes=scopes or None)
     issued = issue_token(home, order, signer.name, signer.sign)
     expires_at = format_timestamp(issued.grant.expires_at)
