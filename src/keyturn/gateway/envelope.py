@@ -14,7 +14,7 @@ from typing import Any
 from keyturn.approvals.action import TERMINAL, Action, status, tallies
 from keyturn.canon import Json
 from keyturn.gateway.desk import Look
-from keyturn.gateway.finding import find
+from keyturn.gateway.finding import entries_of, find
 from keyturn.gateway.payloads import read_plan, read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
@@ -77,7 +77,7 @@ def describe(view: Look, action: Action, *, repeated: bool = False, history: Seq
     """
     state = status(action, view.now)
     request = view.entry(action.seq)
-    entries = history or (view.history(action.id) if state not in {"pending", "approved", "running"} else ())
+    entries = history or (entries_of(view, action) if state not in {"pending", "approved", "running"} else ())
     reasons = read_reasons(view, request) + _later_reasons(view, entries)
     return build(
         tool=action.tool,
@@ -113,18 +113,17 @@ def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:
     """Return the envelope of the action that an `action.requested` or `action.denied` entry begins."""
     if entry.kind == "action.denied":
         return describe_denied(view, entry)
-    history = view.history(entry.action or "")
     action = find(view, entry.action or "")
     if action is None:
         raise Refused("not_found", f"there is no action {entry.action}")
-    return describe(view, action, history=history)
+    return describe(view, action, history=entries_of(view, action))
 
 
 def answer(view: Look, action: Action, *, repeated: bool = False) -> Answer:
     """Return the answer about an action, with its newest entry as receipt."""
-    history = view.history(action.id)
+    history = entries_of(view, action)
     envelope = describe(view, action, repeated=repeated, history=history)
-    return Answer(envelope, envelope["status"] in ERRORS, history[-1] if history else None)
+    return Answer(envelope, envelope["status"] in ERRORS, history[-1])
 
 
 def review_counts(action: Action, now: datetime) -> dict[str, Json] | None:

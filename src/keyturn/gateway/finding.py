@@ -5,6 +5,7 @@ from __future__ import annotations
 from keyturn.approvals.action import Action, status
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.desk import Look
+from keyturn.log.entry import Entry
 from keyturn.model.errors import Refused
 
 
@@ -37,3 +38,19 @@ def _told(view: Look, action_id: str) -> Action | None:
     except StoryError:
         pass
     return tell(entry for entry in view.entries(0) if entry.action == action_id)
+
+
+def entries_of(view: Look, action: Action) -> list[Entry]:
+    """Return an action's entries: those the derived table names where they tell this action, else all there are."""
+    history = view.history(action.id)
+    try:
+        told = tell(history)
+    except StoryError:
+        told = None
+    if told is not None and _gist(told) == _gist(action):
+        return history
+    return [entry for entry in view.entries(action.seq) if entry.action == action.id]
+
+
+def _gist(action: Action) -> tuple[str, object, object, str | None]:
+    return action.digest, action.reviews, action.started, action.ended

@@ -20,7 +20,7 @@ from keyturn.fold.story import tell
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import ERRORS, Answer, answer, describe, result_of
-from keyturn.gateway.finding import find
+from keyturn.gateway.finding import entries_of, find
 from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
 from keyturn.gateway.sweep import NotSwept, sweep
@@ -122,7 +122,11 @@ async def submit(gate: Gateway, call: Call) -> Answer:
 
 def screened_out(gate: Gateway, call: Call) -> Answer | None:
     """Refuse at once what no grant could allow, before anything is read from the world."""
-    denied = gate.ledger.look(lambda view: _screen(gate, view, call))
+    denied, overdue = gate.ledger.look(lambda view: (_screen(gate, view, call), view.state.overdue(view.now)))
+    if denied is not None and overdue:
+        # What has expired still holds its reservation until its entry is there: it must not be why this is refused.
+        gate.ledger.transact(sweep)
+        denied = gate.ledger.look(lambda view: _screen(gate, view, call))
     return None if denied is None else refuse(gate, _refusal(call, "screen", denied.reasons))
 
 
@@ -167,7 +171,7 @@ def _earlier(view: Look, principal: str, action_id: str) -> EarlierAction | None
         tool=action.tool,
         status=status(action, view.now),
         plan=read_plan(view, view.entry(action.seq)),
-        result=result_of(view, view.history(action_id)) or {},
+        result=result_of(view, entries_of(view, action)) or {},
     )
 
 
