@@ -1,0 +1,41 @@
+"""Proves a ledger file or evidence bundle from bytes and public keys.
+
+What a report says was proved, by number. The code that proves a point carries its number, and so does the first bad
+entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
+
+ 1. every entry's bytes are canonical and its kind is known, with every field as the format defines it;
+ 2. it belongs to this log, its `seq` follows, and its `prev` is the leaf hash of the entry before;
+ 3. its time does not go back;
+ 4. its key is the log key (for `log.opened`, `key.added`) or an entry key the log key added before it;
+ 5. its Ed25519 signature over DSSE PAE of the exact bytes is that key's;
+ 6. its payloads open their commitments; none is missing and none is there that no entry commits to;
+ 7. its stored columns are bytes, and its stored `seq` and leaf hash are those of its body;
+ 8. the file is a Keyturn ledger with exactly the tables, indexes and triggers of one, read without changing it;
+ 9. its actions tell a story that can have happened: known and live tokens; reviews and acts that are SSH signatures
+    of listed people, for this log and this digest; quorum of distinct people, the owner left out, key class, expiry;
+    intent only when approved, outcome only after intent, each once;
+10. the contracts and policies it names are published in it: texts have the digests of the facts, a policy loads with
+    the contracts then published and pins them, and its reviewers are those of the fact;
+11. its decisions follow: the recorded policy, arguments, plan, earlier use and time give the recorded decision,
+    rules, obligations and expiry again, for each request and read, and still allow each action that was begun;
+12. it is the log whose verifier string was given from outside. If none was given the report says so: the log key is
+    then only what the file itself claims.
+
+What is not proved: refusals (`action.denied`) are not derived again, because the arguments refused are not kept; and
+as long as nobody outside has seen the log, whoever holds its keys can rewrite or cut it. So no verdict is PASS yet:
+the best is PASS-UNANCHORED. The derived tables are never read.
+"""
+
+from keyturn.verifier.report import Activation, Begun, ClockStep, FirstBad, Issued, RefusedReview, Report
+from keyturn.verifier.verification import verify_ledger
+
+__all__ = [
+    "Activation",
+    "Begun",
+    "ClockStep",
+    "FirstBad",
+    "Issued",
+    "RefusedReview",
+    "Report",
+    "verify_ledger",
+]

@@ -1,0 +1,301 @@
+"""Goes through a source entry by entry and proves all points; stops at the first entry that fails one.
+
+The source gives bytes; nothing here reads a file, a clock or the network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any, ClassVar
+
+from keyturn.fold.standing import Token
+from keyturn.fold.state import State
+from keyturn.log.chain import Head, follow, parse
+from keyturn.log.entry import Entry
+from keyturn.log.keys import LogVerifier
+from keyturn.model.sshkey import PublicKey
+from keyturn.model.time import parse_timestamp
+from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
+from keyturn.verifier.lives import Intent, Lives
+from keyturn.verifier.proofs import NotProved, proving
+from keyturn.verifier.report import (
+    LISTED,
+    Activation,
+    Begun,
+    ClockStep,
+    Findings,
+    Issued,
+    RefusedReview,
+    Report,
+    first_bad,
+)
+from keyturn.verifier.shelf import Shelf
+from keyturn.verifier.source import Row, Source, open_payloads
+
+STEP = timedelta(seconds=60)
+EVERY = 256  # entries between two calls of `progress`
+
+Progress = Callable[[int, int], None]
+Payloads = Mapping[str, bytes]
+
+
+class Examination:
+    """One pass over one source. Memory is bounded by what is open, not by the length of the log."""
+
+    def __init__(self, source: Source, pinned: LogVerifier | None, progress: Progress | None) -> None:
+        self._source = source
+        self._pinned = pinned
+        self._progress = progress or (lambda done, total: None)
+        self._head = Head()
+        self._state = State.empty()
+        self._shelf = Shelf()
+        self._lives = Lives()
+        self._found = Findings()
+        self._keys: Mapping[str, tuple[str, ...]] = {}
+        self._bad: NotProved | None = None
+
+    def run(self) -> Report:
+        """Examine everything and report."""
+        try:
+            for row in self._source.rows():
+                self._take(row)
+                if row.seq % EVERY == 0:
+                    self._progress(row.seq, self._source.size)
+            self._end()
+        except NotProved as failure:
+            # What cannot even be read stands where the next entry should.
+            seq = self._head.size if failure.seq is None else failure.seq
+            self._fails(NotProved(seq, failure.proof, failure.reason))
+        self._progress(self._source.size, self._source.size)
+        return self._report()
+
+    def _take(self, row: Row) -> None:
+        before = self._head
+        entry = self._stands(row)
+        payloads = open_payloads(entry, row.payloads)  # 6
+        if entry.kind != "catalog.published":
+            self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
+        self._HANDLERS[entry.kind](self, entry, payloads)
+        self._found.counts[entry.kind] += 1
+        self._note_clock(before, entry)
+
+    def _stands(self, row: Row) -> Entry:
+        """Prove 1 to 5, 7 and 12 of a row, and move the head on."""
+        with proving(row.seq, 1):
+            entry = parse(row.seq, row.body, row.signature)
+            head = follow(self._head, entry)
+        if row.leaf.hex() != entry.leaf:
+            raise NotProved(entry.seq, 7, "the stored leaf hash is not that of the body")
+        if self._pinned not in (None, head.verifier):
+            raise NotProved(entry.seq, 12, f"the log is {head.verifier}, not the one given from outside")
+        self._head = head
+        return entry
+
+    def _end(self) -> None:
+        if self._head.size == 0:
+            raise NotProved(0, 2, "the log has not been opened: there is no entry")
+        self._shelf.settle()
+
+    def _fails(self, failure: NotProved) -> None:
+        self._bad = self._bad or failure
+
+    # --- one handler per kind; each proves 9 by the fold, and what else concerns it --------------------------------
+
+    def _follow(self, entry: Entry, payloads: Payloads) -> None:
+        with proving(entry.seq, 9):
+            self._state.apply(entry)
+
+    def _activate(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._shelf.activate(entry, payloads)
+        before, self._keys = self._keys, _fingerprints(entry)
+        force = self._state.policy
+        self._found.activations.add(
+            lambda: Activation(
+                seq=entry.seq,
+                at=entry.at,
+                policy=entry.text("policy"),
+                by=force.by if force else None,
+                added=_beyond(self._keys, before),
+                removed=_beyond(before, self._keys),
+            )
+        )
+
+    def _publish(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._shelf.publish(entry, payloads)
+        self._shelf.settle()
+
+    def _issue(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        facts: Mapping[str, Any] = entry.facts
+        self._found.tokens.add(
+            lambda: Issued(
+                seq=entry.seq,
+                at=entry.at,
+                token=facts["token"],
+                principal=facts["principal"],
+                expires_at=parse_timestamp(facts["expires_at"]),
+                by=facts["act"]["statement"]["by"] if facts["act"] else None,
+            )
+        )
+
+    def _read(self, entry: Entry, payloads: Payloads) -> None:
+        token = self._live_token(entry)
+        self._shelf.check_contract(entry)
+        check_read(entry, payloads, self._shelf.policy_for(entry), token, self._state.usage)
+        self._follow(entry, payloads)
+
+    def _request(self, entry: Entry, payloads: Payloads) -> None:
+        token = self._live_token(entry)
+        self._shelf.check_contract(entry)
+        check_request(entry, payloads, self._shelf.policy_for(entry), token, self._state.usage)
+        self._follow(entry, payloads)
+        with proving(entry.seq, 9):
+            self._lives.requested(entry)
+
+    def _deny(self, entry: Entry, payloads: Payloads) -> None:
+        self._shelf.policy_for(entry)
+        self._token(entry, entry)
+        self._follow(entry, payloads)
+
+    def _review(self, entry: Entry, payloads: Payloads) -> None:
+        """A review that cannot count is listed and left out; what rests on it then fails as well."""
+        try:
+            with proving(entry.seq, 9):
+                self._lives.reviewed(entry)
+            self._follow(entry, payloads)
+        except NotProved as failure:
+            self._fails(failure)
+            reason = failure.reason
+            self._found.refused_reviews.add(
+                lambda: RefusedReview(
+                    seq=entry.seq, action=entry.action or "", reviewer=entry.text("reviewer"), reason=reason
+                )
+            )
+
+    def _stop(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.stopped(entry)
+        self._follow(entry, payloads)
+
+    def _start(self, entry: Entry, payloads: Payloads) -> None:
+        asked = self._lives.request_of(entry)
+        token = self._token(entry, asked)
+        if token.revoked_at is not None:
+            raise NotProved(entry.seq, 9, "it was begun although the token it was requested with had been revoked")
+        with proving(entry.seq, 11):
+            request = planned_request(asked, open_payloads(asked, self._source.payloads(asked.seq)), token)
+            words = self._lives.counted(entry)
+            self._lives.started(entry)
+        usage = self._state.usage.without(asked.action or "")
+        policy = self._shelf.policy_for(entry)
+        check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+        self._follow(entry, payloads)
+
+    def _finish(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.finished(entry)
+        self._follow(entry, payloads)
+
+    def _resolve(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.resolved(entry)
+        self._follow(entry, payloads)
+
+    # --- parts of the handlers ------------------------------------------------------------------------------------
+
+    def _token(self, entry: Entry, named: Entry) -> Token:
+        """Prove 9 of a token: issued in this log, for the principal that `named` says used it."""
+        token = self._state.tokens.get(named.text("token"))
+        if token is None or token.principal != named.text("principal"):
+            raise NotProved(entry.seq, 9, "its token was never issued to its principal")
+        return token
+
+    def _live_token(self, entry: Entry) -> Token:
+        token = self._token(entry, entry)
+        if (refusal := token.refusal(entry.text("transport"), entry.at)) is not None:
+            raise NotProved(entry.seq, 9, f"it was let through although {refusal}")
+        return token
+
+    def _note_clock(self, before: Head, entry: Entry) -> None:
+        if before.size == 0:
+            return
+        if entry.boot != before.boot:
+            self._found.clock_steps.add(lambda: ClockStep(seq=entry.seq, at=entry.at, kind="boot", seconds=None))
+            return
+        # In whole microseconds: `up` may be any number, more than a time span can hold.
+        step = (entry.at - before.at) // timedelta(microseconds=1) - (entry.up - before.up)
+        if abs(step) > STEP // timedelta(microseconds=1):
+            seconds = round(step / 1_000_000)
+            self._found.clock_steps.add(lambda: ClockStep(seq=entry.seq, at=entry.at, kind="step", seconds=seconds))
+
+    def _report(self) -> Report:
+        found, lives, head = self._found, self._lives, self._head
+        lists = {
+            "clock_steps": found.clock_steps.omitted,
+            "refused_reviews": found.refused_reviews.omitted,
+            "activations": found.activations.omitted,
+            "tokens": found.tokens.omitted,
+            "open_intents": max(0, len(lives.running) - LISTED),
+            "unknown_outcomes": max(0, len(lives.unknown) - LISTED),
+        }
+        return Report(
+            verdict="PASS-UNANCHORED" if self._bad is None else "FAIL",
+            size=self._source.size,
+            last_seq=head.size - 1 if head.size else None,
+            last_at=head.at if head.size else None,
+            first_bad=None if self._bad is None else first_bad(self._bad),
+            log=None if head.verifier is None else str(head.verifier),
+            pinned=self._pinned is not None and head.verifier == self._pinned,
+            opened=self._source.opened,
+            unwitnessed=self._source.size,
+            counts=dict(found.counts),
+            open_intents=_begun(lives.running),
+            unknown_outcomes=_begun(lives.unknown),
+            clock_steps=found.clock_steps.items,
+            refused_reviews=found.refused_reviews.items,
+            activations=found.activations.items,
+            tokens=found.tokens.items,
+            omitted={name: count for name, count in lists.items() if count},
+        )
+
+    _HANDLERS: ClassVar[dict[str, Callable[[Examination, Entry, Payloads], None]]] = {
+        "log.opened": _follow,
+        "key.added": _follow,
+        "policy.activated": _activate,
+        "catalog.published": _publish,
+        "token.issued": _issue,
+        "token.revoked": _follow,
+        "read.served": _read,
+        "action.requested": _request,
+        "action.denied": _deny,
+        "requests.throttled": _follow,
+        "action.reviewed": _review,
+        "action.cancelled": _stop,
+        "action.expired": _stop,
+        "action.stale": _stop,
+        "execution.started": _start,
+        "execution.finished": _finish,
+        "execution.resolved": _resolve,
+    }
+
+
+def _fingerprints(entry: Entry) -> dict[str, tuple[str, ...]]:
+    facts: Mapping[str, Any] = entry.facts
+    with proving(entry.seq, 10):
+        return {
+            name: tuple(PublicKey.parse(line).fingerprint for line in lines)
+            for name, lines in facts["reviewers"].items()
+        }
+
+
+def _beyond(these: Mapping[str, tuple[str, ...]], those: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Return the keys of `these` that are not in `those`, by person."""
+    more = {name: tuple(key for key in keys if key not in those.get(name, ())) for name, keys in these.items()}
+    return {name: keys for name, keys in more.items() if keys}
+
+
+def _begun(intents: Mapping[str, Intent]) -> tuple[Begun, ...]:
+    return tuple(
+        Begun(action=item.action, seq=item.seq, tool=item.tool, target=item.target, at=item.at)
+        for item in list(intents.values())[:LISTED]
+    )

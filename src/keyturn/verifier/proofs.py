@@ -1,0 +1,68 @@
+"""The numbers of the proofs, what somebody can do when one fails, and the exception that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import MappingProxyType
+
+from keyturn.log.chain import ChainError
+from keyturn.log.fold import FoldError
+from keyturn.model.errors import ConfigurationError, Refused
+
+_EDITED = (
+    "Somebody changed the file outside Keyturn, or the disk did. Stop the servers of this home, keep the file as it "
+    "is for examination, and compare it with a backup or with receipts that clients kept."
+)
+_KEY_HOLDER = (
+    "Whoever wrote this holds the entry key. Treat that key as stolen: stop the servers of this home, keep the file, "
+    "and look at everything from this entry on."
+)
+
+ADVICE: Mapping[int, str] = MappingProxyType(
+    {
+        1: "If the kind is not known, use the version of Keyturn that wrote it. Otherwise: " + _EDITED,
+        2: _EDITED,
+        3: _EDITED,
+        4: "The entry was signed with a key this log never admitted. " + _EDITED,
+        5: _EDITED,
+        6: "A payload was changed, removed or slipped in; the entries themselves stand. " + _EDITED,
+        7: _EDITED,
+        8: "Nothing in this file can be relied on. Check that it is the right file (state/ledger.db of a home, or a "
+        "backup of it), whole and of this version of Keyturn; then compare with a backup.",
+        9: "The entry is properly signed but cannot have come from the gate. " + _KEY_HOLDER,
+        10: "The entry rests on a policy or contract that the ledger does not bear out. " + _KEY_HOLDER,
+        11: "The recorded policy would not have decided so: what was recorded ran, or could run, without authority. "
+        + _KEY_HOLDER,
+        12: "This is another log than the one you pinned. Check both; if the pinned verifier string is right, the "
+        "whole ledger was replaced.",
+    }
+)
+"""Proof → what it means when it fails, and what to do."""
+
+
+class NotProved(Exception):
+    """A proof failed: `seq` is the entry (None for the file as a whole), `proof` its number, `reason` why."""
+
+    def __init__(self, seq: int | None, proof: int, reason: str) -> None:
+        super().__init__(f"entry {seq}: {reason}" if seq is not None else reason)
+        self.seq = seq
+        self.proof = proof
+        self.reason = reason
+
+
+@contextmanager
+def proving(seq: int, proof: int) -> Iterator[None]:
+    """Turn what the pure rooms raise about entry `seq` into `NotProved` with the number of the proof.
+
+    A holder of the entry key can sign values that no gate ever writes: whatever they trip over is a failed proof,
+    never a crash of the verifier.
+    """
+    try:
+        yield
+    except ChainError as error:
+        raise NotProved(error.seq, error.proof, error.reason) from error
+    except (FoldError, ConfigurationError, Refused, ValueError) as error:
+        raise NotProved(seq, proof, str(error)) from error
+    except (ArithmeticError, LookupError, TypeError) as error:
+        raise NotProved(seq, proof, f"it holds what no gate writes ({type(error).__name__}: {error})") from error

@@ -1,0 +1,255 @@
+"""What a verification found, as a value: the verdict, and what an auditor wants to know beside it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import datetime
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
+
+from keyturn.model.time import format_timestamp
+from keyturn.verifier.proofs import ADVICE, NotProved
+
+T = TypeVar("T")
+Verdict: TypeAlias = Literal["PASS-UNANCHORED", "FAIL"]
+LISTED = 1000
+"""How many of each thing a report lists; of the rest it says how many there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstBad:
+    """The first thing that was not proved: the entry (None: the file), the proof's number, why, and what to do."""
+
+    seq: int | None
+    proof: int
+    reason: str
+    advice: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Begun:
+    """An action that was begun and is not settled; `seq` is its request, `at` when it was begun."""
+
+    action: str
+    seq: int
+    tool: str
+    target: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockStep:
+    """An entry before which the clocks jumped.
+
+    kind     "boot": another boot of the machine; "step": within a boot the wall clock went another way than the
+             machine's own clock
+    seconds  by how much more the wall clock moved, rounded; None for another boot, where nothing can tell
+    """
+
+    seq: int
+    at: datetime
+    kind: Literal["boot", "step"]
+    seconds: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefusedReview:
+    """A recorded review that cannot count, and why."""
+
+    seq: int
+    action: str
+    reviewer: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activation:
+    """A policy that came into force: who signed it (None: the founding one), and whose keys changed.
+
+    `added` and `removed` map reviewers to fingerprints of keys, `SHA256:…`.
+    """
+
+    seq: int
+    at: datetime
+    policy: str
+    by: str | None
+    added: Mapping[str, tuple[str, ...]]
+    removed: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issued:
+    """A token that was issued: for whom, until when, and who signed (None: at the founding)."""
+
+    seq: int
+    at: datetime
+    token: str
+    principal: str
+    expires_at: datetime
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The result of one verification.
+
+    size              entries in the file, as far as the file says; with a good verdict, entries proved
+    last_seq, last_at the last entry that was proved, None if there is none
+    log               the log's verifier string as the file has it, None if it could not be read
+    pinned            whether a verifier string was given from outside and this log is the one it names
+    opened            how the file was read
+    unwitnessed       entries that nobody outside is known to have seen
+    counts            entries proved, by kind
+    omitted           what the lists leave out, each longer than 1,000: name of the list → how many
+    """
+
+    verdict: Verdict
+    size: int
+    last_seq: int | None
+    last_at: datetime | None
+    first_bad: FirstBad | None
+    log: str | None
+    pinned: bool
+    opened: str
+    unwitnessed: int
+    counts: Mapping[str, int]
+    open_intents: tuple[Begun, ...] = ()
+    unknown_outcomes: tuple[Begun, ...] = ()
+    clock_steps: tuple[ClockStep, ...] = ()
+    refused_reviews: tuple[RefusedReview, ...] = ()
+    activations: tuple[Activation, ...] = ()
+    tokens: tuple[Issued, ...] = ()
+    omitted: Mapping[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as JSON: its fields by name, times as the ledger writes them."""
+        value: dict[str, Any] = _plain(self)
+        return value
+
+    def lines(self) -> list[str]:
+        """Return the report for people, line by line; nothing in it can steer a terminal."""
+        return [_visible(line) for line in _lines(self)]
+
+
+class Listing(Generic[T]):
+    """A list that stops growing at `LISTED` and counts what it leaves out."""
+
+    def __init__(self) -> None:
+        self._items: list[T] = []
+        self.omitted = 0
+
+    @property
+    def items(self) -> tuple[T, ...]:
+        """What is listed."""
+        return tuple(self._items)
+
+    def add(self, make: Callable[[], T]) -> None:
+        """List what `make` gives, or count it."""
+        if len(self._items) < LISTED:
+            self._items.append(make())
+        else:
+            self.omitted += 1
+
+
+@dataclass(slots=True)
+class Findings:
+    """What is gathered on the way, each list bounded."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    clock_steps: Listing[ClockStep] = field(default_factory=Listing)
+    refused_reviews: Listing[RefusedReview] = field(default_factory=Listing)
+    activations: Listing[Activation] = field(default_factory=Listing)
+    tokens: Listing[Issued] = field(default_factory=Listing)
+
+
+def first_bad(failure: NotProved) -> FirstBad:
+    """Return a failed proof as reports name it."""
+    return FirstBad(failure.seq, failure.proof, failure.reason, ADVICE[failure.proof])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return format_timestamp(value)
+    if is_dataclass(value):
+        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: _plain(item) for name, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _visible(line: str) -> str:
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
+
+
+def _lines(report: Report) -> Iterator[str]:
+    yield f"{report.verdict}: {report.log or 'no log could be read'}"
+    if report.first_bad is not None:
+        yield from _failure(report.first_bad)
+    last = "" if report.last_at is None else f"; the last proved is {report.last_seq} of {_time(report.last_at)}"
+    yield f"{report.size} entries{last}"
+    yield f"read {report.opened}" if report.opened else "the file could not be read as a ledger"
+    yield (
+        "the log key is the one given from outside"
+        if report.pinned
+        else "the log key is what the file itself says: compare the verifier string above with one you kept"
+    )
+    if report.unwitnessed:
+        yield (
+            f"unwitnessed: {report.unwitnessed} entries. Nobody outside is known to have seen them; whoever holds "
+            "the keys could have rewritten them or cut off later ones"
+        )
+    yield from _events(report)
+
+
+def _failure(bad: FirstBad) -> Iterator[str]:
+    where = "the file" if bad.seq is None else f"entry {bad.seq}"
+    yield f"first bad: {where}, proof {bad.proof}: {bad.reason}"
+    yield bad.advice
+
+
+def _events(report: Report) -> Iterator[str]:
+    if report.counts:
+        yield "kinds: " + ", ".join(f"{kind} {count}" for kind, count in sorted(report.counts.items()))
+    for change in report.activations:
+        yield f"policy in force from entry {change.seq} ({_time(change.at)}), {_signer(change.by)}{_changes(change)}"
+    for token in report.tokens:
+        until = f"until {_time(token.expires_at)}"
+        yield f"token for {token.principal} issued at entry {token.seq}, {until}, {_signer(token.by)}"
+    yield from _each("open intent", report.open_intents, _begun)
+    yield from _each("unknown outcome", report.unknown_outcomes, _begun)
+    yield from _each("clock", report.clock_steps, _step)
+    yield from _each("refused review", report.refused_reviews, _refused)
+    yield from (f"and {count} more in {name}" for name, count in report.omitted.items())
+
+
+def _each(title: str, items: Sequence[T], words: Callable[[T], str]) -> Iterator[str]:
+    yield from (f"{title}: {words(item)}" for item in items)
+
+
+def _begun(item: Begun) -> str:
+    asked = f"requested at entry {item.seq}"
+    return f"action {item.action} ({item.tool} on {item.target}), {asked}, begun {_time(item.at)}"
+
+
+def _step(item: ClockStep) -> str:
+    what = "another boot of the machine" if item.seconds is None else f"the wall clock jumped by {item.seconds} s"
+    return f"before entry {item.seq} ({_time(item.at)}): {what}"
+
+
+def _refused(item: RefusedReview) -> str:
+    return f"entry {item.seq}, by {item.reviewer} on action {item.action}: {item.reason}"
+
+
+def _signer(by: str | None) -> str:
+    return "at the founding" if by is None else f"signed by {by}"
+
+
+def _changes(change: Activation) -> str:
+    parts = [f"+ {name} {' '.join(keys)}" for name, keys in change.added.items()]
+    parts += [f"- {name} {' '.join(keys)}" for name, keys in change.removed.items()]
+    return f"; reviewers: {', '.join(parts)}" if parts else "; reviewers unchanged"
+
+
+def _time(at: datetime) -> str:
+    return format_timestamp(at)

@@ -1,0 +1,67 @@
+"""What is examined: rows of entries with their payloads, wherever they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from keyturn.log import commitment
+from keyturn.log.entry import Entry
+from keyturn.verifier.proofs import NotProved
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """One payload as stored: the salt that opens its commitment, and its bytes."""
+
+    salt: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One entry as stored, nothing of it checked but that the columns are bytes; `payloads` by field."""
+
+    seq: int
+    body: bytes
+    signature: bytes
+    leaf: bytes
+    payloads: Mapping[str, Payload]
+
+
+class Source(Protocol):
+    """Where rows come from. `size` is the number of entries it claims to hold; `opened` says how it was read."""
+
+    @property
+    def size(self) -> int:
+        """The number of entries claimed."""
+        ...
+
+    @property
+    def opened(self) -> str:
+        """How it is read, in words."""
+        ...
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the entries in order. Raises `NotProved` (7 or 8) for what cannot be a row."""
+        ...
+
+    def payloads(self, seq: int) -> Mapping[str, Payload]:
+        """Return the payloads of one entry, by field."""
+        ...
+
+
+def open_payloads(entry: Entry, stored: Mapping[str, Payload]) -> dict[str, bytes]:
+    """Return the payloads of `entry` by field. Raises `NotProved`.
+
+    Proof 6: each commitment is opened by a stored payload, and nothing else is stored.
+    """
+    if missing := entry.data.keys() - stored.keys():
+        raise NotProved(entry.seq, 6, f"payload {min(missing)} is missing")
+    if surplus := stored.keys() - entry.data.keys():
+        raise NotProved(entry.seq, 6, f"the entry commits to no payload {min(surplus)!r}")
+    for field, promised in entry.data.items():
+        if not commitment.opens(promised, stored[field].salt, field, stored[field].data):
+            raise NotProved(entry.seq, 6, f"payload {field} does not open its commitment")
+    return {field: payload.data for field, payload in stored.items()}

@@ -1,0 +1,76 @@
+"""The verifier's own counting of who agreed."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from keyturn.model.decision import Escalation, Obligation
+from keyturn.verifier.lives import Terms, Word, shortfalls
+
+ASKED = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
+LINES = {name: (f"key of {name}",) for name in ("alice", "carol", "owner", "boss")}
+
+
+def terms(**changes: object) -> Terms:
+    fields = {
+        "rule": "rule",
+        "quorum": 2,
+        "sources": ("group:sre",),
+        "reviewers": ("alice", "carol", "owner"),
+        "escalations": (Escalation(3600, ("boss",)),),
+        **changes,
+    }
+    obligation = Obligation(**fields)  # type: ignore[arg-type]  # the fields of an obligation by name
+    return Terms(obligations=(obligation,), reviewers=LINES, excluded=frozenset({"owner"}))
+
+
+def word(name: str, verdict: str = "approve", **changes: object) -> Word:
+    fields = {"seq": 1, "line": f"key of {name}", "present": None, "pinned": None, **changes}
+    return Word(reviewer=name, verdict=verdict, **fields)  # type: ignore[arg-type]  # the fields of a word by name
+
+
+def met(words: list[Word], due: Terms, after: timedelta = timedelta()) -> bool:
+    return not shortfalls(words, due, ASKED, ASKED + after)
+
+
+def test_a_quorum_counts_distinct_people() -> None:
+    assert met([word("alice"), word("carol")], terms())
+    assert not met([word("alice"), word("alice")], terms())
+
+
+def test_the_owner_and_unlisted_keys_do_not_count() -> None:
+    assert not met([word("alice"), word("owner")], terms())
+    assert not met([word("alice"), word("carol", line="another key")], terms())
+
+
+def test_an_escalation_counts_from_its_time_on() -> None:
+    words = [word("alice"), word("boss")]
+    assert not met(words, terms(), timedelta(seconds=3599))
+    assert met(words, terms(), timedelta(seconds=3600))
+
+
+def test_the_newest_word_of_a_person_counts() -> None:
+    due = terms(rejects=2)
+    assert not met([word("alice"), word("carol"), word("carol", "reject")], due)
+    assert met([word("alice"), word("carol", "reject"), word("carol")], due)
+
+
+def test_rejections_end_it_at_the_threshold() -> None:
+    assert not met([word("alice", "reject"), word("carol")], terms(quorum=1))
+    assert met([word("alice", "reject"), word("carol")], terms(quorum=1, rejects=2))
+
+
+@pytest.mark.parametrize(
+    ("keys", "present", "pinned", "counts"),
+    [
+        ("any", None, None, True),
+        ("hardware", None, None, False),
+        ("hardware", False, True, False),
+        ("hardware", True, False, True),
+        ("hardware+pin", True, False, False),
+        ("hardware+pin", False, True, False),
+        ("hardware+pin", True, True, True),
+    ],
+)
+def test_a_key_counts_by_its_class(keys: str, present: bool | None, pinned: bool | None, counts: bool) -> None:
+    assert met([word("alice", present=present, pinned=pinned)], terms(quorum=1, keys=keys)) is counts
