@@ -224,6 +224,17 @@ def test_what_another_process_appended_is_followed(place: Place) -> None:
     reader.close()
 
 
+def test_an_entry_that_a_mistake_in_the_fold_cannot_take_is_never_skipped(place: Place) -> None:
+    reader = Reader(place, Uses, surroundings())
+    reader.look(lambda view: view.head)
+    body = next_body(place).replace(b'"code":"limit"', b'"code":"bug"')
+    tamper(place, forged(place, body, LAST + 1, entry_key(place)))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            reader.look(lambda view: view.head)
+    reader.close()
+
+
 def test_a_ledger_cut_back_to_an_earlier_copy_is_refused(place: Place, tmp_path: Path) -> None:
     copy = tmp_path / "earlier.db"
     shutil.copy(place.database, copy)

@@ -33,7 +33,7 @@ def read_clock(moment: Moment, head: Head) -> Reading:
     # Another boot has another zero: then nothing but the wall clock can tell how much time went by.
     since = timedelta(microseconds=moment.up - head.up) if moment.boot == head.boot else None
     fault = _fault(moment, head, since)
-    trusted = head.at + max(since or timedelta(), timedelta()) if fault else moment.wall
+    trusted = head.at + (since or timedelta()) if fault else moment.wall
     return Reading(max(trusted, head.at), moment, fault)
 
 

@@ -22,10 +22,7 @@ F = TypeVar("F", bound=Fold)
 EVERY = 512  # entries between snapshots: at most so many are folded again when a ledger is opened
 KEEP = 2
 _INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
-_FORGET = (
-    "DELETE FROM snapshot WHERE seq > ?1 "
-    "OR seq NOT IN (SELECT seq FROM snapshot WHERE seq <= ?1 ORDER BY seq DESC LIMIT ?2)"
-)
+_FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT ?)"
 
 
 def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key: SigningKey) -> None:
