@@ -104,3 +104,9 @@ def test_a_founded_home_is_refused(tmp_path: Path, alice: Path) -> None:
     assert tell(*arguments).code == 0
     again = tell(*arguments)
     assert again.transcript == lines(f"! keyturn: {tmp_path}/h/state exists: this home was founded already", code=1)
+
+
+def test_files_that_are_there_are_kept_and_named(tmp_path: Path, alice: Path) -> None:
+    tell("init", tmp_path / "h", "--reviewer", f"alice={public(alice)}")
+    shutil.rmtree(tmp_path / "h" / "state")
+    assert "  kept as they were: policy.toml, keyturn.toml, tool_schemas\n" in tell("init", tmp_path / "h").out

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
 import shutil
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import pytest
@@ -139,6 +143,35 @@ def test_a_pin_that_was_missing_is_added(operator: Operator) -> None:
     ]
     assert "1 pins changed" in said.err or "1 pin changed" in said.err
     assert operator.tell("policy", "check").code == 0
+
+
+def test_a_pin_of_a_contract_nobody_has_any_more_changes_without_its_differences(operator: Operator) -> None:
+    operator.edit('contract = "v1 sha256:e2', 'contract = "v1 sha256:00')
+    assert operator.tell("policy", "pin", "--dry-run", "--json").json["pins"][0]["differences"] is None
+
+
+def test_a_home_without_a_ledger_can_be_pinned(operator: Operator) -> None:
+    shutil.rmtree(operator.home / "state")
+    operator.edit('contract = "v1 sha256:e2', 'contract = "v1 sha256:00')
+    assert operator.tell("policy", "pin").code == 0
+    assert operator.tell("policy", "check").code == 0
+
+
+def test_a_policy_that_is_a_link_stays_one_when_pinned(operator: Operator, tmp_path: Path) -> None:
+    operator.edit('contract = "v1 sha256:e2', 'contract = "v1 sha256:00')
+    (operator.home / "policy.toml").rename(tmp_path / "elsewhere.toml")
+    (operator.home / "policy.toml").symlink_to(tmp_path / "elsewhere.toml")
+    assert operator.tell("policy", "pin").code == 0
+    assert (operator.home / "policy.toml").is_symlink()
+    assert "sha256:00" not in (tmp_path / "elsewhere.toml").read_text(encoding="utf-8")
+
+
+def test_contracts_that_do_not_load_are_errors_of_the_check(operator: Operator) -> None:
+    (operator.home / "tool_schemas" / "get_ticket.v1.json").write_text("{", encoding="utf-8")
+    operator.edit("version = 1", "version = = 1")
+    said = operator.tell("policy", "check")
+    assert said.code == 1
+    assert [row[1].split(":")[0] for row in said.rows] == ["get_ticket.v1.json"]
 
 
 def test_a_policy_that_is_no_toml_is_not_pinned(operator: Operator) -> None:
@@ -353,6 +386,55 @@ def test_what_cannot_be_explained_is_said(
 ) -> None:
     said = operator.tell("policy", "explain", "--as", "claude", *arguments)
     assert (said.code, message in said.err) == (code, True), said.err
+
+
+# --- on a terminal --------------------------------------------------------------------------------------------
+
+
+def on_terminal(operator: Operator, *arguments: str) -> str:
+    """Return what a verb shows on a terminal of 100 columns."""
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 100))
+    program = [sys.executable, "-m", "keyturn", "--home", str(operator.home), *arguments]
+    variables = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "PAGER": "cat"}
+    with subprocess.Popen(program, stdin=theirs, stdout=theirs, stderr=theirs, env=variables) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux says that the other side has closed
+            while part := os.read(ours, 65536):
+                shown += part
+        assert process.wait(60) is not None
+    os.close(ours)
+    return shown.decode("utf-8").replace("\r\n", "\n")
+
+
+def test_explain_shows_the_rules_about_the_call_and_counts_the_others(operator: Operator) -> None:
+    shown = on_terminal(
+        operator, "policy", "explain", "rollback_deployment", "--as", "claude", "--arguments", PRODUCTION
+    )
+    assert shown.startswith("HOLD  claude calls rollback_deployment on deployments:web/production (production)\n")
+    assert "needs the review of 1 person from group:sre" in shown
+    assert "VERDICT" in shown
+    assert "and 9 rules about other calls" in shown
+    assert "assistants open pull requests" not in shown
+
+
+def test_pin_shows_each_change_below_its_grant(operator: Operator) -> None:
+    change_words(operator)
+    operator.edit('contract = "v1 sha256:e2', 'contract = "v1 sha256:00')
+    shown = on_terminal(operator, "policy", "pin")
+    assert 'grants[4] "assistants comment on tickets" (update_ticket)\n  was v1 sha256:' in shown
+    assert "    description: pinned says " in shown
+    assert "the old contract is not at hand" in shown
+    assert "3 pins changed in policy.toml" in shown
+
+
+def test_check_and_activate_show_words_and_the_difference(operator: Operator) -> None:
+    operator.edit('owner = "bob"\n', "")
+    assert "warning: principals.claude: no owner is set" in on_terminal(operator, "policy", "check")
+    shown = on_terminal(operator, "policy", "activate", "-m", "x", "--key", str(operator.key))
+    assert '-owner = "bob"\n' in shown
+    assert "signed by alice)" in shown
 
 
 def test_the_verbs_list_themselves() -> None:

@@ -56,8 +56,8 @@ def command(
     from keyturn.assembly.proposal import in_force
 
     home = home_of(ctx)
-    signer = act_signer(in_force(home).reviewers, key, as_name)
     order = TokenOrder(principal=principal, lives=_lives(expires), transports=transports, scopes=scopes or None)
+    signer = act_signer(in_force(home).reviewers, key, as_name)
     issued = issue_token(home, order, signer.name, signer.sign)
     expires_at = format_timestamp(issued.grant.expires_at)
     if as_json:
