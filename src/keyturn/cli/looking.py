@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 ASK_EVERY = 0.1  # seconds between questions to the watcher: one PRAGMA each, no lock
-LOOK_AGAIN = 5.0  # seconds after which time alone may have changed what is shown
+LOOK_AGAIN = 1.0  # seconds after which time alone may have changed what is shown
 
 
 def look(ctx: click.Context, job: Callable[[Look], R]) -> R:

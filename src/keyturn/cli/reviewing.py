@@ -147,6 +147,8 @@ def _counted_or_not(desk: Desk, action_id: str, sign: Callable[[str], Signed]) -
         draft, signature = sign(action_id)
         return _counted(desk, draft, submit_review(desk, draft, signature))
     except Refused as error:
+        if error.code == "usage":
+            raise
         return _failed(action_id, error)
 
 
@@ -154,6 +156,7 @@ def _sign(desk: Desk, order: Say, signer: Signer, action_id: str) -> Signed:
     from keyturn.approvals.statement import REVIEW_NAMESPACE
     from keyturn.gateway.review import draft_review
 
+    shown = _reviewable(desk, action_id)
     draft = draft_review(
         desk,
         action_id,
@@ -162,17 +165,20 @@ def _sign(desk: Desk, order: Say, signer: Signer, action_id: str) -> Signed:
         reason=order.reason,
         digest_prefix=order.digest,
     )
-    _show_what_is_signed(desk, draft)
+    speak(list(_what_is_signed(shown, draft)), err=True)
     return draft, signer.sign(draft.to_sign, REVIEW_NAMESPACE)
 
 
-def _show_what_is_signed(desk: Desk, draft: ReviewDraft) -> None:
-    from keyturn.gateway.show import Shown, show
+def _reviewable(desk: Desk, action_id: str) -> Shown:
+    """Return an action that waits. Raises `Refused` for any other, before anybody is asked for a touch."""
+    from keyturn.gateway.show import ShownRefusal, show
 
-    said = draft.statement
-    shown = desk.ledger.look(lambda view: show(view, said.action))
-    if isinstance(shown, Shown):
-        speak(list(_what_is_signed(shown, draft)), err=True)
+    shown = desk.ledger.look(lambda view: show(view, action_id))
+    if isinstance(shown, ShownRefusal):
+        raise Refused("already_decided", "the policy refused it: nothing waits for a review")
+    if shown.state not in {"pending", "approved"}:
+        raise Refused("already_decided", f"the action is {shown.state}: it can no longer be reviewed")
+    return shown
 
 
 def _what_is_signed(shown: Shown, draft: ReviewDraft) -> Iterator[Line]:
@@ -199,8 +205,12 @@ def _carried(desk: Desk, order: Say, path: Path, found: Sequence[str | Missing])
         if target != said.action:
             raise click.UsageError(f"{path} is about action {said.action}, not {target}")
     check_digest(said.digest, order.digest)
-    _show_what_is_signed(desk, draft)
-    return _counted_or_not(desk, said.action, lambda _: (draft, signature))
+    return _counted_or_not(desk, said.action, lambda _: _shown_first(desk, draft, signature))
+
+
+def _shown_first(desk: Desk, draft: ReviewDraft, signature: bytes) -> Signed:
+    speak(list(_what_is_signed(_reviewable(desk, draft.statement.action), draft)), err=True)
+    return draft, signature
 
 
 def _counted(desk: Desk, draft: ReviewDraft, review: Reviewed) -> dict[str, Any]:

@@ -25,7 +25,7 @@ def _standing(row: Row) -> str:
 
 COLUMNS = (
     Column("ID", "short_id", identifier=True, piped="action_id"),
-    Column("STATUS", _standing),
+    Column("STATUS", _standing, piped="status"),
     Column("ASKED", "age", piped="requested_at"),
     Column("BY", "principal", identifier=True),
     Column("ENV", "environment", identifier=True),

@@ -20,7 +20,7 @@ from keyturn.cli.screen import cells, folded, plain, safe
 from keyturn.cli.times import ago, span
 
 if TYPE_CHECKING:
-    from keyturn.approvals.action import Tally
+    from keyturn.approvals.action import Action, Tally
     from keyturn.gateway.show import Asked, Shown, ShownRefusal, Word
 
 INDENT = 11
@@ -94,7 +94,7 @@ def sheet(shown: Shown, short: str) -> Iterator[Line]:
     until = f" · expires in {span(shown.now, action.expires_at)}, then refused" if waits else ""
     yield Line("Asked by", f"{_who(asked)} {ago(action.requested_at, shown.now)}{until}")
     yield from request_lines(asked)
-    yield from _rule_lines(shown)
+    yield from _rule_lines(action, shown.tallies)
     yield from _review_lines(shown.words, shown.now)
     yield from _outcome_lines(shown)
     yield from digest_lines(asked)
@@ -112,7 +112,20 @@ def request_lines(asked: Asked) -> Iterator[Line]:
     yield from _argument_lines(asked)
     undo = f" · undo: {plan.inverse.summary}" if plan.inverse else ""
     yield Line("Effect", f"{_effects(action.effects)}{undo}")
-    yield from _labelled("Checked", [f"{plain(name)} {_compact(value)}" for name, value in plan.facts.items()])
+    yield from _labelled("Checked", [plain(f"{name} {_compact(value)}") for name, value in plan.facts.items()])
+
+
+def carried_sheet(asked: Asked) -> Iterator[Line]:
+    """Yield the sheet of a request away from its ledger: what became of it since is not known here."""
+    from keyturn.approvals.action import tallies
+    from keyturn.model.time import format_timestamp
+
+    action = asked.action
+    asked_at, until = format_timestamp(action.requested_at), format_timestamp(action.expires_at)
+    yield Line("Asked by", f"{_who(asked)} at {asked_at} · expires at {until}")
+    yield from request_lines(asked)
+    yield from _rule_lines(action, tallies(action, action.requested_at))
+    yield from digest_lines(asked)
 
 
 def digest_lines(asked: Asked) -> Iterator[Line]:
@@ -158,7 +171,8 @@ def _argument(value: object) -> str:
 
 
 def _compact(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, (list, dict)) else as_text(value)
+    # ASCII alone: names of files and the like stand in there, where a look-alike letter would mislead.
+    return json.dumps(value) if isinstance(value, (list, dict)) else as_text(value)
 
 
 def _effects(effects: Mapping[str, int]) -> str:
@@ -174,13 +188,13 @@ _COUNTED = (
 )
 
 
-def _rule_lines(shown: Shown) -> Iterator[Line]:
-    held = {tally.obligation.rule for tally in shown.tallies}
-    free = [f"“{rule}” lets it run" for rule in shown.action.rules if rule not in held]
-    yield from _labelled("Rule", [*(_obligation(tally) for tally in shown.tallies), *free])
-    if shown.action.excluded:
-        names = ", ".join(plain(name) for name in shown.action.excluded)
-        yield Line("", f"may not review: {names} (answers for {plain(shown.action.principal)})")
+def _rule_lines(action: Action, tallies: Sequence[Tally]) -> Iterator[Line]:
+    held = {tally.obligation.rule for tally in tallies}
+    free = [f"“{rule}” lets it run" for rule in action.rules if rule not in held]
+    yield from _labelled("Rule", [*(_obligation(tally) for tally in tallies), *free])
+    if action.excluded:
+        names = ", ".join(plain(name) for name in action.excluded)
+        yield Line("", f"may not review: {names} (answers for {plain(action.principal)})")
 
 
 def _obligation(tally: Tally) -> str:

@@ -52,7 +52,7 @@ def export_request(view: Look, action_id: str) -> bytes:
 
 
 def read_request(data: bytes) -> Asked:
-    """Return the request in a file. Raises `Refused` ("bad_file") naming what does not hold."""
+    """Return the request in a file. Raises `Refused` saying what does not hold ("bad_file": it was changed)."""
     value = _object(data, REQUEST_TYPE, {"type", "entry", "payloads"})  # 1
     entry = _read_entry(value["entry"])
     payloads = _opened(entry, value["payloads"])
@@ -93,7 +93,7 @@ def write_signed(draft: ReviewDraft, signature: bytes) -> bytes:
 
 
 def read_signed(data: bytes) -> tuple[ReviewDraft, bytes]:
-    """Return the review in a file, and its signature, both yet to be judged. Raises `Refused` ("bad_file")."""
+    """Return the review in a file, and its signature, both yet to be judged. Raises `Refused`."""
     value = _object(data, REVIEW_TYPE, {"type", "statement", "signature", "reason", "salt"})
     try:
         statement = read_review_statement(value["statement"])
@@ -148,9 +148,9 @@ def _object(data: bytes, kind: str, members: set[str]) -> dict[str, Json]:
     try:
         value = canon.parse(data)
     except canon.CanonError as error:
-        raise _bad(f"this is no file of the kind {kind}: {error}") from error
+        raise Refused("usage", f"this is no file of the kind {kind}: {error}") from error
     if not isinstance(value, dict) or value.get("type") != kind:
-        raise _bad(f"this is no file of the kind {kind}")
+        raise Refused("usage", f"this is no file of the kind {kind}")
     if set(value) != members:
         raise _bad(f"the members are {_names(value)}; expected are {_names(dict.fromkeys(members))}")
     return value

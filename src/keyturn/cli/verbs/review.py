@@ -10,7 +10,7 @@ import click
 from keyturn.cli.diffs import shown_diff
 from keyturn.cli.files import read_bytes, write_new
 from keyturn.cli.output import AsJson, Column, emit, emit_json, json_option, note, page
-from keyturn.cli.sheet import digest_lines, request_lines, speak, speak_heading
+from keyturn.cli.sheet import carried_sheet, speak, speak_heading
 from keyturn.cli.signer import signer_of, signer_options
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def command(
         return
     # When it signs, the answer is the review's file; what is signed goes to the person beside it.
     speak_heading(asked.plan.summary, "request", err=signs)
-    speak([*request_lines(asked), *digest_lines(asked)], err=signs)
+    speak(list(carried_sheet(asked)), err=signs)
     if diff and asked.plan.diff and not signs:
         page(shown_diff(asked.plan.diff))
     if signs:
