@@ -52,8 +52,11 @@ class Home:
 
     @property
     def founded(self) -> bool:
-        """Whether the home has a ledger."""
-        return self.place.database.exists()
+        """Whether the home has a ledger. Raises `ConfigurationError` when this account may not look."""
+        try:
+            return self.place.database.exists()
+        except OSError as error:
+            raise ConfigurationError(f"{self.place.database}: {error.strerror}") from error
 
 
 def find_home(named: str | None) -> Home:
@@ -63,10 +66,7 @@ def find_home(named: str | None) -> Home:
     """
     chosen = named or environment().get(VARIABLE)
     if chosen:
-        folder = Path(chosen).expanduser()
-        if not folder.is_dir():
-            raise ConfigurationError(f"{folder} is no folder; make a home there with: keyturn init {folder}")
-        return Home(folder.resolve())
+        return Home(_named(chosen))
     here = Path.cwd()
     if not (here / WIRING).is_file():
         raise ConfigurationError(
@@ -74,6 +74,16 @@ def find_home(named: str | None) -> Home:
         )
     _check_own(here)
     return Home(here.resolve())
+
+
+def _named(chosen: str) -> Path:
+    try:
+        folder = Path(chosen).expanduser()
+        if folder.is_dir():
+            return folder.resolve()
+    except (OSError, RuntimeError) as error:
+        raise ConfigurationError(f"{chosen[:200]}: {error}") from error
+    raise ConfigurationError(f"{folder} is no folder; make a home there with: keyturn init {folder}")
 
 
 def _check_own(folder: Path) -> None:

@@ -14,7 +14,7 @@ from keyturn import canon
 from keyturn.approvals.action import Action, Review, status
 from keyturn.approvals.judgement import unmet
 from keyturn.canon import Json
-from keyturn.fold.story import tell
+from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
 from keyturn.log.entry import Entry
@@ -100,10 +100,11 @@ def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
 
 def _story_differs(action: Action, entries: Sequence[Entry]) -> Reason | None:
     """Tell the story again from the entries themselves, every review's signature included."""
-    told = tell(entries)
-    if told is None or told.digest != action.digest or told.reviews != action.reviews:
-        return Reason("story", "the action's entries do not tell what this process believed")
-    return None
+    try:
+        told = tell(entries)
+    except StoryError:
+        told = None
+    return None if told == action else Reason("story", "the action's entries do not tell what this process believed")
 
 
 def _token_revoked(view: Look, request: Entry) -> Reason | None:
@@ -140,7 +141,9 @@ def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -
 def under(action: Action, decision: Hold) -> Action:
     """Return the action as if the policy in force had held it, with the reviews that count there."""
     keys = {name: {PublicKey.parse(line).fingerprint for line in lines} for name, lines in decision.reviewers.items()}
-    kept: tuple[Review, ...] = tuple(r for r in action.reviews if r.key in keys.get(r.reviewer, set()))
+    # Each person's newest word first: an older one by a key that is still listed must not outlive it.
+    newest = {review.reviewer: review for review in action.reviews}
+    kept: tuple[Review, ...] = tuple(r for r in newest.values() if r.key in keys.get(r.reviewer, set()))
     return replace(
         action,
         obligations=decision.obligations,

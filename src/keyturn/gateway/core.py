@@ -9,6 +9,7 @@ from datetime import datetime
 from keyturn import canon
 from keyturn.contracts import Catalog
 from keyturn.contracts.model import ArgumentModel
+from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.ledger.writer import Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
@@ -41,18 +42,22 @@ class PolicyShelf:
                 "then `keyturn policy pin` and `keyturn policy activate`, and restart"
             )
         if self._policy is None or self._digest != force.digest:
-            self._policy, self._digest = self._load(view, force.seq), force.digest
+            self._policy, self._digest = self._load(view, force), force.digest
         return self._policy
 
-    def _load(self, view: Look, seq: int) -> Policy:
-        payload = view.payload(view.entry(seq), "policy.files")
+    def _load(self, view: Look, force: PolicyInForce) -> Policy:
+        payload = view.payload(view.entry(force.seq), "policy.files")
         if payload is None:
-            raise LedgerError(f"entry {seq} activates a policy without its text")
+            raise LedgerError(f"entry {force.seq} activates a policy without its text")
         files = canon.decode_object(payload)
         try:
-            return read_policy({name: str(text) for name, text in files.items()}, self._catalog.contracts)
+            policy = read_policy({name: str(text) for name, text in files.items()}, self._catalog.contracts)
         except ConfigurationError as error:
-            raise LedgerError(f"the policy in force (entry {seq}) does not load: {error}") from error
+            raise LedgerError(f"the policy in force (entry {force.seq}) does not load: {error}") from error
+        if policy.digest != force.digest:
+            # The digest is what a person signed; the text beside it is only the word of who wrote the entry.
+            raise LedgerError(f"the text in entry {force.seq} is not the policy whose activation was signed")
+        return policy
 
 
 class ContractsMoved(LedgerError):

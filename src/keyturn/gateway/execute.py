@@ -7,13 +7,14 @@ its outcome are shielded. If the process dies in between, whoever can take its i
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass, field
 
 import anyio
 
 from keyturn import canon
 from keyturn.canon import Json
-from keyturn.gateway.claim import Claimed
+from keyturn.gateway.claim import Claimed, claim_next
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.payloads import outcome_payload, outcome_value
 from keyturn.gateway.threads import on_ledger
@@ -43,11 +44,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Executor:
-    """One executing process: its instance id, the lock that proves it alive, and what it is running."""
+    """One executing process: its instance id, the lock that proves it alive, and what it is running.
+
+    claiming    held from a claim until it is in `running`: an own intent that is not there was left behind
+    """
 
     instance: str
     lock: InstanceLock
     running: set[str] = field(default_factory=set)
+    claiming: threading.Lock = field(default_factory=threading.Lock)
+
+
+def claim_one(gate: Gateway, executor: Executor) -> Claimed | None:
+    """Claim the oldest action that may run now for this process, or return None."""
+    with executor.claiming:
+        claimed = claim_next(gate, executor.instance)
+        if claimed is not None:
+            executor.running.add(claimed.action.id)
+    return claimed
 
 
 async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:

@@ -26,12 +26,13 @@ from keyturn.model.tool import ActionRef
 
 async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
     """Settle every intent whose executor is dead; return how many there were."""
-    left = await on_ledger(gate.ledger.look, lambda view: _begun(gate, view))
+    left = await on_ledger(_left, gate, executor)
     settled = 0
     for action in left:
         instance = action.started.instance if action.started else ""
         if instance == executor.instance:
-            settled += await _settle_own(gate, executor, action)
+            await _settle(gate, action, instance)
+            settled += 1
             continue
         lock = await on_ledger(take_instance, run, instance)
         if lock is not None:
@@ -52,20 +53,20 @@ async def reprobe(gate: Gateway) -> int:
     return settled
 
 
-def _begun(gate: Gateway, view: Look) -> list[Action]:
-    return _in_state(gate, view, "running")
+def _left(gate: Gateway, executor: Executor) -> list[Action]:
+    """Return what has begun and is not this process's own work.
+
+    An own intent that it is not running is one whose outcome could not be recorded at the time.
+    """
+    with executor.claiming:
+        # In this order: what is over by now was among the running, and what begins must wait.
+        own = frozenset(executor.running)
+        begun = gate.ledger.look(lambda view: _in_state(gate, view, "running"))
+    return [action for action in begun if action.id not in own]
 
 
 def _in_state(gate: Gateway, view: Look, wanted: str) -> list[Action]:
     return [a for a, state in view.state.open_actions(view.now) if state == wanted and a.tool in gate.governed]
-
-
-async def _settle_own(gate: Gateway, executor: Executor, action: Action) -> int:
-    """An intent of this very process that it is not running: its outcome could not be recorded at the time."""
-    if action.id in executor.running:
-        return 0
-    await _settle(gate, action, executor.instance)
-    return 1
 
 
 async def _settle_dead(gate: Gateway, action: Action, lock: InstanceLock) -> int:

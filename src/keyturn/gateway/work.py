@@ -12,9 +12,9 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
-from keyturn.gateway.claim import Claimed, claim_next, claimable
+from keyturn.gateway.claim import Claimed, claimable
 from keyturn.gateway.core import Gateway
-from keyturn.gateway.execute import RETRY_EVERY, Executor, execute
+from keyturn.gateway.execute import RETRY_EVERY, Executor, claim_one, execute
 from keyturn.gateway.recover import recover, reprobe
 from keyturn.gateway.refusals import flush_all
 from keyturn.gateway.sweep import sweep
@@ -93,7 +93,7 @@ async def _rounds(gate: Gateway, executor: Executor, run: Path, watcher: Watcher
 async def drain(gate: Gateway, executor: Executor, run: Path) -> None:
     """Settle, claim and execute what is ready now, one after another, and return."""
     await recover(gate, executor, run)
-    while (claimed := await on_ledger(claim_next, gate, executor.instance)) is not None:
+    while (claimed := await on_ledger(claim_one, gate, executor)) is not None:
         await execute(gate, executor, claimed)
 
 
@@ -121,10 +121,9 @@ async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew, rounds: R
     while len(executor.running) < AT_ONCE and not crew.stop.is_set():
         if not await on_ledger(gate.ledger.look, partial(claimable, gate)):
             return
-        claimed = await on_ledger(claim_next, gate, executor.instance)
+        claimed = await on_ledger(claim_one, gate, executor)
         if claimed is None:
             return
-        executor.running.add(claimed.action.id)
         rounds.busy_until = anyio.current_time()
         crew.tasks.start_soon(_execute, gate, executor, claimed)
 

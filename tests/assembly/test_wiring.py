@@ -1,0 +1,53 @@
+"""Reading `keyturn.toml`: every problem at once, each with its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keyturn.assembly.starter import starter_folder
+from keyturn.assembly.wiring import MAX_BYTES, read_wiring
+from keyturn.model.errors import ConfigurationError
+
+
+def problems(tmp_path: Path, text: str | bytes) -> tuple[str, ...]:
+    path = tmp_path / "keyturn.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigurationError) as caught:
+        read_wiring(path)
+    return caught.value.problems
+
+
+def test_the_starters_wiring_loads() -> None:
+    wiring = read_wiring(starter_folder() / "keyturn.toml")
+    assert (set(wiring.forge), set(wiring.deployments), set(wiring.tickets)) == ({"shop"}, {"web"}, {"ops"})
+
+
+def test_all_problems_come_at_once_each_with_its_dotted_path(tmp_path: Path) -> None:
+    found = problems(
+        tmp_path,
+        'version = 2\nname = "Not A Name"\ncolour = "red"\n[forge.shop]\nkind = "git"\n[forge."../x"]\nkind = "git"\n'
+        'path = "x"\n[deployments.web]\nkind = "releases"\nenvironments = { staging = 7 }\n'
+        '[tickets.ops]\nkind = "jira"\npath = "t"\n',
+    )
+    places = [problem.split(": ")[1] for problem in found]
+    for place in ("version", "name", "colour", "forge.shop.path", "tickets.ops.kind"):
+        assert place in places, found
+    assert any(place.startswith("deployments.web.environments") for place in places)
+    assert any(place.startswith("forge.../x") for place in places)
+    assert all(problem.startswith("keyturn.toml: ") for problem in found)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xff\xfe", b"version = ", b"version = 1\nversion = 1\n", b"#" * (MAX_BYTES + 1), b"a=" + b"[" * 5000, b"\0"],
+)
+def test_a_file_that_is_no_wiring_is_refused_with_its_path(tmp_path: Path, text: bytes) -> None:
+    (problem,) = problems(tmp_path, text)
+    assert problem.startswith(str(tmp_path / "keyturn.toml"))
+
+
+def test_a_file_that_is_not_there_is_refused_with_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="No such file"):
+        read_wiring(tmp_path / "keyturn.toml")
