@@ -1,10 +1,11 @@
 """An action as its entries tell it, and the state that follows from them at a given time.
 
     denied   shadowed
-    pending → approved → running → succeeded | failed | unknown      unknown → succeeded | failed
+    pending ⇄ approved → running → succeeded | failed | stale | unknown      unknown → succeeded | failed
        └─────────┴──→ rejected | expired | cancelled | stale
 
-An action is a value; `life` makes the next one from an entry. Its status is never stored: expiry is computed.
+An action is a value; `life` makes the next one from an entry. Its status is never stored: expiry is computed, and so
+is who may review by now. A permitted action is approved from its request on; a shadowed one is over with it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ TERMINAL = frozenset({"denied", "shadowed", "succeeded", "failed", "rejected", "
 """States that nothing leaves. `unknown` is not one of them, yet waiting for it ends at once."""
 
 OPEN = frozenset({"pending", "approved", "running", "unknown"})
-"""States in which an action still holds its target or its place in the queue."""
+"""States that are not settled: something waits, runs, or may have happened."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +145,8 @@ def status(action: Action, now: datetime) -> str:
     """Return the state of the action at `now`."""
     if action.ended is not None:
         return action.ended
+    if action.decision == "shadow":
+        return "shadowed"
     if action.started is not None:
         return "running"
     counts = tallies(action, min(now, action.expires_at))
@@ -160,7 +163,18 @@ def ended_at(action: Action, now: datetime) -> datetime | None:
         case "expired":
             return action.expires_at
         case "rejected":
-            return action.reviews[-1].recorded_at
+            return _rejected_at(action)
+        case "shadowed":
+            return action.ended_at or action.requested_at
         case state if state in TERMINAL:
             return action.ended_at
     return None
+
+
+def _rejected_at(action: Action) -> datetime:
+    """Return when the rejections sufficed: with the last review, or once an escalation let one of them count."""
+    last = action.reviews[-1].recorded_at
+    steps = {step.after for obligation in action.obligations for step in obligation.escalations}
+    moments = sorted(action.requested_at + timedelta(seconds=after) for after in steps)
+    later = (moment for moment in moments if moment > last and status(action, moment) == "rejected")
+    return last if status(action, last) == "rejected" else next(later)

@@ -42,7 +42,7 @@ def judge_review(
         _by_a_listed_person(action, statement, key_line),
         _eligible(action, statement, now),
         _newer(action, statement),
-        _key_class(action, statement, review),
+        _key_class(action, statement, review, now),
     )
     return next((DoesNotCount(*found) for found in checks if found is not None), Counts())
 
@@ -95,14 +95,14 @@ def _newer(action: Action, statement: ReviewStatement) -> _Found:
     return None
 
 
-def _key_class(action: Action, statement: ReviewStatement, review: Review) -> _Found:
+def _key_class(action: Action, statement: ReviewStatement, review: Review, now: datetime) -> _Found:
+    """An approval must count for at least one obligation its reviewer is eligible for by now."""
     if statement.verdict == "reject":
         return None
     shortfalls = [
         key_shortfall(obligation.keys, review)
         for obligation in action.obligations
-        if statement.reviewer in obligation.reviewers
-        or any(statement.reviewer in step.reviewers for step in obligation.escalations)
+        if statement.reviewer in eligible(action, obligation, now)
     ]
     if shortfalls and all(shortfalls):
         return "key_class", next(reason for reason in shortfalls if reason)

@@ -7,9 +7,19 @@ from dataclasses import replace
 from typing import Any
 
 from keyturn.approvals.action import Action, Review, Started, status
+from keyturn.canon import Json
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Escalation, Obligation
 from keyturn.model.time import parse_timestamp
+
+_EFFECTS: Mapping[str, tuple[Json, ...]] = {
+    "succeeded": (True,),
+    "failed": (True, False),
+    "stale": (False,),
+    "unknown": (None,),
+    "shadowed": (False,),
+}
+"""What each outcome may say of its effect: limits are given back by it."""
 
 
 class LifeError(ValueError):
@@ -17,10 +27,14 @@ class LifeError(ValueError):
 
 
 def requested(entry: Entry) -> Action:
-    """Read an action from its `action.requested` entry."""
+    """Read an action from its `action.requested` entry. Raises `LifeError` when it contradicts itself."""
     facts: Mapping[str, Any] = entry.facts
     if entry.action is None:
         raise LifeError("action.requested names no action")
+    if (facts["decision"] == "hold") != bool(facts["obligations"]):
+        raise LifeError("an action that is held, and no other, has obligations")
+    if facts["decision"] == "hold" and facts["owner"] not in (None, *facts["excluded"]):
+        raise LifeError("the owner is not excluded from reviewing it")
     return Action(
         id=entry.action,
         seq=entry.seq,
@@ -50,34 +64,37 @@ def reviewed(action: Action, review: Review) -> Action:
 
 
 def started(action: Action, entry: Entry) -> Action:
-    """Take `execution.started`: once, of an approved action, with reviews that were recorded before it."""
+    """Take `execution.started`: once, of an approved action, naming recorded reviews that suffice by themselves."""
     state = status(action, entry.at)
     if state != "approved":
         raise LifeError(f"execution.started, but the action is {state}")
-    known = {review.seq for review in action.reviews}
-    if not set(_numbers(entry.facts["reviews"])) <= known:
+    named = set(_numbers(entry.facts["reviews"]))
+    counted = tuple(review for review in action.reviews if review.seq in named)
+    if len(counted) != len(named):
         raise LifeError("execution.started counts a review that is not there")
+    if status(replace(action, reviews=counted), entry.at) != "approved":
+        raise LifeError("execution.started counts reviews that do not suffice")
     return replace(action, started=Started(seq=entry.seq, instance=entry.text("instance"), at=entry.at))
 
 
 def finished(action: Action, entry: Entry) -> Action:
-    """Take `execution.finished`: after its intent, once (a shadowed action has no intent)."""
+    """Take `execution.finished`: once, after its intent, by who began it unless it is recovered.
+
+    A shadowed action has no intent: it is finished directly after its request.
+    """
     outcome = entry.text("outcome")
-    shadow = outcome == "shadowed"
-    if shadow != (action.decision == "shadow") or (not shadow and action.started is None) or action.ended:
-        raise LifeError(f"execution.finished ({outcome}) without intent, or twice")
-    effect = entry.facts["effect"]
-    return replace(action, ended=outcome, ended_at=entry.at, effect=effect if isinstance(effect, bool) else None)
+    due = _shadow_due(action, entry) if action.decision == "shadow" else _outcome_due(action, entry)
+    if action.ended is not None or not due or (outcome == "shadowed") != (action.decision == "shadow"):
+        raise LifeError(f"execution.finished ({outcome}) without intent, or twice, or by another executor")
+    return replace(action, ended=outcome, ended_at=entry.at, effect=_effect(entry, outcome))
 
 
 def resolved(action: Action, entry: Entry) -> Action:
     """Take `execution.resolved`: only an unknown outcome is settled, by probe or by an operator's word."""
     if action.ended != "unknown":
         raise LifeError(f"execution.resolved, but the action is {status(action, entry.at)}")
-    effect = entry.facts["effect"]
-    return replace(
-        action, ended=entry.text("outcome"), ended_at=entry.at, effect=effect if isinstance(effect, bool) else None
-    )
+    outcome = entry.text("outcome")
+    return replace(action, ended=outcome, ended_at=entry.at, effect=_effect(entry, outcome))
 
 
 def stopped(action: Action, entry: Entry) -> Action:
@@ -85,14 +102,17 @@ def stopped(action: Action, entry: Entry) -> Action:
     state = status(action, entry.at)
     if state not in {"pending", "approved"}:
         raise LifeError(f"{entry.kind}, but the action is {state}")
+    by: Any = entry.facts.get("by", {})
+    if by.get("type") == "principal" and by["name"] != action.principal:
+        raise LifeError(f"{entry.kind} by {by['name']}, but the action is {action.principal}'s")
     return replace(action, ended=entry.kind.removeprefix("action."), ended_at=entry.at)
 
 
 def expired(action: Action, entry: Entry) -> Action:
-    """Take `action.expired`, written for readers: the action must have expired by its own terms."""
+    """Take `action.expired`, written once for readers: the action must have expired by its own terms."""
     state = status(action, entry.at)
-    if state != "expired":
-        raise LifeError(f"action.expired, but the action is {state}")
+    if state != "expired" or action.ended is not None:
+        raise LifeError(f"action.expired, but the action is {state}{' already' if action.ended else ''}")
     return replace(action, ended="expired", ended_at=action.expires_at)
 
 
@@ -119,6 +139,23 @@ def obligation_to_json(obligation: Obligation) -> dict[str, Any]:
         "rejects": obligation.rejects,
         "escalate": [{"after": step.after, "reviewers": list(step.reviewers)} for step in obligation.escalations],
     }
+
+
+def _shadow_due(action: Action, entry: Entry) -> bool:
+    return entry.seq == action.seq + 1
+
+
+def _outcome_due(action: Action, entry: Entry) -> bool:
+    if action.started is None:
+        return False
+    return entry.facts["recovered"] is True or entry.text("instance") == action.started.instance
+
+
+def _effect(entry: Entry, outcome: str) -> bool | None:
+    effect = entry.facts["effect"]
+    if effect not in _EFFECTS[outcome]:
+        raise LifeError(f"{entry.kind} ({outcome}) cannot say {effect} of the effect")
+    return effect if isinstance(effect, bool) else None
 
 
 def _numbers(value: object) -> Sequence[int]:

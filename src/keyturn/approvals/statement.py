@@ -12,7 +12,7 @@ from datetime import datetime
 
 from keyturn import canon
 from keyturn.canon import Json
-from keyturn.log.kinds import ACT_STATEMENT, REVIEW_STATEMENT
+from keyturn.log.kinds import ACT_STATEMENT, REVIEW_STATEMENT, Check
 from keyturn.model.time import format_timestamp, parse_timestamp
 
 REVIEW_NAMESPACE = "keyturn.review.v1"
@@ -106,9 +106,14 @@ def read_act_statement(value: Json) -> ActStatement:
     return ActStatement(after=after if isinstance(after, int) else -1, at=at, **texts)
 
 
-def _checked(value: Json, form: object) -> dict[str, Json]:
-    if not isinstance(value, Mapping) or not callable(form):
+def _checked(value: Json, form: Check) -> dict[str, Json]:
+    if not isinstance(value, Mapping):
         raise StatementError("a statement is an object")
-    if wrong := form(dict(value)):
+    fields = dict(value)
+    if wrong := form(fields):
         raise StatementError(wrong)
-    return dict(value)
+    try:
+        canon.check(fields)
+    except canon.CanonError as error:
+        raise StatementError(str(error)) from error
+    return fields

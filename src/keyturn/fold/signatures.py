@@ -22,6 +22,7 @@ from keyturn.approvals.statement import (
 )
 from keyturn.canon import Json
 from keyturn.log.entry import Entry
+from keyturn.log.kinds import ACT
 from keyturn.model.errors import Refused
 from keyturn.sshsig import SignatureError, verify
 
@@ -99,6 +100,8 @@ def check_act(
 
     `after` is the seq of the activation of the policy in force: an act signed under another policy is void.
     """
+    if wrong := ACT(dict(act)):
+        raise Refused("bad_statement", wrong)
     value: Mapping[str, Any] = act
     try:
         statement = read_act_statement(value["statement"])

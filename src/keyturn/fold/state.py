@@ -15,8 +15,9 @@ from typing import Any, ClassVar, Self
 from pydantic import TypeAdapter
 
 from keyturn import canon
-from keyturn.approvals.action import OPEN, Action, ended_at, status
+from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
+from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
@@ -26,30 +27,36 @@ from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
 from keyturn.policy.usage import Usage
 
-REMEMBER = timedelta(hours=1)  # how long an action that is over is kept for repeats and waiting clients
 DENIAL_WINDOW = timedelta(minutes=1)
+_MOST_DENIALS = 64  # times kept per principal: far more than a minute may record
+_TIDY_EVERY = 64  # entries
 
 _ACTIONS = TypeAdapter(list[Action])
 _TOKENS = TypeAdapter(list[Token])
 _POLICY = TypeAdapter(PolicyInForce | None)
 _CATALOG = TypeAdapter(CatalogInForce | None)
-_TIMES = TypeAdapter(dict[str, list[datetime]])
+_TIMES = TypeAdapter(list[tuple[str, list[datetime]]])
 
 
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 1
+    version = 2
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
         self.catalog: CatalogInForce | None = None
         self.tokens: dict[str, Token] = {}
-        self.actions: dict[str, Action] = {}
         self.usage = Usage()
         self.denials: dict[str, deque[datetime]] = {}
+        self._remembered = Remembered()
         self._founding = True
         self._applied = 0
+
+    @property
+    def actions(self) -> dict[str, Action]:
+        """Every action that is not over, and for an hour those that are, by id, in the order of their requests."""
+        return self._remembered.actions
 
     @classmethod
     def empty(cls) -> Self:
@@ -57,14 +64,12 @@ class State:
         return cls()
 
     def open_actions(self, now: datetime) -> Iterator[tuple[Action, str]]:
-        """Yield the actions that are pending, approved, running or unknown at `now`, with that state."""
-        for action in self.actions.values():
-            if (state := status(action, now)) in OPEN:
-                yield action, state
+        """Return the actions that are pending, approved, running or unknown at `now`, with that state."""
+        return self._remembered.open(now)
 
     def overdue(self, now: datetime) -> list[Action]:
         """Return the actions that have expired by now and have no `action.expired` entry yet."""
-        return [a for a in self.actions.values() if a.ended is None and status(a, now) == "expired"]
+        return self._remembered.overdue(now)
 
     def denials_since(self, principal: str, now: datetime) -> int:
         """Count the refusals recorded for a principal in the last minute."""
@@ -77,12 +82,12 @@ class State:
         except (StoryError, Refused) as error:
             raise FoldError(f"entry {entry.seq} ({entry.kind}): {error}") from error
         self._applied += 1
-        if self._applied % 64 == 0:
-            self._forget(entry.at)
+        if self._applied % _TIDY_EVERY == 0:
+            self._tidy(entry.at)
 
     def to_json(self) -> Json:
         """Return the whole state for a snapshot."""
-        denials = {principal: list(times) for principal, times in self.denials.items()}
+        denials = [(principal, list(times)) for principal, times in self.denials.items()]
         value: dict[str, Json] = {
             "policy": _POLICY.dump_python(self.policy, mode="json"),
             "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
@@ -103,9 +108,10 @@ class State:
         state.policy = _POLICY.validate_python(fields["policy"])
         state.catalog = _CATALOG.validate_python(fields["catalog"])
         state.tokens = {token.digest: token for token in _TOKENS.validate_python(fields["tokens"])}
-        state.actions = {action.id: action for action in _ACTIONS.validate_python(fields["actions"])}
+        state._remembered = Remembered(_ACTIONS.validate_python(fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
-        state.denials = {who: deque(times) for who, times in _TIMES.validate_python(fields["denials"]).items()}
+        denials = _TIMES.validate_python(fields["denials"])
+        state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
         state._founding = fields["founding"] is True
         state._applied = int(fields["applied"])
         return state
@@ -164,7 +170,19 @@ class State:
 
     def _read(self, entry: Entry) -> None:
         self._founding = False
-        self._reserve(entry, f"read-{entry.seq}", {"calls": 1}, pending=False)
+        self._check_policy(entry)
+        facts: dict[str, Any] = dict(entry.facts)
+        self.usage.reserve(
+            f"read-{entry.seq}",
+            at=entry.at,
+            principal=facts["principal"],
+            owner=facts["owner"],
+            tool=facts["tool"],
+            target=facts["target"],
+            environment=facts["environment"],
+            amounts={"calls": 1},
+            pending=False,
+        )
 
     def _request(self, entry: Entry) -> None:
         self._founding = False
@@ -172,13 +190,13 @@ class State:
             raise Refused("requested_twice", f"action {entry.action} is requested twice")
         self._check_in_force(entry)
         action = next_action(None, entry)
-        self.actions[action.id] = action
         if action.decision != "shadow":
-            self._reserve(entry, action.id, action.effects, pending=action.decision == "hold")
+            self._reserve(action)
+        self._remembered.keep(action)
 
     def _deny(self, entry: Entry) -> None:
         self._founding = False
-        times = self.denials.setdefault(entry.text("principal"), deque(maxlen=64))
+        times = self.denials.setdefault(entry.text("principal"), deque(maxlen=_MOST_DENIALS))
         times.append(entry.at)
 
     def _throttle(self, entry: Entry) -> None:
@@ -192,10 +210,12 @@ class State:
         if entry.kind == "execution.resolved":
             self._check_resolution(entry)
         action = next_action(self.actions.get(entry.action or ""), entry)
-        self.actions[action.id] = action
+        self._remembered.keep(action)
         match status(action, entry.at):
             case "pending":
-                pass
+                # A changed mind may have made it wait again: then it counts as waiting again.
+                self.usage.settle(action.id, release=True)
+                self._reserve(action)
             case "approved" | "running" | "unknown" | "succeeded":
                 self.usage.unpend(action.id)
             case "failed":
@@ -211,16 +231,24 @@ class State:
             raise Refused("not_signed", "the act carries no signed statement")
         return check_act(act, expected, log=log, after=self.policy.seq, reviewers=self.policy.reviewers, now=now).by
 
-    def _check_in_force(self, entry: Entry) -> None:
+    def _check_policy(self, entry: Entry) -> PolicyInForce:
         if self.policy is None or entry.facts["policy"] != self.policy.digest:
             raise Refused("other_policy", "it was decided under a policy that is not in force")
+        return self.policy
+
+    def _check_in_force(self, entry: Entry) -> None:
+        policy = self._check_policy(entry)
         contracts = self.catalog.contracts if self.catalog else {}
         if contracts.get(entry.text("tool")) != entry.facts["contract"]:
             raise Refused("other_contract", "its contract is not the published one")
+        # Whoever writes entries must not choose whose keys may review them.
+        facts: dict[str, Any] = dict(entry.facts)
+        for name, lines in facts["reviewers"].items():
+            if not set(lines) <= set(policy.reviewers.get(name, ())):
+                raise Refused("other_reviewers", f"it lists keys of {name!r} that the policy in force does not")
 
     def _check_start(self, entry: Entry) -> None:
-        if self.policy is None or entry.facts["policy"] != self.policy.digest:
-            raise Refused("other_policy", "it was claimed under a policy that is not in force")
+        self._check_policy(entry)
         action = self.actions.get(entry.action or "")
         if action is not None and self.busy(action.target, entry.at, without=action.id):
             raise Refused("target_busy", f"another action is running on {action.target}")
@@ -238,30 +266,29 @@ class State:
 
     def busy(self, target: str, now: datetime, without: str = "") -> Action | None:
         """Return the action that is running on `target`, if one is: two never run at once."""
-        running = (a for a in self.actions.values() if a.target == target and a.id != without)
-        return next((a for a in running if status(a, now) == "running"), None)
+        return self._remembered.running_on(target, now, without)
 
-    def _reserve(self, entry: Entry, key: str, amounts: Any, *, pending: bool) -> None:
-        facts: dict[str, Any] = dict(entry.facts)
-        self.usage.reserve(
-            key,
-            at=entry.at,
-            principal=facts["principal"],
-            owner=facts["owner"],
-            tool=facts["tool"],
-            target=facts["target"],
-            environment=facts["environment"],
-            amounts=amounts,
-            pending=pending,
-        )
+    def _reserve(self, action: Action) -> None:
+        try:
+            self.usage.reserve(
+                action.id,
+                at=action.requested_at,
+                principal=action.principal,
+                owner=action.owner,
+                tool=action.tool,
+                target=action.target,
+                environment=action.environment,
+                amounts=action.effects,
+                pending=action.decision == "hold",
+            )
+        except ValueError as error:  # the id of an action that was forgotten, with its use still counted
+            raise Refused("requested_twice", str(error)) from error
 
-    def _forget(self, now: datetime) -> None:
-        over = [a.id for a in self.actions.values() if (end := ended_at(a, now)) and end < now - REMEMBER]
-        for action_id in over:
-            # An expired action without its entry still holds a reservation: give it back before forgetting.
-            if status(self.actions[action_id], now) == "expired":
-                self.usage.settle(action_id, release=True)
-            del self.actions[action_id]
+    def _tidy(self, now: datetime) -> None:
+        """Give back what nobody will settle any more, and forget what is long over."""
+        for action in self._remembered.rejected_by_time(now):
+            self.usage.settle(action.id, release=True)
+        self._remembered.forget(now)
         for principal, times in list(self.denials.items()):
             if times[-1] < now - DENIAL_WINDOW:
                 del self.denials[principal]

@@ -32,7 +32,11 @@ def next_action(action: Action | None, entry: Entry) -> Action:
 def tell(entries: Iterable[Entry]) -> Action | None:
     """Return the action that these entries tell, or None when they hold no request. Raises `StoryError`."""
     action: Action | None = None
+    last = -1
     for entry in entries:
+        if entry.seq <= last:
+            raise StoryError(entry, f"it stands before entry {last}, which was told first")
+        last = entry.seq
         if entry.kind != "action.denied":
             action = next_action(action, entry)
     return action
@@ -43,8 +47,7 @@ def _follow(action: Action | None, entry: Entry) -> Action:
         if action is not None:
             raise LifeError(f"action {entry.action} is requested twice")
         return life.requested(entry)
-    if action is None:
-        raise LifeError(f"{entry.kind} of an action that was not requested or is long over")
+    action = _of(action, entry)
     match entry.kind:
         case "action.reviewed":
             return life.reviewed(action, read_review(action, entry))
@@ -59,3 +62,12 @@ def _follow(action: Action | None, entry: Entry) -> Action:
         case "execution.resolved":
             return life.resolved(action, entry)
     raise LifeError(f"{entry.kind} is no entry of an action")
+
+
+def _of(action: Action | None, entry: Entry) -> Action:
+    """Return the action whose next entry this is: it is known, and it is this one."""
+    if action is None:
+        raise LifeError(f"{entry.kind} of an action that was not requested or is long over")
+    if entry.action != action.id:
+        raise LifeError(f"{entry.kind} belongs to action {entry.action}, not to {action.id}")
+    return action

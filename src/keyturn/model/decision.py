@@ -52,16 +52,6 @@ class Obligation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reservation:
-    """What one action takes from the limits: the count per unit, under its principal, tool, target and so on."""
-
-    calls: int = 1
-    files_changed: int = 0
-    lines_changed: int = 0
-    recipients: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
     """Run it now; every matching rule allows it without people."""
 

@@ -21,7 +21,12 @@ class Moment:
 
 
 def format_timestamp(at: datetime) -> str:
-    """Write an aware datetime as `2026-11-21T09:00:00.000000Z`; such texts sort as the times do."""
+    """Write an aware datetime as `2026-11-21T09:00:00.000000Z`; such texts sort as the times do.
+
+    Raises `ValueError` for a naive one: it would be read as the machine's local time.
+    """
+    if at.tzinfo is None:
+        raise ValueError("a time without a time zone cannot be written")
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 

@@ -1,0 +1,73 @@
+"""The actions that decisions still need: those that are not over, and for a while those that are."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
+
+from keyturn.approvals.action import OPEN, Action, ended_at, status
+
+REMEMBER = timedelta(hours=1)  # how long an action that is over is kept for repeats and waiting clients
+
+
+class Remembered:
+    """Actions by id, in the order of their requests. Looks at what is open without passing over what is not.
+
+    What is kept follows from the actions and the time alone, so a restored snapshot forgets what its maker does.
+    """
+
+    def __init__(self, actions: Iterable[Action] = ()) -> None:
+        self.actions: dict[str, Action] = {}
+        self._live: dict[str, Action] = {}
+        self._over: list[tuple[datetime, str]] = []
+        for action in actions:
+            self.keep(action)
+
+    def keep(self, action: Action) -> None:
+        """Take an action as its newest entry left it."""
+        self.actions[action.id] = action
+        since = _over_since(action)
+        if since is None:
+            self._live[action.id] = action
+            return
+        self._live.pop(action.id, None)
+        heapq.heappush(self._over, (since, action.id))
+
+    def open(self, now: datetime) -> Iterator[tuple[Action, str]]:
+        """Yield what is pending, approved, running or unknown at `now`, oldest first, with that state."""
+        for action in self._live.values():
+            if (state := status(action, now)) in OPEN:
+                yield action, state
+
+    def overdue(self, now: datetime) -> list[Action]:
+        """Return the actions that have expired by now and have no `action.expired` entry yet."""
+        return [a for a in self._live.values() if a.ended is None and status(a, now) == "expired"]
+
+    def running_on(self, target: str, now: datetime, without: str) -> Action | None:
+        """Return an action that is running on `target`, other than `without`."""
+        there = (action for action in self._live.values() if action.target == target and action.id != without)
+        return next((action for action in there if status(action, now) == "running"), None)
+
+    def rejected_by_time(self, now: datetime) -> list[Action]:
+        """Return the actions that no entry ended: an escalation let an earlier rejection count."""
+        return [action for action in self._live.values() if status(action, now) == "rejected"]
+
+    def forget(self, now: datetime) -> None:
+        """Drop what has been over for long.
+
+        What expired stays until that is written down: its entry could not follow an action nobody knows.
+        """
+        while self._over and self._over[0][0] < now - REMEMBER:
+            since, action_id = heapq.heappop(self._over)
+            if action_id in self.actions and _over_since(self.actions[action_id]) == since:
+                del self.actions[action_id]
+        for action in self.rejected_by_time(now):
+            if (end := ended_at(action, now)) and end < now - REMEMBER:
+                del self.actions[action.id], self._live[action.id]
+
+
+def _over_since(action: Action) -> datetime | None:
+    """Return since when entries alone say that an action is over; None while it goes on or only time ended it."""
+    last = action.reviews[-1].recorded_at if action.reviews else action.requested_at
+    return None if action.ended is None and status(action, last) == "expired" else ended_at(action, last)
