@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from contextlib import ExitStack
 
 import anyio
+import anyio.to_thread
 
 from tests.gateway import processes
 from tests.gateway.world import PULL_REQUEST, World
@@ -94,3 +96,24 @@ def test_sixty_four_calls_at_once_of_mixed_tools_are_all_answered(world: World) 
     assert all(got == expected for got, expected in answers), answers
     assert max(gaps) < 1.0
     assert world.call("get_action", action_id=held).envelope["status"] == "pending"
+
+
+def test_systems_that_keep_every_thread_busy_do_not_keep_the_ledger_from_answering(world: World) -> None:
+    hanging = threading.Event()
+
+    async def hang() -> None:
+        await anyio.to_thread.run_sync(hanging.wait)
+
+    async def crowd() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(100):
+                tasks.start_soon(hang)
+            with anyio.fail_after(10):
+                answer = await world.calling("get_permissions", {})
+            hanging.set()
+            assert answer.envelope["status"] == "succeeded"
+
+    try:
+        anyio.run(crowd)
+    finally:
+        hanging.set()
