@@ -8,9 +8,12 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from keyturn.assembly.home import Home
 from keyturn.canon import Json
+
+if TYPE_CHECKING:  # the verb's choices come from here: naming them must not load a ledger
+    from keyturn.assembly.home import Home
 
 SERVER = "keyturn"
 TOKEN = "KEYTURN_TOKEN"  # noqa: S105 - the name of a variable

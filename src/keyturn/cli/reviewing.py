@@ -15,10 +15,10 @@ from keyturn.cli.ids import full_id, short_in
 from keyturn.cli.output import AsJson, Column, Row, emit, json_option, note, on_terminal, say
 from keyturn.cli.screen import plain
 from keyturn.cli.sheet import Line, grouped, speak
+from keyturn.cli.signer import Signer, signer_of, signer_options
 from keyturn.model.errors import Refused
 
 if TYPE_CHECKING:
-    from keyturn.cli.signer import Signer
     from keyturn.gateway.desk import Desk, Look
     from keyturn.gateway.review import ReviewDraft, Reviewed
     from keyturn.gateway.show import Shown
@@ -66,7 +66,6 @@ class Missing:
 
 def review_command(verdict: str) -> click.Command:
     """Return the verb that says `verdict` ("approve" or "reject")."""
-    from keyturn.cli.signer import signer_options
 
     @click.command(name="approve" if verdict == "approve" else "deny", help=_HELP[verdict])
     @click.argument("ids", metavar="ID...", nargs=-1)
@@ -134,8 +133,6 @@ def _find(view: Look, given: str) -> str | Missing:
 
 
 def _signer(desk: Desk, order: Say) -> Signer:
-    from keyturn.cli.signer import signer_of
-
     force = desk.ledger.look(lambda view: view.state.policy)
     return signer_of(force.reviewers if force else {}, order.key, order.as_name)
 

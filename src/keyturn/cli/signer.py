@@ -7,16 +7,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from keyturn.assembly.outside import environment
 from keyturn.cli.frame import may_ask
 from keyturn.model.errors import ConfigurationError
-from keyturn.model.sshkey import PublicKey
-from keyturn.sshsig.signing import SigningError, list_agent_keys, public_key_of
-from keyturn.sshsig.signing import sign as sign_with
+
+if TYPE_CHECKING:
+    from keyturn.model.sshkey import PublicKey
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -33,9 +32,11 @@ class Signer:
 
         Raises `ConfigurationError` saying why nothing was signed.
         """
+        from keyturn.sshsig.signing import SigningError, sign
+
         try:
             with _file_of(self.key) as path:
-                return sign_with(message, key=path, namespace=namespace, environment=ssh_environment())
+                return sign(message, key=path, namespace=namespace, environment=ssh_environment())
         except SigningError as error:
             raise ConfigurationError(str(error)) from error
 
@@ -103,6 +104,8 @@ def _owners(people: Mapping[str, Sequence[str]], line: str) -> list[str]:
 
 
 def _public_line(path: Path) -> str:
+    from keyturn.sshsig.signing import SigningError, public_key_of
+
     try:
         return public_key_of(path, environment=ssh_environment()).line
     except SigningError as error:
@@ -111,6 +114,9 @@ def _public_line(path: Path) -> str:
 
 def _own_keys() -> Iterator[tuple[Path | PublicKey, str]]:
     """Yield the caller's keys: files first, for they say where the private half is."""
+    from keyturn.assembly.outside import environment
+    from keyturn.model.sshkey import PublicKey
+
     folder = Path(environment().get("HOME", "/")) / ".ssh"
     for path in sorted(folder.glob("*.pub")):
         try:
@@ -123,6 +129,9 @@ def _own_keys() -> Iterator[tuple[Path | PublicKey, str]]:
 
 
 def _agent_keys() -> Sequence[PublicKey]:
+    from keyturn.assembly.outside import environment
+    from keyturn.sshsig.signing import SigningError, list_agent_keys
+
     variables = environment()
     if "SSH_AUTH_SOCK" not in variables:
         return ()
@@ -134,6 +143,8 @@ def _agent_keys() -> Sequence[PublicKey]:
 
 def ssh_environment() -> Mapping[str, str]:
     """Return what OpenSSH's programs get; after `--no-input` they ask nobody, and fail where they would have to."""
+    from keyturn.assembly.outside import environment
+
     context = click.get_current_context(silent=True)
     if context is None or may_ask(context):
         return environment()

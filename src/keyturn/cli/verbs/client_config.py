@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from keyturn.assembly.clients import CLIENTS, snippet_for, start_of
-from keyturn.assembly.home import Home
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note
 from keyturn.model.errors import Refused
+
+if TYPE_CHECKING:
+    from keyturn.assembly.home import Home
 
 
 @click.command()

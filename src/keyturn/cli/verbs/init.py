@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyturn.assembly.outside import environment
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
 
 if TYPE_CHECKING:
@@ -81,6 +80,7 @@ def _reviewer(text: str) -> NewReviewer:
 def _usual(folder: Path) -> tuple[NewReviewer, ...]:
     """Return the caller as reviewer, unless the folder brings a policy with people in it."""
     from keyturn.assembly.founding import needs_reviewer, usual_reviewer
+    from keyturn.assembly.outside import environment
 
     return (usual_reviewer(Path(environment().get("HOME", "/")) / ".ssh"),) if needs_reviewer(folder) else ()
 
