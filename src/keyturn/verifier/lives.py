@@ -203,10 +203,11 @@ def recorded_terms(request: Entry) -> Terms:
 def shortfalls(words: Iterable[Word], terms: Terms, asked_at: datetime, now: datetime) -> list[str]:
     """Return what is missing for the terms at `now`; empty when the words suffice.
 
-    `words` are in order: the newest of each person counts, by a key that the terms list. People count, not keys.
+    `words` are in order: the newest of each person counts, if its key is one that the terms list. People count, not
+    keys.
     """
-    listed = (w for w in words if w.reviewer not in terms.excluded and w.line in terms.reviewers.get(w.reviewer, ()))
-    heard = {word.reviewer: word for word in listed}.values()
+    newest = {word.reviewer: word for word in words if word.reviewer not in terms.excluded}
+    heard = [word for word in newest.values() if word.line in terms.reviewers.get(word.reviewer, ())]
     found: list[str] = []
     for due in terms.obligations:
         people = set(due.reviewers)
