@@ -129,6 +129,14 @@ def test_a_second_review_must_be_newer_by_its_own_time() -> None:
     assert code(action, statement(action, "bob", at=SOON)) == ""
 
 
+def test_a_word_from_between_two_earlier_ones_is_not_newer() -> None:
+    action = held(obligation("alice", "bob", rejects=2))
+    action = with_reviews(action, review("alice"), review("alice", "reject", at=SOON + seconds(9)))
+    later = SOON + seconds(10)
+    assert code(action, statement(action, at=SOON + seconds(5)), now=later) == "not_newer"
+    assert code(action, statement(action, at=later), now=later) == ""
+
+
 def test_who_becomes_eligible_later_is_refused_until_the_exact_moment() -> None:
     action = held(obligation("alice", later={1800: ["bob"]}))
     moment = START + seconds(1800)

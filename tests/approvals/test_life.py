@@ -362,7 +362,7 @@ def test_an_expiry_written_late_keeps_the_time_of_the_expiry() -> None:
     scene = expired()
     scene.book.now = START + TTL + seconds(999)
     after = life.expired(scene.action, scene.book.expire())
-    assert ended_at(after, scene.book.now) == START + TTL
+    assert (after.ended_at, ended_at(after, scene.book.now)) == (START + TTL, START + TTL)
 
 
 def test_an_end_keeps_the_time_of_its_entry() -> None:

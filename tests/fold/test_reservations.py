@@ -203,6 +203,24 @@ def test_a_shadowed_request_whose_end_was_never_written_is_forgotten_too() -> No
     assert action_id(1) not in long_after(made).state.actions
 
 
+def test_a_shadowed_request_is_remembered_for_an_hour_from_its_written_end() -> None:
+    made = World().found()
+    made.ask(1, decision="shadow")
+    made.wait(REMEMBER / 2)
+    made.finish("shadowed")
+    assert action_id(1) in long_after(made, REMEMBER).state.actions
+    assert action_id(1) not in long_after(made, MICROSECOND).state.actions
+
+
+def test_a_request_that_has_expired_when_it_is_made_waits_for_its_expiry_like_any_other() -> None:
+    made = World().found()
+    made.ask(1, expires_at="2026-11-21T09:00:00.000000Z")
+    long_after(made, timedelta(days=1))
+    assert [action.id for action in made.state.overdue(made.now)] == [action_id(1)]
+    made.expire()
+    assert counts(made) == GIVEN_BACK
+
+
 @pytest.mark.parametrize("life", ["a running one", "an unknown outcome"])
 def test_what_is_not_settled_is_never_forgotten_nor_given_back(life: str) -> None:
     made = long_after(LIVES[life][0](), timedelta(days=3))

@@ -505,6 +505,11 @@ def test_refusals_are_forgotten_and_bounded_also_after_a_snapshot() -> None:
         made.deny()
     assert made.state.denials_since("claude", made.now) == 64
     made.wait(seconds(61))
+    made.deny()
+    made.deny("other")
+    made.pad()
+    assert set(made.state.denials) == {"claude", "other"}
+    made.wait(seconds(61))
     made.pad()
     assert made.state.denials == {}
 

@@ -176,5 +176,5 @@ def _rejected_at(action: Action) -> datetime:
     last = action.reviews[-1].recorded_at
     steps = {step.after for obligation in action.obligations for step in obligation.escalations}
     moments = sorted(action.requested_at + timedelta(seconds=after) for after in steps)
-    later = (moment for moment in moments if moment > last and status(action, moment) == "rejected")
+    later = (moment for moment in moments if status(action, moment) == "rejected")
     return last if status(action, last) == "rejected" else next(later)

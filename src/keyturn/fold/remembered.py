@@ -42,7 +42,7 @@ class Remembered:
 
     def overdue(self, now: datetime) -> list[Action]:
         """Return the actions that have expired by now and have no `action.expired` entry yet."""
-        return [a for a in self._live.values() if a.ended is None and status(a, now) == "expired"]
+        return [action for action in self._live.values() if status(action, now) == "expired"]
 
     def running_on(self, target: str, now: datetime, without: str) -> Action | None:
         """Return an action that is running on `target`, other than `without`."""
