@@ -48,7 +48,7 @@ class Terminal:
     """The program on a pseudo-terminal of its own."""
 
     def __init__(self, world: World, *arguments: str, **variables: str) -> None:
-        self.screen = ""
+        self._said = b""
         self._master, slave = pty.openpty()
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 30, COLUMNS, 0, 0))
         environment = {
@@ -81,8 +81,12 @@ class Terminal:
                 data = b""
             if not data:
                 break
-            self.screen += data.decode("utf-8", errors="replace").replace("\r\n", "\n")
+            self._said += data
         return self.screen
+
+    @property
+    def screen(self) -> str:
+        return self._said.decode("utf-8", errors="replace").replace("\r\n", "\n")
 
     def press(self, keys: str) -> None:
         os.write(self._master, keys.encode())

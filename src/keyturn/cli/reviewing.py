@@ -36,9 +36,11 @@ _COLUMNS = (
     Column("ERROR", lambda row: row["error"]["message"] if row["error"] else ""),
 )
 _HELP = {
-    "approve": "Approve actions: sign each one's digest with your SSH key, and hand the signature in.\n\n"
+    "approve": "Approve actions with your SSH key.\n\n"
+    "Each one's digest is shown and signed, and the signature handed in. "
     "ID is the end of an action's id (six characters as a rule). Look first: keyturn action show ID.",
-    "reject": "Reject actions: sign that they must not happen. One rejection ends an action as a rule.\n\n"
+    "reject": "Reject actions with your SSH key.\n\n"
+    "One rejection ends an action as a rule. "
     "ID is the end of an action's id (six characters as a rule). A reason is required.",
 }
 

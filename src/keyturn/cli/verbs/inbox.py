@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, watch: bool, as_json: AsJson) -> None:
-    """Show the actions that wait for a review, oldest first.
+    """Show what waits for a review, oldest first.
 
     With --watch in a pipe each action is printed once, when it begins to wait.
     """

@@ -34,10 +34,11 @@ SUFFIXES = (".request.json", ".json")
 def command(
     ctx: click.Context, /, file: Path, output: Path | None, diff: bool, as_json: AsJson, **given: Any
 ) -> None:
-    """Check a FILE written by `keyturn action export`, show it, and sign a review of it.
+    """Review a request away from its home.
 
-    Without --approve or --deny it only checks and shows. Nothing here needs the home: the digest and every part of
-    the request are recomputed from the file. Hand the review in with: keyturn approve|deny --signed FILE.
+    FILE was written by `keyturn action export`. Its digest and every part of the request are worked out again before
+    they are shown. Without --approve or --deny that is all. Hand the signed review in with: keyturn approve|deny
+    --signed FILE.
     """
     from keyturn.gateway.detached import MAX_FILE, read_request
 

@@ -30,7 +30,10 @@ SAME_ACCOUNT = (
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: AsJson) -> None:
-    """Show how a home stands: its log, the policy in force, what is open, and what to worry about."""
+    """Show how a home stands.
+
+    Its log, the policy in force, what is open, and what to worry about.
+    """
     from keyturn.gateway.overview import overview
 
     home = home_of(ctx)

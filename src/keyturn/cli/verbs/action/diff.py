@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, id_: str, as_json: AsJson) -> None:
-    """Show the complete change of an action, never shortened; through $PAGER on a terminal."""
+    """Show the whole change of an action.
+
+    It is never shortened; on a terminal it goes through $PAGER.
+    """
     asked = look(ctx, lambda view: _asked(view, id_))
     if as_json:
         value = {"action_id": asked.action.id, "digest": asked.action.digest, "diff": asked.plan.diff}

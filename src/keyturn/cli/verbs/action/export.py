@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 )
 @click.pass_context
 def command(ctx: click.Context, /, id_: str, output: Path | None) -> None:
-    """Write a request to a file: the signed entry, what it commits to, and the salts.
+    """Write a request to a file.
+
+    It takes the signed entry, all it commits to, and the salts, so that another machine can check it.
 
     The file holds everything the assistant asked for: treat it as you treat the ledger.
     """

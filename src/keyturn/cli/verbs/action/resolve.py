@@ -44,9 +44,10 @@ def command(
     as_name: str | None,
     as_json: AsJson,
 ) -> None:
-    """Settle an unknown outcome by your signed word, after looking at the system itself.
+    """Settle an unknown outcome by signature.
 
-    It is final: repeats are answered with it, and limits are given back if it failed.
+    Look at the system itself first. Your word is final: repeats are answered with it, and limits are given back if
+    it failed.
     """
     from keyturn.assembly.standing import open_desk
 

@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_context
 def command(ctx: click.Context, id_: str, as_json: AsJson) -> None:
-    """Show what an action is, who asked, which rule holds it, and who said what.
+    """Show all there is to see of one action.
 
-    The diff is apart: keyturn action diff ID.
+    What it is, who asked, which rule holds it, who said what, and what came of it. The diff is apart:
+    keyturn action diff ID.
     """
     shown, short = look(ctx, lambda view: _see(view, id_))
     if as_json:
