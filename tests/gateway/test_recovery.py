@@ -130,7 +130,10 @@ def test_an_operators_signed_word_settles_an_unknown_outcome(world: World, happe
     assert (caught.value.code, world.status(action)) == ("not_a_reviewer", "unknown")
     world.act(draft)
     envelope = world.envelope(action)
-    assert (envelope["status"], envelope["reasons"][-1]["text"]) == (becomes, "settled by operator")
+    assert (envelope["status"], envelope["reasons"][-1]["text"]) == (
+        becomes,
+        "it was unknown; an operator settled it with a signed word, not by reading the system",
+    )
     with pytest.raises(Refused):
         world.act(draft)
     with pytest.raises(Refused):

@@ -78,13 +78,15 @@ def test_a_plan_read_back_from_the_ledger_is_executed_once_and_probed(world: Wor
 def test_a_world_that_moved_makes_the_action_stale(world: World, tool: RollbackDeployment) -> None:
     made = plan(tool)
     world.move("2.2.0")
-    assert anyio.run(tool.execute, made, action(1)) == Stale(("current",))
+    assert anyio.run(tool.execute, made, action(1)) == Stale(("staging no longer runs 2.4.0",))
 
 
 def test_another_back_end_than_the_reviewed_one_is_never_touched(world: World, tool: RollbackDeployment) -> None:
     made = plan(tool)
     other = replace(made, backend=replace(made.backend, location="/elsewhere"))
-    assert anyio.run(tool.execute, other, action(1)) == Stale(("backend",))
+    assert anyio.run(tool.execute, other, action(1)) == Stale(
+        ("the deployment is declared as another system than the one that was reviewed",)
+    )
     assert isinstance(anyio.run(tool.probe, other, action(1)), CannotTell)
     assert world.live() == "2.4.0"
 

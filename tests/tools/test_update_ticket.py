@@ -82,13 +82,15 @@ def test_a_plan_read_back_from_the_ledger_is_executed_once_and_probed(
 def test_a_status_that_moved_makes_the_action_stale(world: World, tool: UpdateTicket) -> None:
     made = plan(tool, status="closed")
     world.set_status("in progress")
-    assert anyio.run(tool.execute, made, action(1)) == Stale(("status",))
+    assert anyio.run(tool.execute, made, action(1)) == Stale(("the ticket's status is no longer 'open'",))
 
 
 def test_another_back_end_than_the_reviewed_one_is_never_touched(world: World, tool: UpdateTicket) -> None:
     made, before = plan(tool, status="closed"), world.text()
     other = replace(made, backend=replace(made.backend, location="/elsewhere"))
-    assert anyio.run(tool.execute, other, action(1)) == Stale(("backend",))
+    assert anyio.run(tool.execute, other, action(1)) == Stale(
+        ("the tracker is declared as another system than the one that was reviewed",)
+    )
     assert isinstance(anyio.run(tool.probe, other, action(1)), CannotTell)
     assert world.text() == before
 

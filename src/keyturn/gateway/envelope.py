@@ -175,7 +175,7 @@ def _later_reasons(view: Look, history: Sequence[Entry]) -> tuple[Reason, ...]:
             case "execution.finished":
                 found += _outcome_reasons(read_value(view, entry, "outcome"))
             case "execution.resolved":
-                found.append(Reason("resolved", f"settled by {entry.facts['method']}"))
+                found.append(Reason("resolved", _RESOLVED[entry.text("method")]))
     return tuple(found)
 
 
@@ -202,11 +202,18 @@ def _list(value: Any) -> list[Any]:
 def _message(action: Action, state: str, reasons: Sequence[Reason], now: datetime) -> str:
     why = "; ".join(reason.text for reason in reasons if reason.code in _EXPLAINS) or "see reasons"
     counts = review_counts(action, now) or {"have": 0, "need": 0}
+    settled = next((reason.text for reason in reasons if reason.code == "resolved"), None)
+    if settled is not None:
+        return f"It {state}: {settled}."
     return _MESSAGES[state].format(
         why=why, have=counts["have"], need=counts["need"], expires=format_timestamp(action.expires_at)
     )
 
 
+_RESOLVED = {
+    "probe": "it was unknown at first; a later look at the system settled it",
+    "operator": "it was unknown; an operator settled it with a signed word, not by reading the system",
+}
 _EXPLAINS = frozenset({"rejected", "cancelled", "stale", "outcome"})
 _MESSAGES = {
     "pending": (

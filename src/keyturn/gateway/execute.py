@@ -110,8 +110,8 @@ async def ask(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Probe:
 def from_probe(probe: Probe) -> Outcome:
     """Return the outcome that a probe proves."""
     match probe:
-        case Happened(result):
-            return Succeeded(result)
+        case Happened(result, shortfall):
+            return Succeeded(result) if shortfall is None else Failed(shortfall, effect=True, result=result)
         case CannotHappen(reason):
             return Failed(reason, effect=False)
         case CannotTell(reason):

@@ -44,9 +44,13 @@ Outcome: TypeAlias = Succeeded | Failed | Stale | Unknown
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """The probe found the action's marker: the effect is there."""
+    """The probe found the action's marker: the effect is there.
+
+    `shortfall` says what is wrong with it all the same (a health check that did not pass), or is None.
+    """
 
     result: Mapping[str, Json] = field(default_factory=dict)
+    shortfall: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

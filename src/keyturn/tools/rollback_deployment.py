@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from keyturn.canon import Json
 from keyturn.connectors.deployments import Deployments, Preview, Rollback, chosen, declared
@@ -53,8 +53,9 @@ class RollbackDeployment:
         """Switch once, if the reviewed facts still hold, then check health."""
         deployment, rollback = declared(self._deployments, plan.backend.name), _rollback(plan)
         if deployment.backend(rollback.environment) != plan.backend:
-            return Stale(("backend",))
-        return await deployment.apply(rollback, action)
+            return Stale(_in_words(("backend",), rollback))
+        outcome = await deployment.apply(rollback, action)
+        return Stale(_in_words(outcome.moved, rollback)) if isinstance(outcome, Stale) else outcome
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
         """Settle whether the switch was made; where it was not, make sure it cannot be any more."""
@@ -65,6 +66,17 @@ class RollbackDeployment:
             return await deployment.probe(rollback, action)
         except ConnectorError as error:
             return CannotTell(str(error))
+
+
+def _in_words(moved: Sequence[str], rollback: Rollback) -> tuple[str, ...]:
+    """Say of each fact that differs what was reviewed."""
+    words = {
+        "backend": "the deployment is declared as another system than the one that was reviewed",
+        "current": f"{rollback.environment} no longer runs {rollback.current}",
+        "target": f"release {rollback.target} is not there any more",
+        "manifest": f"release {rollback.target} does not hold what was reviewed",
+    }
+    return tuple(words.get(name, name) for name in moved)
 
 
 def _rollback(plan: Plan) -> Rollback:

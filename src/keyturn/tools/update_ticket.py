@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from keyturn.connectors.files import visible
 from keyturn.connectors.tickets import Preview, TicketChange, Tickets, declared, holder
@@ -51,8 +51,9 @@ class UpdateTicket:
         """Change the ticket once, if the reviewed facts still hold."""
         tracker = declared(self._trackers, plan.backend.name)
         if tracker.backend() != plan.backend:
-            return Stale(("backend",))
-        return await tracker.apply(_change(plan), action)
+            return Stale(_in_words(("backend",), plan))
+        outcome = await tracker.apply(_change(plan), action)
+        return Stale(_in_words(outcome.moved, plan)) if isinstance(outcome, Stale) else outcome
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
         """Settle whether the ticket was changed; where it was not, make sure it cannot be any more."""
@@ -63,6 +64,16 @@ class UpdateTicket:
             return await tracker.probe(_change(plan), action)
         except ConnectorError as error:
             return CannotTell(str(error))
+
+
+def _in_words(moved: Sequence[str], plan: Plan) -> tuple[str, ...]:
+    """Say of each fact that differs what was reviewed."""
+    words = {
+        "backend": "the tracker is declared as another system than the one that was reviewed",
+        "status": f"the ticket's status is no longer {visible(str(plan.facts.get('status')))!r}",
+        "ticket": "the ticket is not there any more",
+    }
+    return tuple(words.get(name, name) for name in moved)
 
 
 def _change(plan: Plan) -> TicketChange:

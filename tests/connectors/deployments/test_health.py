@@ -99,7 +99,7 @@ def test_a_failing_check_fails_the_action_and_says_that_the_switch_was_made(tmp_
     assert outcome.reason == "2.3.1 was made live, but its health check failed: exit status 7"
     assert (outcome.effect, outcome.result["health_output"], world.live()) == (True, "no", "2.3.1")
     assert anyio.run(port.apply, rollback, action(1)) == outcome
-    assert anyio.run(port.probe, rollback, action(1)) == Happened(outcome.result)
+    assert anyio.run(port.probe, rollback, action(1)) == Happened(outcome.result, outcome.reason)
     assert (world.root / "runs").read_text() == "run\n"
 
 

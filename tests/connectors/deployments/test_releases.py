@@ -431,3 +431,13 @@ def test_a_folder_that_is_not_there_is_named_without_its_path(tmp_path: Path) ->
 def make(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder
+
+
+def test_a_probe_of_a_folder_that_holds_nothing_cannot_tell_and_leaves_no_fence(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    rollback = preview(world).rollback
+    mounted = world.root.with_name("mounted")
+    world.root.rename(mounted)
+    world.root.mkdir()
+    assert isinstance(anyio.run(world.port.probe, rollback, action(1)), CannotTell)
+    assert list(world.root.iterdir()) == []

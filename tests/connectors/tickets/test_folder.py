@@ -307,3 +307,13 @@ def test_the_identity_of_a_tracker_is_the_real_path_of_its_folder(world: World) 
 def make(folder: Path) -> Path:
     folder.mkdir(parents=True)
     return folder
+
+
+def test_a_probe_of_a_folder_that_holds_nothing_cannot_tell_and_leaves_no_fence(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    change = anyio.run(world.port.preview, "OPS-1", "resolved", None).change
+    folder = world.root
+    folder.rename(folder.with_name("mounted"))
+    folder.mkdir()
+    assert isinstance(anyio.run(world.port.probe, change, action(1)), CannotTell)
+    assert list(folder.iterdir()) == []

@@ -30,7 +30,7 @@ from keyturn.connectors.deployments.changes import compare_trees
 from keyturn.connectors.deployments.health import Check, run_check
 from keyturn.connectors.deployments.history import History, append_history, order_revisions, read_history
 from keyturn.connectors.deployments.tree import Tree, read_entry, scan_tree, tree_digest
-from keyturn.connectors.files import Disk, Folder, Journal, Mark, action_time, journal, visible
+from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, action_time, journal, visible
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import (
     CannotHappen,
@@ -212,11 +212,15 @@ class ReleaseFolders:
 
     def _probe(self, rollback: Rollback, action: ActionRef) -> Probe:
         try:
-            with self._open(rollback.environment) as root, journal(root) as held:
-                settled = _Switching(self.name, rollback, action).settle(root, held)
+            with self._open(rollback.environment) as root:
+                if _deserted(root):
+                    return CannotTell(f"{root.at(CURRENT)}: nothing of the deployment is here; is the disk mounted?")
+                with journal(root) as held:
+                    settled = _Switching(self.name, rollback, action).settle(root, held)
             if not isinstance(settled, dict):
                 return settled
-            return Happened(self._checked(rollback, action, settled))
+            outcome = _judged(rollback, self._checked(rollback, action, settled))
+            return Happened(outcome.result, outcome.reason if isinstance(outcome, Failed) else None)
         except ConnectorError as error:
             return CannotTell(str(error))
 
@@ -430,7 +434,12 @@ def _body(rollback: Rollback, result: Mapping[str, Json] | None = None) -> dict[
     return body if result is None else {**body, "result": result}
 
 
-def _judged(rollback: Rollback, result: Mapping[str, Json]) -> Outcome:
+def _deserted(root: Folder) -> bool:
+    """Say whether the folder holds no trace of a deployment: then its silence proves nothing."""
+    return all(root.kind(name) is None for name in (CURRENT, RELEASES, STATE_FOLDER))
+
+
+def _judged(rollback: Rollback, result: Mapping[str, Json]) -> Succeeded | Failed:
     """Turn a result into an outcome: a check that did not pass is a failure with an effect."""
     health = result["health"]
     if result["current"] != rollback.target:

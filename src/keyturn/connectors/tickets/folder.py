@@ -18,7 +18,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json, sha256
-from keyturn.connectors.files import Disk, Folder, Journal, Mark, action_time, journal, visible
+from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, action_time, journal, visible
 from keyturn.connectors.tickets import Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
@@ -177,8 +177,13 @@ class TicketFolder:
 
     def _probe(self, change: TicketChange, action: ActionRef) -> Probe:
         try:
-            with self._open() as root, journal(root) as held:
-                return _Updating(self.name, change, action).settle(root, held)
+            with self._open() as root:
+                if root.kind(f"{change.ticket}.md") is None and root.kind(STATE_FOLDER) is None:
+                    return CannotTell(
+                        f"{root.at(change.ticket)}: nothing of the tracker is here; is the disk mounted?"
+                    )
+                with journal(root) as held:
+                    return _Updating(self.name, change, action).settle(root, held)
         except ConnectorError as error:
             return CannotTell(str(error))
 
