@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import keyturn.tools
+from keyturn.assembly.back_ends import BACK_ENDS
 from keyturn.assembly.wiring import Wiring
-from keyturn.connectors.deployments import Deployments, releases
-from keyturn.connectors.forge import Forge, git
-from keyturn.connectors.tickets import Tickets, folder
+from keyturn.connectors.deployments import Deployments
+from keyturn.connectors.forge import Forge
+from keyturn.connectors.tickets import Tickets
 from keyturn.model.errors import ConfigurationError
 from keyturn.model.tool import GovernedTool, ReadTool
 
@@ -40,19 +41,19 @@ def build_ports(wiring: Wiring, home: Path, environment: Mapping[str, str]) -> P
     """Build every declared back end. Raises `ConfigurationError` with all that cannot be built."""
     problems: list[str] = []
 
-    def build(module: Any, declared: Mapping[str, Any]) -> dict[str, Any]:
+    def build(port: str, declared: Mapping[str, Any]) -> dict[str, Any]:
         built: dict[str, Any] = {}
         for name, settings in declared.items():
             try:
-                built[name] = module.build(name, settings, home=home, environment=environment)
+                built[name] = BACK_ENDS[port][settings.kind].build(name, settings, home=home, environment=environment)
             except ConfigurationError as error:
                 problems.extend(error.problems)
         return built
 
     ports = Ports(
-        forge=build(git, wiring.forge),
-        deployments=build(releases, wiring.deployments),
-        tickets=build(folder, wiring.tickets),
+        forge=build("forge", wiring.forge),
+        deployments=build("deployments", wiring.deployments),
+        tickets=build("tickets", wiring.tickets),
     )
     if problems:
         raise ConfigurationError(*problems)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from types import ModuleType
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from keyturn.connectors.deployments import releases
-from keyturn.connectors.forge import git
-from keyturn.connectors.tickets import folder
+from keyturn.assembly.back_ends import BACK_ENDS
 from keyturn.model.errors import ConfigurationError
 
 MAX_BYTES = 256 * 1024
@@ -19,15 +18,15 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
 class Wiring(BaseModel):
-    """`keyturn.toml`: named back ends by port. Unknown keys are refused."""
+    """`keyturn.toml`: named back ends by port, each with the settings of its kind. Unknown keys are refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="rust-regex")
 
     version: int = Field(ge=1, le=1)
     name: str = Field(default="keyturn", pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
-    forge: Mapping[Name, git.Settings] = Field(default_factory=dict)
-    deployments: Mapping[Name, releases.Settings] = Field(default_factory=dict)
-    tickets: Mapping[Name, folder.Settings] = Field(default_factory=dict)
+    forge: Mapping[Name, Any] = Field(default_factory=dict)
+    deployments: Mapping[Name, Any] = Field(default_factory=dict)
+    tickets: Mapping[Name, Any] = Field(default_factory=dict)
 
 
 def read_wiring(path: Path) -> Wiring:
@@ -39,10 +38,39 @@ def read_wiring(path: Path) -> Wiring:
         value = tomllib.loads(data.decode("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
+    problems: list[str] = []
+    wiring = _checked(Wiring, _with_settings(_as_read(value), path, problems), path.name, problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    return cast(Wiring, wiring)
+
+
+def _with_settings(value: dict[str, Any], path: Path, problems: list[str]) -> dict[str, Any]:
+    """Replace each back end's table by the settings of its kind, noting every problem."""
+    read = dict(value)
+    for port, kinds in BACK_ENDS.items():
+        if isinstance(declared := value.get(port), dict):
+            read[port] = {
+                name: _settings(table, kinds, f"{path.name}: {port}.{name}", problems)
+                for name, table in declared.items()
+            }
+    return read
+
+
+def _settings(table: Any, kinds: Mapping[str, ModuleType], place: str, problems: list[str]) -> BaseModel | None:
+    kind = table.get("kind") if isinstance(table, dict) else None
+    if not isinstance(kind, str) or kind not in kinds:
+        problems.append(f"{place}.kind: must be one of: {', '.join(kinds)}")
+        return None
+    return _checked(kinds[kind].Settings, table, place, problems)
+
+
+def _checked(model: type[BaseModel], value: Any, place: str, problems: list[str]) -> BaseModel | None:
     try:
-        return Wiring.model_validate(_as_read(value))
+        return model.model_validate(value)
     except ValidationError as error:
-        raise ConfigurationError(*(_problem(path, item) for item in error.errors())) from error
+        problems += [_problem(place, item) for item in error.errors()]
+        return None
 
 
 def _as_read(value: Any) -> Any:
@@ -52,6 +80,7 @@ def _as_read(value: Any) -> Any:
     return tuple(_as_read(item) for item in value) if isinstance(value, list) else value
 
 
-def _problem(path: Path, item: Any) -> str:
-    place = ".".join(str(step) for step in item["loc"] if step != "[key]")
-    return f"{path.name}: {place}: {item['msg']}"
+def _problem(place: str, item: Any) -> str:
+    steps = ".".join(str(step) for step in item["loc"] if step != "[key]")
+    separator = ": " if ":" not in place else "."
+    return f"{place}{separator}{steps}: {item['msg']}"

@@ -29,7 +29,7 @@ class _Annotations(_Strict):
 
 
 class _Duplicates(_Strict):
-    window_seconds: Annotated[int, Field(ge=0, le=86_400)]
+    window_seconds: Annotated[int, Field(ge=0, le=3_600)]
 
 
 class _Counterexample(_Strict):

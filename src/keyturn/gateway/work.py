@@ -38,7 +38,7 @@ class Rounds:
 
     housekeeping_due: float = 0.0
     look_due: float = 0.0
-    scrubbed: int = 0
+    scrubbed: int | None = None
     busy_until: float = 0.0
 
 
@@ -143,6 +143,10 @@ async def _keep_house(gate: Gateway, executor: Executor, run: Path, rounds: Roun
         await reprobe(gate)
         await on_ledger(gate.ledger.transact, sweep)
         await on_ledger(flush_all, gate)
+        if rounds.scrubbed is None:
+            # Workers come and go: each begins to look at old entries somewhere else.
+            size = await on_ledger(gate.ledger.look, lambda view: view.head.size)
+            rounds.scrubbed = int(executor.instance, 16) % size
         rounds.scrubbed = await on_ledger(gate.ledger.scrub, rounds.scrubbed, SCRUB)
     except LedgerUnavailable as error:
         _log.warning("housekeeping waits: %s", error)

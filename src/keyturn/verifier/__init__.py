@@ -1,4 +1,4 @@
-"""Proves a ledger file or evidence bundle from bytes and public keys.
+"""Proves a ledger file from bytes and public keys.
 
 What a report says was proved, by number. The code that proves a point carries its number, and so does the first bad
 entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
