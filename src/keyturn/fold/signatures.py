@@ -29,7 +29,7 @@ from keyturn.sshsig import SignatureError, verify
 
 @dataclass(frozen=True, slots=True)
 class SignedReview:
-    """A review statement with the SSHSIG blob over it, and the entry place it gets."""
+    """A review statement with the SSHSIG blob over it."""
 
     statement: ReviewStatement
     signature: bytes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Look
@@ -17,13 +16,13 @@ from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
 from keyturn.model.principal import Caller
 from keyturn.model.time import format_timestamp
-from keyturn.policy import limits_for
+from keyturn.policy import LimitState, Policy, limits_for
 
 
 async def about(
     gate: Gateway, caller: Caller, tool: str, arguments: Mapping[str, Json], report: Report | None
 ) -> Answer:
-    """Answer a tool about oneself. These write nothing, except `cancel_action`."""
+    """Answer a tool about oneself. Only `cancel_action` writes an entry."""
     try:
         match tool:
             case "get_permissions":
@@ -94,13 +93,13 @@ def _permissions(gate: Gateway, caller: Caller) -> Answer:
     return gate.ledger.look(look)
 
 
-def _tool(gate: Gateway, policy: Any, principal: str, tool: str) -> dict[str, Json]:
+def _tool(gate: Gateway, policy: Policy, principal: str, tool: str) -> dict[str, Json]:
     contract = gate.catalog.contracts[tool]
     rules = [grant.id for grant in policy.grants_for(principal, tool)]
     return {"tool": tool, "kind": contract.kind, "scope": contract.scope, "rules": rules}
 
 
-def _limit(state: Any) -> dict[str, Json]:
+def _limit(state: LimitState) -> dict[str, Json]:
     return {
         "rule": state.rule,
         "unit": state.unit,
@@ -111,11 +110,14 @@ def _limit(state: Any) -> dict[str, Json]:
     }
 
 
+LOOKED_THROUGH = 300  # newest actions looked through for those in a wanted state: the ledger waits meanwhile
+
+
 def _list_actions(gate: Gateway, caller: Caller, arguments: Mapping[str, Json]) -> Answer:
     wanted, limit = arguments.get("status"), arguments["limit"]
 
     def look(view: Look) -> Answer:
-        entries = view.requests(principal=caller.principal, limit=1000 if wanted else _number(limit))
+        entries = view.requests(principal=caller.principal, limit=LOOKED_THROUGH if wanted else _number(limit))
         listed = (envelope_of(view, entry) for entry in entries)
         chosen = [item for item in listed if wanted is None or item["status"] == wanted][: _number(limit)]
         rows = [{name: item[name] for name in _ROW} for item in chosen]

@@ -18,7 +18,7 @@ from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Deny, Hold, Reason, Request, Shadow
+from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
 from keyturn.model.plan import Plan
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.tool import ActionRef
@@ -133,6 +133,8 @@ def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -
         case Hold():
             missing = unmet(under(action, decision), view.now)
             return tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+        case Permit():
+            return ()
         case Shadow():
             return (Reason("shadow", "the policy in force only records such an action, in shadow"),)
     return ()

@@ -68,10 +68,11 @@ class ContractsMoved(LedgerError):
 class Gateway(Desk):
     """Everything one process needs to take actions along their path. Built by `assembly` alone.
 
-    new_id     makes a UUIDv7 for the given time
-    reach      the declared back ends as (port, name): only their actions are claimed here
-    watch      makes a watcher that tells when somebody wrote to the ledger
-    executes   whether permitted actions run in this process; if not, `start_worker` starts one that does
+    new_id         makes a UUIDv7 for the given time
+    reach          the declared back ends as (port, name): only their actions are claimed here
+    watch          makes a watcher that tells when somebody wrote to the ledger
+    start_worker   starts a worker unless one is there; effects never run in a server
+    suppressed     refusals of this process that are counted and not recorded one by one
     """
 
     catalog: Catalog

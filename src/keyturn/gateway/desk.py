@@ -16,7 +16,7 @@ Job: TypeAlias = Transaction[State]
 
 @dataclass(frozen=True, kw_only=True)
 class Desk:
-    """Where reviews, cancellations and resolutions are handed in; it reaches no back end.
+    """Where reviews, cancellations and resolutions are handed in; none of that needs a back end.
 
     entropy    random bytes for salts signed before they are stored
     """

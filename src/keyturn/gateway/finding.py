@@ -1,4 +1,9 @@
-"""Finding an action by its id, open or long over."""
+"""Finding an action by its id, or by the end of it, open or long over.
+
+The derived table `lookup` says where to look, and is believed in nothing: it may hold less than there is, or more.
+What is open the fold knows; what the fold has forgotten is looked for in the entries themselves, near the time that
+every action's id carries.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +11,14 @@ from keyturn.approvals.action import Action, status
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.desk import Look
 from keyturn.log.entry import Entry
-from keyturn.model.errors import Refused
+from keyturn.model.errors import LedgerError, Refused
+from keyturn.model.time import epoch_milliseconds
+
+BEGINNINGS = frozenset({"action.requested", "action.denied"})
+"""The kinds of entry that an action's entries begin with."""
+
+WHOLE = 36  # characters of an id in full
+_CHUNK = 64  # entries read at a time while the right one is near
 
 
 def find_state(view: Look, action_id: str, principal: str | None = None) -> tuple[Action, str]:
@@ -21,23 +33,52 @@ def find_state(view: Look, action_id: str, principal: str | None = None) -> tupl
 
 
 def find(view: Look, action_id: str) -> Action | None:
-    """Return an action, from the fold while it is fresh, else told again from its entries."""
+    """Return an action, from the fold while it is fresh, else told again from its entries.
+
+    Raises `LedgerError` when its entries make no story.
+    """
     return view.state.actions.get(action_id) or _told(view, action_id)
 
 
-def _told(view: Look, action_id: str) -> Action | None:
-    """Tell an action that the fold has forgotten, so one that is over.
+def find_beginning(view: Look, action_id: str) -> Entry | None:
+    """Return the entry that an action begins with: its request, or the refusal of the call. None for unknown ids."""
+    action = view.state.actions.get(action_id)
+    if action is not None:
+        return view.entry(action.seq)
+    named = next((entry for entry in view.history(action_id) if entry.kind in BEGINNINGS), None)
+    return named or _begun_at_its_time(view, action_id)
 
-    The derived table only says where its entries are. Where that makes no story, or one without an end, somebody
-    took rows away: then every entry is read instead.
+
+def find_entries(view: Look, action_id: str) -> list[Entry]:
+    """Return every entry of an action or of a refused call, in order; empty for an unknown id."""
+    begin = find_beginning(view, action_id)
+    if begin is None or begin.kind == "action.denied":
+        return [] if begin is None else [begin]
+    action = find(view, action_id)
+    return [] if action is None else entries_of(view, action)
+
+
+def find_ids(view: Look, end: str, limit: int = 10) -> list[str]:
+    """Return the ids of actions that end with `end`, newest first.
+
+    An action that is over and that the derived table has lost is found by its id in full alone.
     """
-    try:
-        action = tell(view.history(action_id))
-        if action is None or action.ended is not None or status(action, view.now) == "rejected":
-            return action
-    except StoryError:
-        pass
-    return tell(entry for entry in view.entries(0) if entry.action == action_id)
+    known = {action for action in view.state.actions if action.endswith(end)}
+    named = {*view.matching(end, limit), *([end] if len(end) == WHOLE else [])} - known
+    real = {action for action in named if find_beginning(view, action) is not None}
+    return sorted(known | real, reverse=True)[:limit]
+
+
+def find_requests(view: Look, *, principal: str | None = None, limit: int = 100) -> list[Entry]:
+    """Return the newest `action.requested` and `action.denied` entries, newest first.
+
+    Those of actions that are open or were until lately are there whatever the derived table says.
+    """
+    found = {entry.seq: entry for entry in view.requests(principal=principal, limit=limit)}
+    for action in view.state.actions.values():
+        if action.seq not in found and principal in {None, action.principal}:
+            found[action.seq] = view.entry(action.seq)
+    return [found[seq] for seq in sorted(found, reverse=True)[:limit]]
 
 
 def entries_of(view: Look, action: Action) -> list[Entry]:
@@ -50,6 +91,66 @@ def entries_of(view: Look, action: Action) -> list[Entry]:
     if told is not None and _gist(told) == _gist(action):
         return history
     return [entry for entry in view.entries(action.seq) if entry.action == action.id]
+
+
+def _told(view: Look, action_id: str) -> Action | None:
+    """Tell an action that the fold has forgotten, so one that is over.
+
+    Where the entries that the derived table names make no story, or one without an end, somebody took rows away:
+    then every entry since the request is read instead.
+    """
+    try:
+        action = tell(view.history(action_id))
+        if action is not None and (action.ended is not None or status(action, view.now) == "rejected"):
+            return action
+    except StoryError:
+        pass
+    begin = find_beginning(view, action_id)
+    if begin is None:
+        return None
+    try:
+        return tell(entry for entry in view.entries(begin.seq) if entry.action == action_id)
+    except StoryError as error:
+        raise LedgerError(
+            f"the entries of action {action_id} make no story: {error}; check with `keyturn audit verify`"
+        ) from error
+
+
+def _begun_at_its_time(view: Look, action_id: str) -> Entry | None:
+    """Look for an action's first entry where its time puts it: ids are UUIDv7, made when the entry was.
+
+    Entries stand in the order of their times, so a handful of them is read, for an id that nobody made too.
+    """
+    made = _made_at(action_id)
+    first = None if made is None else _first_not_before(view, made - 1)
+    while made is not None and first is not None and first < view.head.size:
+        entries = view.entries(first, first + _CHUNK)
+        for entry in entries:
+            if epoch_milliseconds(entry.at) > made + 1:
+                return None
+            if entry.action == action_id and entry.kind in BEGINNINGS:
+                return entry
+        first += _CHUNK
+    return None
+
+
+def _first_not_before(view: Look, milliseconds: int) -> int:
+    low, high = 0, view.head.size
+    while low < high:
+        middle = (low + high) // 2
+        if epoch_milliseconds(view.entry(middle).at) < milliseconds:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _made_at(action_id: str) -> int | None:
+    """Return the milliseconds since 1970 in a UUIDv7 (RFC 9562 section 5.7), or None for other text."""
+    try:
+        return int(action_id.replace("-", "")[:12], 16) if len(action_id) == WHOLE else None
+    except ValueError:
+        return None
 
 
 def _gist(action: Action) -> tuple[str, object, object, str | None]:

@@ -19,6 +19,7 @@ from keyturn.gateway.execute import Executor, finish, settle
 from keyturn.gateway.payloads import outcome_payload, read_plan, read_value
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock, take_instance
+from keyturn.model.errors import LedgerError
 from keyturn.model.outcome import Failed, Outcome, Succeeded
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
@@ -29,7 +30,7 @@ async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
     left = await on_ledger(_left, gate, executor)
     settled = 0
     for action in left:
-        instance = action.started.instance if action.started else ""
+        instance = _executor_of(action)
         if instance == executor.instance:
             await _settle(gate, action, instance)
             settled += 1
@@ -69,10 +70,16 @@ def _in_state(gate: Gateway, view: Look, wanted: str) -> list[Action]:
     return [a for a, state in view.state.open_actions(view.now) if state == wanted and a.tool in gate.governed]
 
 
+def _executor_of(action: Action) -> str:
+    if action.started is None:
+        raise LedgerError(f"action {action.id} is running without an intent")
+    return action.started.instance
+
+
 async def _settle_dead(gate: Gateway, action: Action, lock: InstanceLock) -> int:
     # The lock is held until the outcome is durable: a second process that starts now leaves the intent to us.
     try:
-        await _settle(gate, action, action.started.instance if action.started else "")
+        await _settle(gate, action, _executor_of(action))
         return 1
     finally:
         lock.release(forget=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 
 from keyturn.canon import Json
@@ -20,7 +21,10 @@ PER_MINUTE = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A call that was refused: where on the path, why, and how large its arguments were (never what they held)."""
+    """A call that was refused: where on the path, why, and how large its arguments were (never what they held).
+
+    `retry_at` is when the same request would fit its limits again, where waiting helps; told, not recorded.
+    """
 
     caller: Caller
     tool: str | None
@@ -29,6 +33,7 @@ class Refusal:
     arguments_bytes: int
     target: str | None = None
     environment: str | None = None
+    retry_at: datetime | None = None
 
 
 def refuse(gate: Gateway, refusal: Refusal) -> Answer:
@@ -82,7 +87,7 @@ def _not_written(gate: Gateway, tx: Job, principal: str) -> Suppressed | None:
 
 
 def flush_all(gate: Gateway) -> None:
-    """Write every count that is due: on shutdown and from time to time."""
+    """Write every count that is due: a server does so every minute and on shutdown."""
     for principal in list(gate.suppressed):
         gate.ledger.transact(partial(_flush_one, gate, principal))
 
@@ -135,5 +140,6 @@ def _answer(refusal: Refusal, action: str | None, receipt: Entry | None) -> Answ
         reasons=refusal.reasons,
         target=refusal.target,
         environment=refusal.environment,
+        result=None if refusal.retry_at is None else {"retry_at": format_timestamp(refusal.retry_at)},
     )
     return Answer(envelope, is_error=True, receipt=receipt)

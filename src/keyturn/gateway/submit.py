@@ -127,7 +127,9 @@ def screened_out(gate: Gateway, call: Call) -> Answer | None:
         # What has expired still holds its reservation until its entry is there: it must not be why this is refused.
         gate.ledger.transact(sweep)
         denied = gate.ledger.look(lambda view: _screen(gate, view, call))
-    return None if denied is None else refuse(gate, _refusal(call, "screen", denied.reasons))
+    if denied is None:
+        return None
+    return refuse(gate, replace(_refusal(call, "screen", denied.reasons), retry_at=denied.retry_at))
 
 
 async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
@@ -208,7 +210,8 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan) -> Answer:
     decision = evaluate(gate.policies.in_force(tx), request_of(call, plan), usage, tx.now)
     if isinstance(decision, Deny):
         refusal = _refusal(call, "policy", decision.reasons)
-        return record(gate, tx, replace(refusal, target=plan.target, environment=decision.environment))
+        where = replace(refusal, target=plan.target, environment=decision.environment, retry_at=decision.retry_at)
+        return record(gate, tx, where)
     return _admit(gate, tx, _Admission(call, plan, decision, supersedes=same))
 
 

@@ -16,7 +16,6 @@ from keyturn.gateway.claim import Claimed, claimable
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import RETRY_EVERY, Executor, claim_one, execute
 from keyturn.gateway.recover import recover, reprobe
-from keyturn.gateway.refusals import flush_all
 from keyturn.gateway.sweep import sweep
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
@@ -136,13 +135,12 @@ async def _execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
 
 
 async def _keep_house(gate: Gateway, executor: Executor, run: Path, rounds: Rounds) -> None:
-    """Do what is due from time to time: dead executors, unknown outcomes, expiries, counts, old entries."""
+    """Do what is due from time to time: dead executors, unknown outcomes, expiries, old entries."""
     rounds.housekeeping_due = anyio.current_time() + HOUSEKEEPING_EVERY
     try:
         await recover(gate, executor, run)
         await reprobe(gate)
         await on_ledger(gate.ledger.transact, sweep)
-        await on_ledger(flush_all, gate)
         if rounds.scrubbed is None:
             # Workers come and go: each begins to look at old entries somewhere else.
             size = await on_ledger(gate.ledger.look, lambda view: view.head.size)
