@@ -27,7 +27,9 @@ def full_id(view: Look, given: str) -> str:
         raise click.UsageError(f"{given} is no id of an action: ids are hex digits, see `keyturn action list`")
     if len(wanted) < LEAST:
         raise click.UsageError(f"{given} is too short: give at least {LEAST} characters from the end of the id")
-    found = view.matching(wanted, limit=4)
+    from keyturn.gateway.finding import find_ids
+
+    found = find_ids(view, wanted, limit=4)
     if not found:
         raise Refused("not_found", f"there is no action {given}")
     if len(found) > 1:
@@ -47,7 +49,9 @@ def short_id(action_id: str, among: Iterable[str]) -> str:
 
 def short_in(view: Look, action_id: str) -> str:
     """Return the short id of an action among all of the ledger."""
+    from keyturn.gateway.finding import find_ids
+
     for length in range(USUAL, len(action_id)):
-        if len(view.matching(action_id[-length:], limit=2)) < 2:
+        if len(find_ids(view, action_id[-length:], limit=2)) < 2:
             return action_id[-length:]
     return action_id

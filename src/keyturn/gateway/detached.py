@@ -22,6 +22,7 @@ from keyturn import canon
 from keyturn.approvals.statement import REASON_FIELD, ReviewStatement, StatementError, read_review_statement
 from keyturn.canon import Json
 from keyturn.gateway.desk import Look
+from keyturn.gateway.finding import find_beginning
 from keyturn.gateway.review import ReviewDraft, check_digest, check_reason
 from keyturn.gateway.show import Asked, read_asked
 from keyturn.log.commitment import commit, opens
@@ -39,8 +40,8 @@ def export_request(view: Look, action_id: str) -> bytes:
 
     Raises `Refused` ("not_found") when no action was requested under this id.
     """
-    entry = next((e for e in view.history(action_id) if e.kind == "action.requested"), None)
-    if entry is None:
+    entry = find_beginning(view, action_id)
+    if entry is None or entry.kind != "action.requested":
         raise Refused("not_found", f"there is no request {action_id}: what was refused cannot be reviewed")
     envelope: Any = entry.envelope.to_json()
     value: Json = {

@@ -7,18 +7,21 @@ every action's id carries.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 from keyturn.approvals.action import Action, status
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.desk import Look
 from keyturn.log.entry import Entry
 from keyturn.model.errors import LedgerError, Refused
-from keyturn.model.time import epoch_milliseconds
 
 BEGINNINGS = frozenset({"action.requested", "action.denied"})
 """The kinds of entry that an action's entries begin with."""
 
 WHOLE = 36  # characters of an id in full
-_CHUNK = 64  # entries read at a time while the right one is near
+_CHUNK = 32  # entries read at a time while the right one is near
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROUNDED = timedelta(milliseconds=1)  # by how much the time in an id may differ from its entry's
 
 
 def find_state(view: Look, action_id: str, principal: str | None = None) -> tuple[Action, str]:
@@ -106,7 +109,7 @@ def _told(view: Look, action_id: str) -> Action | None:
     except StoryError:
         pass
     begin = find_beginning(view, action_id)
-    if begin is None:
+    if begin is None or begin.kind == "action.denied":
         return None
     try:
         return tell(entry for entry in view.entries(begin.seq) if entry.action == action_id)
@@ -122,34 +125,33 @@ def _begun_at_its_time(view: Look, action_id: str) -> Entry | None:
     Entries stand in the order of their times, so a handful of them is read, for an id that nobody made too.
     """
     made = _made_at(action_id)
-    first = None if made is None else _first_not_before(view, made - 1)
-    while made is not None and first is not None and first < view.head.size:
-        entries = view.entries(first, first + _CHUNK)
-        for entry in entries:
-            if epoch_milliseconds(entry.at) > made + 1:
+    if made is None:
+        return None
+    for first in range(_first_not_before(view, made - _ROUNDED), view.head.size, _CHUNK):
+        for entry in view.entries(first, first + _CHUNK):
+            if entry.at > made + _ROUNDED:
                 return None
             if entry.action == action_id and entry.kind in BEGINNINGS:
                 return entry
-        first += _CHUNK
     return None
 
 
-def _first_not_before(view: Look, milliseconds: int) -> int:
+def _first_not_before(view: Look, time: datetime) -> int:
     low, high = 0, view.head.size
     while low < high:
         middle = (low + high) // 2
-        if epoch_milliseconds(view.entry(middle).at) < milliseconds:
+        if view.entry(middle).at < time:
             low = middle + 1
         else:
             high = middle
     return low
 
 
-def _made_at(action_id: str) -> int | None:
-    """Return the milliseconds since 1970 in a UUIDv7 (RFC 9562 section 5.7), or None for other text."""
+def _made_at(action_id: str) -> datetime | None:
+    """Return the time in a UUIDv7 (RFC 9562 section 5.7): milliseconds since 1970. None for other text."""
     try:
-        return int(action_id.replace("-", "")[:12], 16) if len(action_id) == WHOLE else None
-    except ValueError:
+        return _EPOCH + timedelta(milliseconds=int(action_id.replace("-", "")[:12], 16))
+    except (ValueError, OverflowError):
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from keyturn.canon import Json
 from keyturn.gateway.desk import Look
+from keyturn.gateway.finding import find_beginning, find_entries
 from keyturn.gateway.payloads import read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
@@ -156,15 +157,15 @@ class _Principals:
         if entry.action is None:
             return None
         if entry.action not in self._known:
-            history = self._view.history(entry.action)
-            first = history[0].facts.get("principal") if history else None
+            begin = find_beginning(self._view, entry.action)
+            first = begin.facts.get("principal") if begin else None
             self._known[entry.action] = first if isinstance(first, str) else None
         return self._known[entry.action]
 
 
 def _backwards(view: Look, action: str | None) -> Iterator[Entry]:
     if action is not None:
-        yield from reversed(view.history(action))
+        yield from reversed(find_entries(view, action))
         return
     end = view.head.size
     while end > 0:

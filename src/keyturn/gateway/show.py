@@ -16,9 +16,9 @@ from keyturn.approvals import life
 from keyturn.approvals.action import Action, Tally, status, tallies
 from keyturn.approvals.statement import REASON_FIELD
 from keyturn.canon import Json
-from keyturn.fold.story import tell
 from keyturn.gateway.desk import Look
 from keyturn.gateway.envelope import describe, describe_denied
+from keyturn.gateway.finding import entries_of, find, find_beginning
 from keyturn.gateway.payloads import ARGUMENT, read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
@@ -92,14 +92,15 @@ class ShownRefusal:
 
 def show(view: Look, action_id: str) -> Shown | ShownRefusal:
     """Return everything there is to see of an action, open, over or refused. Raises `Refused` ("not_found")."""
-    history = view.history(action_id)
-    if history and history[0].kind == "action.denied":
-        return show_refusal(view, history[0])
-    action = tell(history)
-    if action is None:
+    begin = find_beginning(view, action_id)
+    if begin is not None and begin.kind == "action.denied":
+        return show_refusal(view, begin)
+    action = find(view, action_id)
+    if begin is None or action is None:
         raise Refused("not_found", f"there is no action {action_id}")
+    history = entries_of(view, action)
     return Shown(
-        asked=asked_in(view, history[0]),
+        asked=asked_in(view, begin),
         action=action,
         state=status(action, view.now),
         now=view.now,

@@ -47,5 +47,7 @@ def command(ctx: click.Context, /, status: str | None, principal: str | None, li
 
 
 def _rows(view: Look, status: str | None, principal: str | None, limit: int) -> list[dict[str, Json]]:
-    entries = view.requests(principal=principal, limit=SEARCHED if status else limit)
+    from keyturn.gateway.finding import find_requests
+
+    entries = find_requests(view, principal=principal, limit=SEARCHED if status else limit)
     return [row for row in rows_of(view, entries) if status is None or row["status"] == status][:limit]

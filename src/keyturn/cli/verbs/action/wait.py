@@ -10,6 +10,7 @@ from keyturn.cli.frame import Exit
 from keyturn.cli.ids import full_id
 from keyturn.cli.looking import keep_looking, look
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
+from keyturn.model.errors import Refused
 
 if TYPE_CHECKING:
     from keyturn.canon import Json
@@ -76,5 +77,9 @@ def command(ctx: click.Context, /, id_: str, timeout: float | None, as_json: AsJ
 
 def _envelope(view: Look, action_id: str) -> dict[str, Json]:
     from keyturn.gateway.envelope import envelope_of
+    from keyturn.gateway.finding import find_beginning
 
-    return envelope_of(view, view.history(action_id)[0])
+    begin = find_beginning(view, action_id)
+    if begin is None:
+        raise Refused("not_found", f"there is no action {action_id}")
+    return envelope_of(view, begin)

@@ -49,13 +49,14 @@ def command(ctx: click.Context, named: str, as_json: AsJson) -> None:
 
 def _find(view: Look, named: str) -> list[dict[str, Json]] | dict[str, Json]:
     """Return an action's entries in full, or one entry."""
+    from keyturn.gateway.finding import find_entries
     from keyturn.gateway.journal import full
 
     if named.isascii() and named.isdigit() and int(named) < view.head.size:
         return full(view, view.entry(int(named)))
     if named.isascii() and named.isdigit() and len(named) < LEAST:
         raise Refused("not_found", f"there is no entry {named}; the last is {view.head.size - 1}")
-    return [full(view, entry) for entry in view.history(full_id(view, named))]
+    return [full(view, entry) for entry in find_entries(view, full_id(view, named))]
 
 
 def _say_entry(entry: dict[str, Any]) -> None:
