@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.model.time import format_timestamp, parse_duration, parse_timestamp
+from keyturn.model.errors import ConnectorError
+from keyturn.model.time import action_time, format_timestamp, parse_duration, parse_timestamp, shifted
 
 moments = st.datetimes(
     min_value=datetime(1, 1, 2),  # noqa: DTZ001 - hypothesis takes naive bounds
@@ -50,3 +51,28 @@ def test_a_duration_is_a_count_and_a_unit(text: str, duration: timedelta) -> Non
 def test_any_other_spelling_is_no_duration(text: str) -> None:
     with pytest.raises(ValueError, match="45s, 30m, 4h or 90d"):
         parse_duration(text)
+
+
+def test_the_time_of_an_action_is_the_one_inside_its_id() -> None:
+    # RFC 9562 appendix A.6: 2022-02-22T19:22:22Z
+    assert action_time("017f22e2-79b0-7cc3-98c4-dc0c0c07398f") == datetime(2022, 2, 22, 19, 22, 22, tzinfo=UTC)
+    assert action_time("017f22e2-7d97-7cc3-98c4-dc0c0c07398f").microsecond == 999_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "../../x", "017F22E2-79B0-7CC3-98C4-DC0C0C07398F", "{017f22e2-79b0-7cc3-98c4-dc0c0c07398f}",
+     "6ba7b810-9dad-41d1-80b4-00c04fd430c8", "ffffffff-ffff-7cc3-98c4-dc0c0c07398f", "a\x1b[2J" * 1000],
+)  # fmt: skip
+def test_what_is_no_action_id_or_names_no_time_is_refused_in_a_short_harmless_line(text: str) -> None:
+    with pytest.raises(ConnectorError, match="not a lower-case UUIDv7") as refusal:
+        action_time(text)
+    assert len(str(refusal.value)) < 200
+    assert str(refusal.value).isprintable()
+
+
+def test_a_time_that_would_leave_the_calendar_stops_at_its_end() -> None:
+    first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    assert shifted(first, timedelta(hours=1)) == first + timedelta(hours=1)
+    assert shifted(first, timedelta(microseconds=-1)) == first
+    assert shifted(last, timedelta.max) == last

@@ -74,7 +74,7 @@ def test_text_that_others_wrote_into_the_history_is_cleaned(tmp_path: Path) -> N
     path.write_text('{"to":"2.4.0","from":"2.3.1","principal":"\\u001b[2J","at":"now","more":1}\n')
     changes = read(world)["changes"]
     assert isinstance(changes, list)
-    assert changes[0]["principal"] == "\\u001b[2J"
+    assert changes[0]["principal"] == "\\u{1b}[2J"
 
 
 def test_an_environment_is_chosen_as_for_a_rollback(tmp_path: Path) -> None:

@@ -66,10 +66,18 @@ def test_what_people_wrote_is_cleaned_of_what_moves_a_screen(tmp_path: Path) -> 
     world.comment("a\x1b[2Jb \u202egnp.exe\tc\r\nd")
     text = read(world)["text"]
     assert isinstance(text, str)
-    assert "a\\u001b[2Jb \\u202egnp.exe\tc\nd\n" in text
+    assert "a\\u{1b}[2Jb \\u{202e}gnp.exe\tc\nd\n" in text
 
 
 def test_a_ticket_that_nobody_holds_is_refused(tmp_path: Path) -> None:
     tool = TOOL({"ops": World(tmp_path).port})
     with pytest.raises(ConnectorError, match='ticket "OPS-9" is in no declared tracker'):
         anyio.run(tool.locate, Arguments(ticket="OPS-9"), nothing_earlier)
+
+
+def test_text_written_in_tag_characters_is_told_in_the_open(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    world.comment("fine" + "".join(chr(0xE0000 + ord(letter)) for letter in "merge") + " soft\xadly")
+    text = read(world)["text"]
+    assert isinstance(text, str)
+    assert "fine\\u{e006d}\\u{e0065}\\u{e0072}\\u{e0067}\\u{e0065} soft\\u{ad}ly\n" in text

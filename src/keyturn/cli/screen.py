@@ -5,12 +5,8 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterator
 
-_HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-# Letters and marks that print nothing, or a blank, though Unicode does not count them as format characters:
-# Unicode's Default_Ignorable_Code_Point, the Hangul fillers and the empty Braille pattern.
-_BLANK = frozenset(
-    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x180B, 0x180C, 0x180D, 0x180F, 0x2800, 0x3164, 0xFFA0)
-) | frozenset((*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)))
+from keyturn.model.text import never_seen, written_out
+
 _MARKS = 2  # combining marks shown on one letter; a taller pile would cover the lines around it
 
 
@@ -31,7 +27,7 @@ def plain(text: str) -> str:
 
     For names, targets, paths: where a look-alike letter would mislead.
     """
-    return "".join(c if " " <= c <= "~" else f"\\u{{{ord(c):x}}}" for c in text)
+    return "".join(c if " " <= c <= "~" else written_out(c) for c in text)
 
 
 def folded(text: str, width: int) -> list[str]:
@@ -56,19 +52,14 @@ def _shown_one_by_one(text: str, lines: bool) -> Iterator[str]:
         mark = unicodedata.combining(character) > 0
         pile = pile + 1 if mark else 0
         hidden = pile > _MARKS or _is_hidden(character)
-        yield _written_out(character) if hidden and not (lines and character == "\t") else character
+        yield written_out(character) if hidden and not (lines and character == "\t") else character
 
 
 def _is_hidden(character: str) -> bool:
+    # Beside what hides: code points that this Python cannot place (their width is not known), and odd blanks.
     return (
-        unicodedata.category(character) in _HIDDEN
-        or ord(character) in _BLANK
-        or (character.isspace() and character != " ")
+        never_seen(character) or unicodedata.category(character) == "Cn" or (character.isspace() and character != " ")
     )
-
-
-def _written_out(character: str) -> str:
-    return f"\\u{{{ord(character):x}}}"
 
 
 def _fitting(text: str, width: int) -> int:

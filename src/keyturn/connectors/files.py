@@ -23,19 +23,17 @@ import fcntl
 import os
 import stat
 import time
-import unicodedata
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, TypeAlias
 
 from keyturn.canon import CanonError, Json, decode_object, encode
 from keyturn.model.errors import ConnectorError
-from keyturn.model.time import format_timestamp
+from keyturn.model.text import visible
+from keyturn.model.time import action_time
 
 STATE_FOLDER = ".keyturn"
 LOCK_WAIT = 10.0  # seconds; hashing a large release under the lock takes a few
@@ -47,37 +45,6 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 FileKind: TypeAlias = Literal["file", "folder", "symlink", "other"]
-
-
-def visible(text: str, *, keep: str = "") -> str:
-    r"""Return `text` with everything unprintable or direction-turning written as `\uXXXX`; `keep` is left alone."""
-    return "".join(c if c in keep or not unseen(c) else f"\\u{ord(c):04x}" for c in text)
-
-
-def unseen(character: str) -> bool:
-    """Say whether a character can move, hide or reorder what a reader sees (controls, separators, bidi)."""
-    if unicodedata.category(character) in {"Cc", "Cs", "Zl", "Zp"}:
-        return True
-    return (
-        character in "\u061c\u200b\u200e\u200f\ufeff"
-        or "\u202a" <= character <= "\u202e"
-        or ("\u2060" <= character <= "\u2069")
-    )
-
-
-def action_time(action: str) -> str:
-    """Return the time inside an action id (a UUIDv7, RFC 9562 section 5.7) as the ledger writes times.
-
-    What back ends write is the same on every attempt because it comes from the id. Raises `ConnectorError` (refused)
-    for anything that is not a lower-case UUIDv7, so an id that passed is also safe as a file name.
-    """
-    try:
-        value = uuid.UUID(action)
-    except ValueError:
-        value = uuid.UUID(int=0)
-    if str(value) != action or value.version != 7:
-        raise ConnectorError(f"action id {visible(action)!r} is not a lower-case UUIDv7")
-    return format_timestamp(datetime.fromtimestamp((value.int >> 80) / 1000, UTC))
 
 
 class Disk:

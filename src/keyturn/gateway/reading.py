@@ -16,6 +16,7 @@ from keyturn.gateway.threads import on_ledger
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
+from keyturn.model.text import told
 from keyturn.policy import evaluate
 
 
@@ -38,7 +39,9 @@ async def read(gate: Gateway, call: Call) -> Answer:
     except canon.CanonError as error:
         reasons = (Reason("read_unreadable", f"what the system holds cannot be recorded, and so not told: {error}"),)
         return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
-    return await on_ledger(_serve, gate, call, plan, result)
+    # Recorded as told: what hid in it reaches neither the assistant nor a reader of the ledger unseen.
+    shown = {name: told(value) for name, value in result.items()}
+    return await on_ledger(_serve, gate, call, plan, shown)
 
 
 def _denied(gate: Gateway, call: Call, plan: Plan) -> Answer | None:

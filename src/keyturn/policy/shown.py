@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import unicodedata
 from collections.abc import Mapping
 from enum import Enum
 
+from keyturn.model.text import never_seen, replaced
+
 LONGEST = 80
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
 def shown(value: object) -> str:
@@ -30,14 +30,12 @@ def shown(value: object) -> str:
 
 def plain(text: str) -> str:
     """Return `text` with every character a terminal could obey or hide replaced by U+FFFD."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join("\ufffd" if unicodedata.category(letter) in _HIDDEN else letter for letter in text)
+    return replaced(text)
 
 
 def is_plain(text: str) -> bool:
     """Say whether `text` holds no character that `plain` would replace."""
-    return plain(text) == text
+    return not never_seen(text)
 
 
 def _bounded(text: str) -> str:

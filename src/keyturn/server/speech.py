@@ -7,7 +7,7 @@ import sys
 import traceback
 import warnings
 
-from keyturn.gateway.envelope import clean
+from keyturn.model.text import clean
 
 LONGEST = 2000  # characters of one line
 

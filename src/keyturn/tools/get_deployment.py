@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 from keyturn.canon import Json
 from keyturn.connectors.deployments import Deployments, chosen, declared
-from keyturn.connectors.files import visible
 from keyturn.model.plan import Plan
+from keyturn.model.text import visible
 from keyturn.model.tool import Earlier
 from keyturn.tools.arguments.get_deployment import Arguments
 

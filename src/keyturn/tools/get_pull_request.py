@@ -8,6 +8,7 @@ from keyturn.canon import Json
 from keyturn.connectors.forge import Forge, declared
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
+from keyturn.model.text import visible
 from keyturn.model.tool import Earlier
 from keyturn.tools.arguments.get_pull_request import Arguments
 
@@ -45,7 +46,7 @@ class GetPullRequest:
         pull = await forge.pull(str(plan.change["pull"]))
         return {
             "repository": plan.backend.name,
-            "title": pull.title,
+            "title": visible(pull.title),
             "state": pull.status,
             "draft": pull.draft,
             "branch": pull.branch,
@@ -55,7 +56,7 @@ class GetPullRequest:
             "base_commit": pull.base_commit,
             "base_moved": pull.base_moved,
             "files_changed": len(pull.files),
-            "files": pull.files[:MAX_NAMES],
+            "files": [visible(name) for name in pull.files[:MAX_NAMES]],
             "url": None,
         }
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keyturn.canon import Json
-from keyturn.connectors.files import visible
 from keyturn.connectors.tickets import Tickets, declared, holder
 from keyturn.model.plan import Plan
+from keyturn.model.text import visible
 from keyturn.model.tool import Earlier
 from keyturn.tools.arguments.get_ticket import Arguments
 

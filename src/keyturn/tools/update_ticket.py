@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from keyturn.connectors.files import visible
 from keyturn.connectors.tickets import Preview, TicketChange, Tickets, declared, holder
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotTell, Outcome, Probe, Stale
 from keyturn.model.plan import Effects, Plan
+from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.update_ticket import Arguments
 

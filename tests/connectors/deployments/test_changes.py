@@ -121,7 +121,7 @@ def test_hostile_file_names_reach_no_screen_raw(world: World) -> None:
     name = b"a\x1b[2J\xff\xe2\x80\xaeb"
     (target / os.fsdecode(name)).write_text("x\n")
     seen = preview(world)
-    assert seen.files == (FileChange("a\\u001b[2J\\udcff\\u202eb", "added"),)
+    assert seen.files == (FileChange("a\\u{1b}[2J\\u{dcff}\\u{202e}b", "added"),)
     assert not {"\x1b", "\u202e", "\udcff"} & set(seen.diff)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.connectors import files
-from keyturn.connectors.files import Disk, Folder, Mark, action_time, journal, visible
+from keyturn.connectors.files import Disk, Folder, Mark, journal
 from keyturn.model.errors import ConnectorError
 from tests.connectors.deployments.processes import action
 
@@ -45,21 +45,3 @@ def test_removing_what_is_not_there_is_fine(tmp_path: Path) -> None:
     with Folder.open(tmp_path, "here", Disk()) as root:
         root.remove("nothing")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_time_of_an_action_is_the_one_inside_its_id() -> None:
-    # RFC 9562 appendix A.6: 2022-02-22T19:22:22Z
-    assert action_time("017f22e2-79b0-7cc3-98c4-dc0c0c07398f") == "2022-02-22T19:22:22.000000Z"
-
-
-@pytest.mark.parametrize(
-    "character", ["\0", "\x1b", "\x7f", "\x9b", "\n", "\u2028", "\u202e", "\u2066", "\ufeff", "\udc80"]
-)
-def test_what_moves_or_hides_text_is_shown_as_an_escape(character: str) -> None:
-    assert visible(f"a{character}b") == f"a\\u{ord(character):04x}b"
-    assert visible(f"a{character}b", keep=character) == f"a{character}b"
-
-
-@pytest.mark.parametrize("text", ["plain", "日本語", "👩‍🚒", "naïve"])
-def test_what_scripts_need_stays(text: str) -> None:
-    assert visible(text) == text

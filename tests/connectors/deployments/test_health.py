@@ -74,7 +74,7 @@ def test_only_the_cleaned_last_words_are_kept(tmp_path: Path) -> None:
     )
     output = run_check(argv, tmp_path, PATH, 10).output
     assert len(output) <= MAX_OUTPUT
-    assert output.endswith("API_TOKEN=<hidden>\n\\u001b[31mred \\u202e\N{REPLACEMENT CHARACTER}")
+    assert output.endswith("API_TOKEN=<hidden>\n\\u{1b}[31mred \\u{202e}\N{REPLACEMENT CHARACTER}")
 
 
 def test_a_line_cut_at_the_front_is_left_out_because_it_may_be_a_secret_value(tmp_path: Path) -> None:

@@ -563,9 +563,9 @@ def test_an_action_id_that_is_none_never_becomes_a_ref(shop: Repository, ref: st
     forge = shop.forge()
     change = opening(forge, CHANGE)
     odd = ActionRef(action=ref, principal="p")
-    with pytest.raises(ConnectorError, match="not the id of an action"):
+    with pytest.raises(ConnectorError, match="not a lower-case UUIDv7"):
         apply(forge, change, odd)
-    with pytest.raises(ConnectorError, match="not the id of an action"):
+    with pytest.raises(ConnectorError, match="not a lower-case UUIDv7"):
         pull(forge, odd)
     assert isinstance(anyio.run(forge.probe, change, odd), CannotTell)
     assert list(shop.refs()) == ["refs/heads/main"]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
-from keyturn.connectors.forge.names import action_time, check_base, check_branch, check_path, check_paths, shown
+from keyturn.connectors.forge.names import check_base, check_branch, check_path, check_paths, shown
 from keyturn.model.errors import ConnectorError
-from tests.connectors.forge.repository import action
 
 DOT_GIT = [
     ".git", ".GIT", ".Git", ".git/config", "a/.git/hooks/x", "git~1", "GIT~1", "GiT~2", "git~12/x", ".git ", ".git.",
@@ -110,18 +107,6 @@ def test_our_own_branches_are_no_base(branch: str) -> None:
 @pytest.mark.parametrize("branch", ["main", "release/1.2", "feature/ä", "a-b_c+d", "keyturns/x"])
 def test_ordinary_branches_are_bases(branch: str) -> None:
     check_base(branch)
-
-
-def test_the_time_of_an_action_is_in_its_id() -> None:
-    assert action_time(action(5).action) == datetime.fromtimestamp(1_795_000_000, UTC)
-
-
-@pytest.mark.parametrize(
-    "text", ["", "x", action(1).action.upper(), "{" + action(1).action + "}", "6ba7b810-9dad-41d1-80b4-00c04fd430c8"]
-)
-def test_other_ids_are_refused(text: str) -> None:
-    with pytest.raises(ConnectorError, match="not the id of an action"):
-        action_time(text)
 
 
 def test_foreign_names_are_shown_short_and_without_control_characters() -> None:

@@ -9,8 +9,8 @@ from typing import TypeAlias
 from keyturn.connectors.deployments import FileChange
 from keyturn.connectors.deployments.secrets import hide_pair, holds_private_key
 from keyturn.connectors.deployments.tree import Entry, Tree
-from keyturn.connectors.files import visible
 from keyturn.model.diff import file_diff, quote_path
+from keyturn.model.text import visible
 
 MAX_SHOWN_FILE = 65_536  # bytes; a larger file is shown by digest
 MAX_SHOWN = 524_288  # characters of all diffs together; the files after that are shown by digest

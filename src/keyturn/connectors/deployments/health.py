@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keyturn.connectors.deployments.secrets import hide_secrets
-from keyturn.connectors.files import visible
+from keyturn.model.text import visible
 
 MAX_OUTPUT = 2000  # characters of the command's last words that are kept
 _KEPT = 8192  # bytes read back before cleaning; the rest is thrown away as it comes

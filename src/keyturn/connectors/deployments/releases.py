@@ -30,7 +30,7 @@ from keyturn.connectors.deployments.changes import compare_trees
 from keyturn.connectors.deployments.health import Check, run_check
 from keyturn.connectors.deployments.history import History, append_history, order_revisions, read_history
 from keyturn.connectors.deployments.tree import Tree, read_entry, scan_tree, tree_digest
-from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, action_time, journal, visible
+from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, journal
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import (
     CannotHappen,
@@ -44,7 +44,8 @@ from keyturn.model.outcome import (
     Unknown,
 )
 from keyturn.model.plan import Backend, Inverse
-from keyturn.model.time import parse_duration
+from keyturn.model.text import visible
+from keyturn.model.time import action_time, format_timestamp, parse_duration
 from keyturn.model.tool import ActionRef
 
 RELEASES = "releases"
@@ -353,7 +354,7 @@ class _Switching:
             new=self.rollback.target,
             old=self.rollback.current,
             principal=self.action.principal,
-            at=action_time(self.action.action),
+            at=format_timestamp(action_time(self.action.action)),
             action=self.action.action,
         )
 

@@ -40,7 +40,7 @@ from keyturn.connectors.forge import (
     Revision,
     Snapshot,
 )
-from keyturn.connectors.forge.names import action_time, check_base, check_branch, check_paths, shown
+from keyturn.connectors.forge.names import check_base, check_branch, check_paths, shown
 from keyturn.connectors.forge.objects import (
     REGULAR,
     TreeEntry,
@@ -64,6 +64,7 @@ from keyturn.model.diff import file_diff
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from keyturn.model.plan import Backend
+from keyturn.model.time import action_time
 from keyturn.model.tool import ActionRef
 
 ATTEMPTS = 8

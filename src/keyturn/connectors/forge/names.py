@@ -1,15 +1,14 @@
-"""Which paths, branches and action ids a forge accepts; stricter than git, which takes hostile names."""
+"""Which paths and branches a forge accepts; stricter than git, which takes hostile names."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from itertools import pairwise
-from uuid import UUID
 
 from keyturn.model.errors import ConnectorError
+from keyturn.model.text import SHAPING, invisible
 
 MAX_PATH = 400
 """Bytes of a path in UTF-8."""
@@ -19,11 +18,9 @@ MAX_BRANCH = 200
 """Bytes of a branch name."""
 
 # `.git` as NTFS and HFS+ also read it (git's own is_ntfs_dotgit and is_hfs_dotgit): any case, 8.3 short names,
-# trailing dots and spaces, alternate data streams. HFS+ ignores some code points: all are format characters, which
-# are refused, except the two joiners, which are taken out before the comparison.
+# trailing dots and spaces, alternate data streams. HFS+ ignores some code points: all are invisible ones, which
+# are refused, except those that shape a script, which are taken out before the comparison.
 _DOT_GIT = re.compile(r"(?:\.git|git~[0-9]+)[ .]*(?::.*)?", re.DOTALL)
-_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
-_JOINERS = "\u200c\u200d"  # scripts and emoji need them
 _REF_PUNCTUATION = frozenset(" ~^:?*[\\")
 
 
@@ -62,38 +59,15 @@ def check_base(branch: str) -> None:
         raise ConnectorError(f"branch {shown(branch)}: branches below keyturn/ cannot be a base")
 
 
-def action_time(action: str) -> datetime:
-    """Return when an action was made, from its UUIDv7 (RFC 9562 section 5.7), to the second.
-
-    The same action always gives the same commits. Refused for anything but a UUIDv7 in its usual lower-case form.
-    """
-    try:
-        parsed = UUID(action)
-    except ValueError:
-        parsed = None
-    if parsed is None or str(parsed) != action or parsed.version != 7:
-        raise ConnectorError(f"action {shown(action)} is not the id of an action (a UUIDv7)")
-    return datetime.fromtimestamp((parsed.int >> 80) // 1000, UTC)
-
-
 def shown(text: str) -> str:
     """Quote a foreign name for a message: short, in ASCII, without control characters."""
     return ascii(text if len(text) <= 80 else text[:77] + "...").replace("'", '"')
 
 
-def hidden_characters(text: str, allowed: str = "") -> list[int]:
-    """Return the places of control, format (bidirectional, zero-width) and separator characters; joiners are fine."""
-    return [
-        index
-        for index, character in enumerate(text)
-        if unicodedata.category(character) in _HIDDEN and character not in _JOINERS + allowed
-    ]
-
-
 def _path_problem(path: str) -> str | None:
     if not path:
         return "empty"
-    if hidden_characters(path):
+    if invisible(path):
         return "holds a control, format or other invisible character"
     if len(path.encode("utf-8")) > MAX_PATH:
         return f"longer than {MAX_PATH} bytes"
@@ -111,7 +85,7 @@ def _name_problem(name: str) -> str | None:
         return "holds an empty name, . or .."
     if len(name.encode("utf-8")) > MAX_COMPONENT:
         return f"holds a name longer than {MAX_COMPONENT} bytes"
-    bare = name.translate(dict.fromkeys(map(ord, _JOINERS)))
+    bare = name.translate(dict.fromkeys(map(ord, SHAPING)))
     if _DOT_GIT.fullmatch(unicodedata.normalize("NFKC", bare).casefold()):
         return "holds a spelling of .git"
     if name[-1] in ". ":
@@ -122,7 +96,7 @@ def _name_problem(name: str) -> str | None:
 def _branch_problem(branch: str) -> str | None:
     if not branch or branch in ("@", "HEAD"):
         return "not a branch name"
-    if hidden_characters(branch) or _REF_PUNCTUATION.intersection(branch):
+    if invisible(branch) or _REF_PUNCTUATION.intersection(branch):
         return "holds a space, a control character or one of ~^:?*[\\"
     if len(branch.encode("utf-8")) > MAX_BRANCH:
         return f"longer than {MAX_BRANCH} bytes"

@@ -31,6 +31,7 @@ from typing import IO
 from keyturn.connectors.forge.names import shown
 from keyturn.connectors.forge.objects import TreeEntry, commit_tree, object_id, parse_tree
 from keyturn.model.errors import ConnectorError
+from keyturn.model.text import visible
 
 DEADLINE = 30.0
 """Seconds that one call of git may take."""
@@ -196,7 +197,7 @@ class _Running:
         size = self._errors.seek(0, os.SEEK_END)
         self._errors.seek(max(0, size - 1000))
         words = self._errors.read(1000).decode("utf-8", "replace")
-        return " ".join(part for part in words.split() if part.isprintable())
+        return visible(" ".join(words.split()))
 
     def _expire(self) -> None:
         self.expired = True

@@ -8,18 +8,13 @@ from __future__ import annotations
 
 import re
 
-from keyturn.connectors.files import unseen, visible
+from keyturn.connectors.posting import line_problem
 from keyturn.model.errors import ConnectorError
+from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef
 
 MAX_COMMENT = 10_000  # characters
 
-# https://docs.github.com/issues/tracking-your-work-with-issues/using-issues/linking-a-pull-request-to-an-issue
-_CLOSING = re.compile(
-    r"\b(?:close[sd]?|closing|fix(?:e[sd])?|fixing|resolve[sd]?|resolving|implement(?:s|ed|ing)?)\b:?[ \t]+"
-    r"(?:[\w.-]+/[\w.-]+)?(?:\#\d|gh-\d|https?://\S+/(?:issues|pull|merge_requests|work_items)/\d)",
-    re.IGNORECASE,
-)
 _HEADING = re.compile(r"\s*#+\s*comment\s+by\b", re.IGNORECASE)
 
 
@@ -51,12 +46,8 @@ def section(comment: str, action: ActionRef, at: str) -> str:
 
 
 def _problem(line: str) -> str | None:
-    if any(unseen(character) and character != "\t" for character in line):
-        return "holds control or direction-turning characters"
-    if line.lstrip()[:1] in {"/", "@"}:
-        return "begins with / or @, which commands bots and calls people"
-    if _CLOSING.search(line):
-        return "closes an issue by its words"
+    if problem := line_problem(line):
+        return problem
     if "<!--" in line:
         return "holds an HTML comment, which readers would not see"
     if _HEADING.match(line):

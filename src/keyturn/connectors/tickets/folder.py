@@ -18,7 +18,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json, sha256
-from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, action_time, journal, visible
+from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, journal
 from keyturn.connectors.tickets import Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
@@ -36,6 +36,8 @@ from keyturn.model.outcome import (
     Unknown,
 )
 from keyturn.model.plan import Backend, Inverse
+from keyturn.model.text import visible
+from keyturn.model.time import action_time, format_timestamp
 from keyturn.model.tool import ActionRef
 
 STATUSES = ("open", "in progress", "resolved", "closed")
@@ -256,7 +258,7 @@ class _Updating:
 
     def _written(self, document: Document) -> bytes:
         """Return the new bytes, read again to be sure that they say what was asked and nothing else changed."""
-        new = _edited(document, self.change, self.action, action_time(self.action.action))
+        new = _edited(document, self.change, self.action, format_timestamp(action_time(self.action.action)))
         again = parse_document(new, document.id)
         if again != replace(
             document,
@@ -294,7 +296,7 @@ class _Updating:
         result: dict[str, Json] = {
             "tracker": self.tracker,
             "ticket": document.id,
-            "status": document.status,
+            "status": visible(document.status[:100]),
             "commented": mark(self.action.action) in document.text,
         }
         held.finish(self.action.action, {**self._body(), "result": result})

@@ -12,10 +12,11 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 from keyturn.contracts.model import ArgumentModel
 
 UNSEEN = r"\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff"
-"""The inside of a character class: what no single line may hold.
+"""The inside of a character class: what a published pattern says that no single line may hold.
 
 C0 and C1 controls, line and paragraph separators, and characters that are invisible or turn the reading direction on
-a reviewer's screen. Zero-width joiners are not among them: scripts and emoji need them.
+a reviewer's screen: the part of `model.text.HIDDEN` that a caller can be told in one readable pattern, unchanged
+while the contracts are version 1. Planning refuses the rest.
 """
 
 
