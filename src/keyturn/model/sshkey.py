@@ -18,6 +18,8 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from keyturn.curve import weak_point
+
 Curve = Literal["nistp256", "nistp384", "nistp521"]
 
 ED25519: Final = "ssh-ed25519"
@@ -39,22 +41,6 @@ ALGORITHMS: Final = (ED25519, SK_ED25519, *_CURVES, RSA)
 MAX_LINE: Final = 8192  # characters; a 16384-bit RSA key takes under 2,800
 MAX_BLOB: Final = 4096  # bytes
 MAX_APPLICATION: Final = 255  # bytes; OpenSSH writes `ssh:` and perhaps a short name
-
-# The y coordinates of the eight points of small order, sign bit cleared, with the encodings that are not
-# reduced modulo p (the list libsodium publishes). A "signature" under such a key can fit many messages.
-_SMALL_ORDER: Final = frozenset(
-    bytes.fromhex(encoded)
-    for encoded in (
-        "00" * 32,
-        "01" + "00" * 31,
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        "ec" + "ff" * 30 + "7f",
-        "ed" + "ff" * 30 + "7f",
-        "ee" + "ff" * 30 + "7f",
-    )
-)
-_FIELD_PRIME: Final = 2**255 - 19
 
 
 class WireReader:
@@ -261,13 +247,8 @@ def _read_material(algorithm: str, reader: WireReader) -> KeyMaterial:
 
 
 def _ed25519(point: bytes) -> Ed25519Point:
-    if len(point) != 32:
-        raise ValueError(f"an Ed25519 key has 32 bytes, this one {len(point)}")
-    unsigned = point[:31] + bytes([point[31] & 0x7F])
-    if unsigned in _SMALL_ORDER:
-        raise ValueError("this Ed25519 point has a small order: no honest key looks so")
-    if int.from_bytes(unsigned, "little") >= _FIELD_PRIME:
-        raise ValueError("this Ed25519 point is not in its canonical form")
+    if (reason := weak_point(point)) is not None:
+        raise ValueError(reason)
     return Ed25519Point(point)
 
 
