@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keyturn.assembly.clients import CLIENTS
-from keyturn.ledger.founding import FORMAT
+from keyturn.log.kinds import FORMAT
 from tests.cli.operator import Operator, lines, tell
 
 

@@ -21,9 +21,8 @@ from keyturn.ledger.writer import Surroundings
 from keyturn.log.chain import Head, key_proof
 from keyturn.log.fold import Fold, FoldError
 from keyturn.log.keys import LogVerifier, check_origin
+from keyturn.log.kinds import FORMAT
 from keyturn.model.errors import LedgerError
-
-FORMAT = "keyturn-ledger/v1"
 
 
 @dataclass(frozen=True, slots=True)

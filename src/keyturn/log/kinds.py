@@ -18,6 +18,9 @@ from keyturn.model.time import parse_timestamp
 Check = Callable[[Json], "str | None"]
 """Returns None when the value is right, else what was expected."""
 
+FORMAT = "keyturn-ledger/v1"
+"""The name of this format; the first entry of a log carries it."""
+
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}", re.ASCII)
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}", re.ASCII)
 COMMITMENT = re.compile(r"hmac-sha256:[0-9a-f]{64}", re.ASCII)
@@ -183,7 +186,7 @@ WHERE: Mapping[str, Check] = {"backend": BACKEND, "target": text(500), "environm
 KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
     {
         "log.opened": {
-            "format": one_of("keyturn-ledger/v1"),
+            "format": one_of(FORMAT),
             "nonce": hexadecimal(64),
             "verifier": text(300),
         },
