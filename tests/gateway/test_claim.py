@@ -61,6 +61,17 @@ def test_a_stricter_quorum_that_the_reviews_meet_already_lets_it_run(world: Worl
     assert world.status(action) == "succeeded"
 
 
+def test_a_rejection_that_ends_it_under_the_policy_in_force_makes_it_stale(world: World) -> None:
+    world.activate(("quorum = 1,", "quorum = 1, rejects = 2,"))
+    action = world.held()
+    world.review(action, "carol", "reject", "not today")
+    world.clock.run(seconds=1)
+    assert world.approve(action, "alice").status == "approved"
+    world.activate(("quorum = 1, rejects = 2,", "quorum = 1,"))
+    assert stale(world, action) == ["obligation"]
+    assert "rejected by carol" in world.envelope(action)["message"]
+
+
 def test_a_forbid_in_force_by_now_makes_it_stale(world: World) -> None:
     action = approved(world)
     world.activate(FORBID)

@@ -17,6 +17,7 @@ def test_an_identical_request_is_answered_with_the_action_that_waits(world: Worl
     action = world.held()
     again = world.call("open_pull_request", **PULL_REQUEST)
     assert (again.envelope["action_id"], again.envelope["repeated"]) == (action, True)
+    assert str(again.envelope["message"]).startswith("Nothing was done now: ")
     world.executing = False
     world.approve(action)
     approved = world.call("open_pull_request", **PULL_REQUEST)

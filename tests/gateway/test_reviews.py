@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -179,3 +180,12 @@ def test_an_account_may_cancel_what_waits_and_nothing_else(world: World) -> None
         with pytest.raises(Refused) as caught:
             cancel(world.gate, again, Actor("account", "root"), "")
         assert caught.value.code == code
+
+
+def test_a_yes_from_a_clock_that_was_ahead_can_be_withdrawn_at_once(world: World) -> None:
+    world.activate(("quorum = 1", "quorum = 2"))
+    action = world.held()
+    draft = draft_review(world.gate, action, reviewer="alice", verdict="approve", reason="fine")
+    ahead = replace(draft, statement=replace(draft.statement, at=draft.statement.at + timedelta(minutes=4)))
+    submit_review(world.gate, ahead, world.sign(ahead.to_sign, "alice"))
+    assert world.review(action, "alice", "reject", "on second thoughts").status == "rejected"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeAlias
 
-from keyturn.approvals.action import Action, Review, eligible, key_shortfall, status, tallies
+from keyturn.approvals.action import Action, Review, Tally, eligible, key_shortfall, status, tallies
 from keyturn.approvals.statement import ReviewStatement
 
 SKEW = timedelta(minutes=5)
@@ -110,9 +110,13 @@ def _key_class(action: Action, statement: ReviewStatement, review: Review, now: 
 
 
 def unmet(action: Action, now: datetime) -> tuple[str, ...]:
-    """Name every obligation that is not met at `now`; empty means that the reviews suffice."""
-    return tuple(
-        f"{count.obligation.rule}: {len(count.approved)} of {count.obligation.quorum} approvals"
-        for count in tallies(action, now)
-        if count.missing
-    )
+    """Name every obligation that is not met at `now`, by too few approvals or by rejections; empty means all are."""
+    return tuple(sentence for count in tallies(action, now) if (sentence := _lacking(count)) is not None)
+
+
+def _lacking(count: Tally) -> str | None:
+    if len(count.rejected) >= count.obligation.rejects:
+        return f"{count.obligation.rule}: rejected by {', '.join(sorted(count.rejected))}"
+    if count.missing:
+        return f"{count.obligation.rule}: {len(count.approved)} of {count.obligation.quorum} approvals"
+    return None

@@ -48,9 +48,17 @@ def new_instance() -> str:
     return secrets.token_hex(16)
 
 
+TOKEN = "KEYTURN_TOKEN"  # noqa: S105 - the name of a variable
+
+
 def environment() -> Mapping[str, str]:
-    """Return this process's environment."""
-    return MappingProxyType(dict(os.environ))
+    """Return this process's environment without the token: whatever is started here does not get it."""
+    return MappingProxyType({name: value for name, value in os.environ.items() if name != TOKEN})
+
+
+def presented_token() -> str | None:
+    """Return the token in $KEYTURN_TOKEN, if there is one."""
+    return os.environ.get(TOKEN)
 
 
 def account() -> str:

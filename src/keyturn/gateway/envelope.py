@@ -82,7 +82,7 @@ def describe(view: Look, action: Action, *, repeated: bool = False, history: Seq
     return build(
         tool=action.tool,
         status=state,
-        message=_message(action, state, reasons, view.now),
+        message=_message(action, state, reasons, view.now, repeated=repeated),
         action_id=action.id,
         reasons=reasons,
         target=action.target,
@@ -199,7 +199,12 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _message(action: Action, state: str, reasons: Sequence[Reason], now: datetime) -> str:
+def _message(action: Action, state: str, reasons: Sequence[Reason], now: datetime, *, repeated: bool) -> str:
+    again = _REPEATED.format(at=format_timestamp(action.requested_at)) if repeated else ""
+    return again + _told(action, state, reasons, now)
+
+
+def _told(action: Action, state: str, reasons: Sequence[Reason], now: datetime) -> str:
     why = "; ".join(reason.text for reason in reasons if reason.code in _EXPLAINS) or "see reasons"
     counts = review_counts(action, now) or {"have": 0, "need": 0}
     settled = next((reason.text for reason in reasons if reason.code == "resolved"), None)
@@ -210,6 +215,10 @@ def _message(action: Action, state: str, reasons: Sequence[Reason], now: datetim
     )
 
 
+_REPEATED = (
+    "Nothing was done now: this is the answer to your identical request of {at}. "
+    "If it has to be done again, say so with repeat=true. Of that request: "
+)
 _RESOLVED = {
     "probe": "it was unknown at first; a later look at the system settled it",
     "operator": "it was unknown; an operator settled it with a signed word, not by reading the system",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from keyturn import canon
 from keyturn.approvals.action import Action, status, tallies
@@ -73,11 +74,17 @@ def draft_review(
             verdict=verdict,
             reviewer=reviewer,
             reason=commit(salt, REASON_FIELD, canon.encode(reason)),
-            at=view.now,
+            at=_after_own_last(action, reviewer, view.now),
         )
         return ReviewDraft(statement=statement, reason=reason, salt=salt)
 
     return desk.ledger.look(draft)
+
+
+def _after_own_last(action: Action, reviewer: str, now: datetime) -> datetime:
+    """Return a time later than the reviewer's last statement, which a clock that was ahead may have dated."""
+    own = [review.signed_at for review in action.reviews if review.reviewer == reviewer]
+    return max([now, *(at + timedelta(microseconds=1) for at in own)])
 
 
 def submit_review(desk: Desk, draft: ReviewDraft, signature: bytes) -> Reviewed:

@@ -71,7 +71,7 @@ class Plan:
     diff        the complete unified diff shown to reviewers ("" where the effect is no text change)
     view        what conditions see as `plan.*`, e.g. {"files": [{"path": …, "status": …}]}
     facts       reviewed facts: what the effect and the diff depend on; compared again at execution
-    guard       wire guard as seen at planning, for the record: execution reads it afresh and compares and swaps with that
+    guard       wire guard as seen at planning, for the record: execution reads it afresh and swaps on that
     change      whatever else execution needs, complete: execution reads nothing from the arguments
     """
 

@@ -16,7 +16,7 @@ import anyio
 
 from keyturn.assembly.build import check_consent, open_gateway, work_waits
 from keyturn.assembly.home import Home, find_home
-from keyturn.assembly.outside import environment
+from keyturn.assembly.outside import presented_token
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.refusals import flush_all
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def _serve_home(folder: str | None, token_file: str | None) -> None:
-    token = find_token(token_file, environment())
+    token = find_token(token_file, presented_token())
     home = find_home(folder)
     gate = open_gateway(home, "keyturn serve")
     try:

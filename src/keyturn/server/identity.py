@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
 from pathlib import Path
 
+from keyturn.assembly.outside import TOKEN
 from keyturn.model.errors import Refused
 
-VARIABLE = "KEYTURN_TOKEN"
 MAX_TOKEN = 4096  # bytes of a token file
 
 
-def find_token(file: str | None, environment: Mapping[str, str]) -> str:
-    """Return the token from `file`, or else from $KEYTURN_TOKEN.
+def find_token(file: str | None, presented: str | None) -> str:
+    """Return the token from `file`, or else what $KEYTURN_TOKEN presented.
 
     Raises `Refused` ("not_authenticated") saying what to do when there is none, or when others could have read it.
     """
     if file is not None:
         return _read_private(Path(file))
-    token = environment.get(VARIABLE, "").strip()
+    token = (presented or "").strip()
     if not token:
         raise _refused(
-            f"no token: set {VARIABLE} in the client's configuration of this server, or give --token-file PATH; "
+            f"no token: set {TOKEN} in the client's configuration of this server, or give --token-file PATH; "
             "make one with: keyturn token issue PRINCIPAL"
         )
     return token
