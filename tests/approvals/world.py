@@ -14,7 +14,7 @@ from keyturn.approvals.life import obligation_to_json
 from keyturn.canon import Json
 from keyturn.log.entry import ZERO_HASH, Entry, read_entry, write_body
 from keyturn.model.decision import Escalation, Obligation
-from keyturn.model.time import format_timestamp
+from keyturn.model.time import format_timestamp, shifted
 
 ORIGIN: Final = "acme/0123456789abcdef0123456789abcdef"
 START: Final = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -112,7 +112,7 @@ class Book:
             "reviewers": {"alice": [key_of("alice")]} if held else {},
             "excluded": ["olga"] if held else [],
             "effects": {"calls": 1, "files_changed": 2, "lines_changed": 30, "recipients": 0},
-            "expires_at": format_timestamp(self.now + TTL),
+            "expires_at": format_timestamp(shifted(self.now, TTL)),
             "repeat": False,
             "supersedes": None,
         }

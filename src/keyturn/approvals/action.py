@@ -19,6 +19,8 @@ from keyturn.model.decision import Obligation
 TERMINAL = frozenset({"denied", "shadowed", "succeeded", "failed", "rejected", "expired", "cancelled", "stale"})
 """States that nothing leaves. `unknown` is not one of them, yet waiting for it ends at once."""
 
+_SECOND = timedelta(seconds=1)
+
 OPEN = frozenset({"pending", "approved", "running", "unknown"})
 """States that are not settled: something waits, runs, or may have happened."""
 
@@ -98,10 +100,10 @@ class Tally:
 
 def eligible(action: Action, obligation: Obligation, now: datetime) -> tuple[str, ...]:
     """Return who may review for this obligation at `now`: its reviewers and those it has escalated to."""
-    waited = now - action.requested_at
+    waited = (now - action.requested_at) // _SECOND
     names = list(obligation.reviewers)
     for step in obligation.escalations:
-        if waited >= timedelta(seconds=step.after):
+        if waited >= step.after:  # compared as seconds: an entry may say more of them than a timedelta holds
             names += step.reviewers
     return tuple(name for name in dict.fromkeys(names) if name not in action.excluded)
 
@@ -174,7 +176,9 @@ def ended_at(action: Action, now: datetime) -> datetime | None:
 def _rejected_at(action: Action) -> datetime:
     """Return when the rejections sufficed: with the last review, or once an escalation let one of them count."""
     last = action.reviews[-1].recorded_at
+    lasts = (action.expires_at - action.requested_at) // _SECOND
     steps = {step.after for obligation in action.obligations for step in obligation.escalations}
-    moments = sorted(action.requested_at + timedelta(seconds=after) for after in steps)
+    # Steps after the expiry let nobody's word count any more.
+    moments = (action.requested_at + timedelta(seconds=after) for after in sorted(steps) if after <= lasts)
     later = (moment for moment in moments if status(action, moment) == "rejected")
     return last if status(action, last) == "rejected" else next(later)

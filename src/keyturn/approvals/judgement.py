@@ -64,9 +64,9 @@ def _in_time(action: Action, statement: ReviewStatement, now: datetime) -> _Foun
         return "already_decided", f"the action is {state}: it can no longer be reviewed"
     if action.decision != "hold":
         return "nothing_to_review", "the policy let this action run without a review"
-    if statement.at > now + SKEW:
+    if statement.at - now > SKEW:
         return "from_the_future", "the statement's time is more than five minutes ahead of the ledger's clock"
-    if statement.at < action.requested_at - SKEW:
+    if action.requested_at - statement.at > SKEW:
         return "before_the_request", "the statement is older than the action"
     return None
 

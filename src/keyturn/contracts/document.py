@@ -16,6 +16,9 @@ from keyturn.model.contract import Contract, Kind
 
 _FILE_NAME = re.compile(r"(?P<tool>[a-z][a-z0-9_]{0,63})\.v(?P<version>[1-9][0-9]{0,3})\.json", re.ASCII)
 
+MAX_DUPLICATE_WINDOW = 3_600
+"""Seconds; no longer than the fold remembers an action that is over, or repeats would go unseen."""
+
 
 class _Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -29,7 +32,7 @@ class _Annotations(_Strict):
 
 
 class _Duplicates(_Strict):
-    window_seconds: Annotated[int, Field(ge=0, le=3_600)]
+    window_seconds: Annotated[int, Field(ge=0, le=MAX_DUPLICATE_WINDOW)]
 
 
 class _Counterexample(_Strict):

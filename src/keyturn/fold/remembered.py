@@ -58,12 +58,12 @@ class Remembered:
 
         What expired stays until that is written down: its entry could not follow an action nobody knows.
         """
-        while self._over and self._over[0][0] < now - REMEMBER:
+        while self._over and now - self._over[0][0] > REMEMBER:
             since, action_id = heapq.heappop(self._over)
             if action_id in self.actions and _over_since(self.actions[action_id]) == since:
                 del self.actions[action_id]
         for action in self.rejected_by_time(now):
-            if (end := ended_at(action, now)) and end < now - REMEMBER:
+            if (end := ended_at(action, now)) and now - end > REMEMBER:
                 del self.actions[action.id], self._live[action.id]
 
 

@@ -130,5 +130,5 @@ def _check_statement(statement: ActStatement, expected: Act, log: str, after: in
         )
     if said != expected:
         raise Refused("other_act", f"the signed act says {said}, not {expected}")
-    if statement.at > now + SKEW:
+    if statement.at - now > SKEW:
         raise Refused("from_the_future", "the act's time is more than five minutes ahead of the ledger's clock")

@@ -73,17 +73,21 @@ class State:
 
     def denials_since(self, principal: str, now: datetime) -> int:
         """Count the refusals recorded for a principal in the last minute."""
-        return sum(at > now - DENIAL_WINDOW for at in self.denials.get(principal, ()))
+        return sum(now - at < DENIAL_WINDOW for at in self.denials.get(principal, ()))
 
     def apply(self, entry: Entry) -> None:
-        """Take the next entry. Raises `FoldError` when it contradicts the state."""
+        """Take the next entry. Raises `FoldError` when it contradicts the state or cannot be reckoned with.
+
+        Every field may be as its kind defines and the entry absurd all the same: times at the ends of the calendar,
+        numbers no clock counts to.
+        """
         try:
             self._HANDLERS[entry.kind](self, entry)
-        except (StoryError, Refused) as error:
+            self._applied += 1
+            if self._applied % _TIDY_EVERY == 0:
+                self._tidy(entry.at)
+        except (StoryError, Refused, ValueError, OverflowError) as error:
             raise FoldError(f"entry {entry.seq} ({entry.kind}): {error}") from error
-        self._applied += 1
-        if self._applied % _TIDY_EVERY == 0:
-            self._tidy(entry.at)
 
     def to_json(self) -> Json:
         """Return the whole state for a snapshot."""
@@ -290,7 +294,7 @@ class State:
             self.usage.settle(action.id, release=True)
         self._remembered.forget(now)
         for principal, times in list(self.denials.items()):
-            if times[-1] < now - DENIAL_WINDOW:
+            if now - times[-1] > DENIAL_WINDOW:
                 del self.denials[principal]
 
     _HANDLERS: ClassVar[dict[str, Callable[[State, Entry], None]]] = {

@@ -17,13 +17,14 @@ from itertools import product
 from typing import Protocol, TypeAlias
 
 from keyturn.canon import Json
-from keyturn.model.time import format_timestamp, parse_timestamp
+from keyturn.model.time import format_timestamp, parse_timestamp, shifted
 
 LONGEST_WINDOW = timedelta(days=7)
 PENDING = "pending"
 DIMENSIONS = ("principal", "owner", "tool", "target", "environment")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_BEGINNING = (shifted(_EPOCH, timedelta.min) - _EPOCH) // _MICROSECOND
 _HORIZON = LONGEST_WINDOW // _MICROSECOND
 _SHAPE = "a row of the usage snapshot has another shape"
 
@@ -149,7 +150,7 @@ class Usage:
             amount += series.total(after)
             start = series.first(after)
             first = start if first is None else first if start is None else min(first, start)
-        frees = None if window is None or first is None else _EPOCH + first * _MICROSECOND + window
+        frees = None if window is None or first is None else shifted(_at(first), window)
         return Used(amount, frees)
 
     def values(self, dimension: str, scope: Scope) -> frozenset[str]:
@@ -170,14 +171,15 @@ class Usage:
         rows: list[Json] = [
             [
                 use.action,
-                format_timestamp(_EPOCH + use.at * _MICROSECOND),
+                format_timestamp(_at(use.at)),
                 *use.facts,
                 dict(sorted(use.amounts.items())),
                 use.pending,
             ]
             for use in uses
         ]
-        before = None if self._before is None else format_timestamp(_EPOCH + self._before * _MICROSECOND)
+        # A horizon before the calendar has dropped nothing.
+        before = None if self._before is None or self._before < _BEGINNING else format_timestamp(_at(self._before))
         return {"before": before, "uses": rows, "version": 1}
 
     @classmethod
@@ -363,3 +365,7 @@ def _amounts(value: Json) -> Mapping[str, int]:
 
 def _micros(at: datetime) -> int:
     return (at - _EPOCH) // _MICROSECOND
+
+
+def _at(micros: int) -> datetime:
+    return shifted(_EPOCH, micros * _MICROSECOND)
