@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import keyturn
+from keyturn.canon import Json
 from keyturn.log import kinds
 from keyturn.model.text import HIDDEN, LONGEST, SHAPING, clean, invisible, never_seen, replaced, told, visible
 from keyturn.policy.shown import is_plain
@@ -72,7 +73,7 @@ def test_clean_text_is_bounded_and_hides_nothing_but_lines_and_tabs(text: str, l
 
 
 def test_what_an_assistant_is_told_is_bounded_and_hides_nothing_at_any_depth() -> None:
-    value = {"a": ["x\U000e0041\n", ("y\u202e", 1, True, None)], "b": {"c": "\xad" * 100_000}}
+    value: Json = {"a": ["x\U000e0041\n", ("y\u202e", 1, True, None)], "b": {"c": "\xad" * 100_000}}
     seen = told(value)
     assert isinstance(seen, dict)
     assert seen["a"] == ["x\\u{e0041}\n", ["y\\u{202e}", 1, True, None]]

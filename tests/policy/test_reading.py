@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from keyturn.canon import manifest_digest
+from keyturn.log import kinds
 from keyturn.model.errors import ConfigurationError
 from keyturn.policy import read_policy
 from tests.policy.world import CATALOG, PEOPLE, budget, forbid, grant, hardware_key, key, label, policy, problems
@@ -208,6 +209,28 @@ def test_an_approval_nobody_could_give_is_refused(approval: str, said: str) -> N
 def test_a_world_that_is_not_sound_is_refused(change: Callable[[str], str], said: str) -> None:
     told = problems(people=change(PEOPLE))
     assert any(said in line for line in told), told
+
+
+@pytest.mark.parametrize("section", ["reviewers", "people", "principals", "environments"])
+@pytest.mark.parametrize("name", ["\u0430lice", "zo\u00eb", "\uff41lice", "al\u0131ce"])
+def test_a_name_outside_ascii_is_refused_under_its_path(section: str, name: str) -> None:
+    """Reviewers' names become members of entries, which are ASCII; the others must not look like them."""
+    told = problems(people=PEOPLE + f'[{section}."{name}"]\n')
+    assert f'{section}."{name}": is no name: use letters, digits and . _ @ -, at most 64' in told
+
+
+@pytest.mark.parametrize("section", ["reviewers", "principals"])
+def test_a_group_outside_ascii_is_refused_under_its_path(section: str) -> None:
+    told = problems(people=PEOPLE + f'[{section}.zoe]\ngroups = ["\u0455re"]\n')
+    assert f'{section}.zoe.groups: "\u0455re" is no name: use letters, digits and . _ @ -' in told
+
+
+def test_every_name_a_policy_takes_may_be_a_member_of_an_entry() -> None:
+    reviewers = {name: [key.line for key in reviewer.keys] for name, reviewer in policy().reviewers.items()}
+    assert kinds.KINDS["policy.activated"]["reviewers"](reviewers) is None
+    alike = {"\u0430lice": reviewers["alice"]}
+    assert kinds.KINDS["policy.activated"]["reviewers"](alike) == "'\\u0430lice': a name in ASCII"
+    assert kinds.KINDS["action.requested"]["reviewers"](alike) == "'\\u0430lice': a name in ASCII"
 
 
 def test_files_the_policy_does_not_use_and_a_missing_policy_are_refused() -> None:
