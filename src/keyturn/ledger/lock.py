@@ -52,7 +52,7 @@ def take_instance(run: Path, instance: str) -> InstanceLock | None:
     path = run / instance
     while True:
         descriptor = _open(path)
-        if not _try_lock(descriptor):
+        if not _try_lock(path, descriptor):
             os.close(descriptor)
             return None
         if _names(path, descriptor):
@@ -75,20 +75,24 @@ def _names(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _try_lock(descriptor: int) -> bool:
+def _try_lock(path: Path, descriptor: int) -> bool:
+    """Return whether the lock was free. Closes the file and raises `LedgerUnavailable` where there can be no lock."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
+    except OSError as error:  # no locks on this file system, or none left
+        os.close(descriptor)
+        raise LedgerUnavailable(f"{path}: cannot be locked: {error.strerror}") from error
     return True
 
 
 def _acquire(path: Path, wait: float) -> int:
     descriptor = _open(path)
-    if _try_lock(descriptor):
+    if _try_lock(path, descriptor):
         return descriptor
     # From here the descriptor is the queue's: whoever gives up waiting must not close it under a blocked flock.
-    if _Queue(descriptor).wait(wait):
+    if _Queue(path, descriptor).wait(wait):
         return descriptor
     raise LedgerUnavailable(f"{path} is held by {_holder(path)} for more than {wait:g} s; try again")
 
@@ -96,33 +100,46 @@ def _acquire(path: Path, wait: float) -> int:
 class _Queue:
     """A place in the kernel's queue for one lock; a thread does the blocking call, so that the wait is bounded."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path = path
         self._descriptor = descriptor
         self._guard = threading.Lock()
-        self._locked = threading.Event()
+        self._over = threading.Event()
+        self._failure: OSError | None = None
         self._abandoned = False
 
     def wait(self, seconds: float) -> bool:
-        """Return True with the lock, or False after `seconds`: then it is given back as soon as it comes."""
+        """Return True with the lock, or False after `seconds`: then it is given back as soon as it comes.
+
+        Raises `LedgerUnavailable` when the kernel refuses to lock; the file is closed then.
+        """
         try:
             threading.Thread(target=self._block, name="ledger-lock", daemon=True).start()
-            self._locked.wait(seconds)
+            self._over.wait(seconds)
         except BaseException:  # Ctrl-C while waiting
             if self._leave():
                 os.close(self._descriptor)
             raise
-        return self._leave()
+        if self._leave() and self._failure is not None:
+            os.close(self._descriptor)
+            words = f"{self._path}: cannot be locked: {self._failure.strerror}"
+            raise LedgerUnavailable(words) from self._failure
+        return not self._abandoned
 
     def _block(self) -> None:
-        fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            self._failure = error
         with self._guard:
-            self._locked.set()
+            self._over.set()
             if self._abandoned:
                 os.close(self._descriptor)
 
     def _leave(self) -> bool:
+        """Return whether the wait is over; if not, the thread closes the file when it is."""
         with self._guard:
-            self._abandoned = not self._locked.is_set()
+            self._abandoned = not self._over.is_set()
             return not self._abandoned
 
 
