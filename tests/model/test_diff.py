@@ -107,7 +107,7 @@ def test_a_moved_line_in_a_long_file_is_shown_alone() -> None:
     ],
 )
 def test_hostile_texts_take_bounded_time_and_stay_right(old: str, new: str) -> None:
-    start = time.perf_counter()
+    start = time.process_time()  # what others run on the machine meanwhile does not count
     diff = file_diff("x", old.encode(), new.encode())
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert git_apply(old.encode(), "x", diff.text) == new.encode()
