@@ -2,71 +2,135 @@
 
 from __future__ import annotations
 
+import io
 import json
+import logging
+import shlex
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import anyio
 import click
 
-from keyturn.demo.stage import StageError, set_up
-from keyturn.demo.story import Step, Story, tell
-from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.demo.chapters import tell
+from keyturn.demo.story import Say, Story, perform, wrap
+
+WELCOME = (
+    "Keyturn: an assistant, a person, and a ledger. Everything below is real: files, git, signatures, processes."
+)
+
+FIELDS = ("steps", "verify", "home")
+EVERYTHING = "*"
+"""What `--json` without fields means; `keyturn` puts it after a bare `--json` before it starts this program."""
 
 
 @click.command()
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep everything in this new folder.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end instead of the story.")
-def demo(keep: Path | None, as_json: bool) -> None:
-    """Tell how one action after another goes its way, on a fresh home with real files."""
-    if keep is not None and keep.exists() and any(keep.iterdir()):
-        raise click.UsageError(f"{keep} is not empty; name a new folder")
-    folder = keep if keep is not None else Path(tempfile.mkdtemp(prefix="keyturn-demo-"))
-    say: Callable[[str], None] = (lambda line: None) if as_json else click.echo
+@click.option(
+    "--keep",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep everything in this folder, which must be new or empty.",
+)
+@click.option(
+    "--json",
+    "fields",
+    metavar="[=FIELDS]",
+    is_flag=False,
+    flag_value=EVERYTHING,
+    callback=lambda _context, _option, value: _fields(value),
+    help="Print one JSON object at the end instead of the story; with =FIELDS (separated by commas) only those.",
+)
+def demo(keep: Path | None, fields: tuple[str, ...]) -> None:
+    """Tell how one action after another goes its way, on a fresh home with real files.
+
+    Exits 0 if every step did what it claims, 1 if one did not, 2 for usage.
+    """
+    _check_empty(keep)
+    _make_speakable()
+    story = Story(_silent if fields else click.echo)
     try:
-        ok = _run(folder.resolve(), say, as_json)
+        _paragraph(story.say, WELCOME)
+        perform(story, partial(tell, folder=keep))
+        if fields:
+            summary = _summary(story)
+            click.echo(json.dumps({name: summary[name] for name in fields}))
+        else:
+            _farewell(story, kept=keep is not None)
     finally:
-        if keep is None:
-            shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(0 if ok else 1)
+        if keep is None and story.folder is not None:
+            shutil.rmtree(story.folder, ignore_errors=True)
+    sys.exit(0 if story.ok else 1)
 
 
-def _run(folder: Path, say: Callable[[str], None], as_json: bool) -> bool:
-    say("Keyturn: an assistant, a person, and a ledger. Everything below is real: files, git, signatures, processes.")
-    story = Story(set_up(folder), say)
+def _fields(value: str | None) -> tuple[str, ...]:
+    """Return the fields to print; none when the story is to be told."""
+    if value is None:
+        return ()
+    if value in {EVERYTHING, ""}:
+        return FIELDS
+    names = tuple(name.strip() for name in value.split(",") if name.strip())
+    if not names or set(names) - set(FIELDS):
+        raise click.UsageError(f"--json: {value!r} names other fields than these: {', '.join(FIELDS)}")
+    return names
+
+
+def _check_empty(keep: Path | None) -> None:
     try:
-        anyio.run(tell, story)
-    except (StageError, ConfigurationError, LedgerError) as error:
-        story.steps.append(Step("The story goes on", detail=str(error)))
-        say(f"\n   NOT AS CLAIMED: {error}")
-    ok = all(step.ok for step in story.steps)
-    if as_json:
-        click.echo(json.dumps(_summary(story)))
-    else:
-        _farewell(story, say, ok)
-    return ok
+        full = keep is not None and keep.exists() and any(keep.iterdir())
+    except OSError as error:
+        raise click.UsageError(f"--keep {keep}: {error.strerror}") from error
+    if full:
+        raise click.UsageError(f"--keep {keep}: the folder is not empty; name a new one")
+
+
+def _make_speakable() -> None:
+    """Let no narrow encoding of the terminal end the story, and no library speak beside it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+    # What libraries would log, tracebacks among it, is told by the step that fails for it.
+    logging.basicConfig(handlers=[logging.NullHandler()])
+
+
+def _silent(line: str) -> None:
+    """Say nothing of a line."""
 
 
 def _summary(story: Story) -> dict[str, object]:
-    steps = [{"name": step.name, "ok": step.ok, "detail": step.detail} for step in story.steps]
-    return {"steps": steps, "verify": story.verify, "home": str(story.stage.home)}
+    steps = [{"name": step.name, "ok": bool(step.ok), "detail": step.detail} for step in story.steps]
+    home = None if story.folder is None else str(story.folder / "home")
+    return {"steps": steps, "verify": story.verify, "home": home}
 
 
-def _farewell(story: Story, say: Callable[[str], None], ok: bool) -> None:
-    good = sum(step.ok for step in story.steps)
-    say(f"\n{'PASS' if ok else 'FAIL'}: {good} of {len(story.steps)} steps did what they claim.")
-    say("\nTo look further (run the demo with --keep DIR to have something to look at):")
-    for line in (
-        "keyturn --home DIR/home action list            what was asked and what came of it",
-        "keyturn --home DIR/home action show ID         one action, as its reviewer saw it",
-        "keyturn --home DIR/home audit log              every entry of the ledger",
-        "keyturn --home DIR/home audit verify           the proof, again",
-        "keyturn init DIR                               a home of your own",
-    ):
-        say(f"  {line}")
+def _farewell(story: Story, *, kept: bool) -> None:
+    good = sum(step.ok is True for step in story.steps)
+    story.say(f"\n{'PASS' if story.ok else 'FAIL'}: {good} of {len(story.steps)} steps did what they claim.\n")
+    if not kept:
+        _paragraph(
+            story.say,
+            "All of it is deleted again. To have something to look at, run `keyturn demo --keep DIR`; for a home of "
+            "your own, `keyturn init DIR`.",
+        )
+    elif story.stage is not None:
+        story.say("To look further:")
+        for purpose, command in _commands(story, story.stage.home):
+            story.say(f"  {purpose}\n    {command}")
+
+
+def _commands(story: Story, home: Path) -> list[tuple[str, str]]:
+    keyturn = f"keyturn --home {shlex.quote(str(home))}"
+    return [
+        ("what was asked, and what came of it", f"{keyturn} action list"),
+        ("one action, as its reviewer sees it", f"{keyturn} action show {story.action or 'ID'}"),
+        ("every entry of the log", f"{keyturn} audit log"),
+        ("the proof, once more", f"{keyturn} audit verify"),
+        ("a home of your own", "keyturn init DIR"),
+    ]
+
+
+def _paragraph(say: Say, text: str) -> None:
+    for line in wrap(text, "", ""):
+        say(line)
 
 
 if __name__ == "__main__":
