@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import functools
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 
 from keyturn import canon
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
 from keyturn.model.plan import Effects, Plan, plan_from_json
 from keyturn.model.tool import ActionRef, EarlierAction, GovernedTool, ReadTool
 from keyturn.tools import get_pull_request, open_pull_request, update_pull_request
@@ -134,6 +136,102 @@ def test_a_plan_whose_facts_moved_is_stale(shop: Repository) -> None:
     tool = open_pull_request.TOOL({"shop": shop.forge()})
     assert execute(tool, plan, action(1)) == Stale(("src/app.py has changed on main since the review",))
     assert isinstance(probe(tool, plan, action(1)), CannotHappen)
+
+
+WORKFLOW = [
+    {
+        "path": ".github/workflows/x.yml",
+        "content": base64.b64encode(b"evil\n").decode(),
+        "mode": "100644",
+    }
+]
+
+
+def forged_files(plan: Plan) -> Plan:
+    """A plan that shows what `plan` does, and writes a workflow."""
+    blobs = [{"path": WORKFLOW[0]["path"], "blob": None, "mode": None}]
+    return replace(plan, change={**plan.change, "files": WORKFLOW}, facts={**plan.facts, "blobs": blobs})
+
+
+def without_effect(outcome: Outcome, *named: str) -> bool:
+    said = f"the plan does something else than it shows ({', '.join(named)} would be different); nothing was done"
+    return outcome == Failed(said)
+
+
+def test_a_plan_that_shows_other_files_than_it_writes_opens_nothing(shop: Repository) -> None:
+    plan = plan_opening(shop, files=[{"path": "NOTES.md", "content": "hello\n"}])
+    outcome = execute(open_pull_request.TOOL({"shop": shop.forge()}), forged_files(plan), action(1))
+    assert without_effect(outcome, "view", "diff")
+    assert shop.git("for-each-ref", "refs/heads/keyturn", "refs/keyturn") == ""
+
+
+@pytest.mark.parametrize(
+    ("forged", "named"),
+    [
+        ({"target": "forge:shop/release"}, "target"),
+        ({"environment": "staging"}, "environment"),
+        ({"summary": "Open a pull request"}, "summary"),
+        ({"effects": Effects(files_changed=3)}, "effects"),
+        ({"view": {"files": [], "title": "Say hello", "base": "main"}}, "view"),
+        ({"diff": ""}, "diff"),
+    ],
+)
+def test_a_plan_that_shows_something_else_than_it_does_opens_nothing(
+    shop: Repository, forged: dict[str, Any], named: str
+) -> None:
+    plan = replace(plan_opening(shop), **forged)
+    assert without_effect(execute(open_pull_request.TOOL({"shop": shop.forge()}), plan, action(1)), named)
+    assert shop.git("for-each-ref", "refs/heads/keyturn", "refs/keyturn") == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"base": "keyturn/x"}, "cannot be a base"),
+        ({"title": "Fixes #1"}, "title"),
+        ({"body": "hello\n/deploy"}, "body line 2"),
+        ({"files": [{"path": "src/app.py", "content": "", "mode": "120000"}]}, "mode"),
+        ({"files": [{"path": "none.py", "content": None, "mode": None}]}, "cannot be deleted"),
+        ({"files": [{"path": "../x", "content": "", "mode": "100644"}]}, "path"),
+    ],
+)
+def test_a_plan_that_no_call_could_have_made_opens_nothing(
+    shop: Repository, change: dict[str, Any], said: str
+) -> None:
+    plan = plan_opening(shop, files=[{"path": "NOTES.md", "content": "hello\n"}])
+    forged = replace(plan, change={**plan.change, **change})
+    with pytest.raises(ConnectorError, match=said):
+        execute(open_pull_request.TOOL({"shop": shop.forge()}), forged, action(1))
+
+
+def test_blobs_that_are_not_those_of_the_reviewed_commit_open_nothing(shop: Repository) -> None:
+    """The facts of a plan are held against the commit it is made on, not only against the base of today."""
+    plan = plan_opening(shop)
+    shop.commit("main", {"src/app.py": b"import os\n\nprint('shop')\nevil()\n"})
+    now = shop.git("rev-parse", "main:src/app.py")
+    blobs: Any = plan.facts["blobs"]
+    moved = [{**item, "blob": now} if item["path"] == "src/app.py" else item for item in blobs]
+    outcome = execute(
+        open_pull_request.TOOL({"shop": shop.forge()}), replace(plan, facts={**plan.facts, "blobs": moved}), action(1)
+    )
+    assert without_effect(outcome, "facts")
+
+
+def test_an_update_that_shows_something_else_than_it_does_lands_nothing(shop: Repository) -> None:
+    plan, _ = opened(shop)
+    shop.git("branch", "release", "main")
+    updating, head = update(shop, remember(plan)), shop.head(action(1).marker)
+    tool = update_pull_request.TOOL({"shop": shop.forge()})
+    for forged, named in (
+        (forged_files(updating), ("summary", "effects", "view", "diff")),
+        (replace(updating, diff=""), ("diff",)),
+        (replace(updating, target="forge:shop/release"), ("target",)),
+        (replace(updating, effects=Effects()), ("effects",)),
+        (replace(updating, view={**updating.view, "branch": action(3).marker}), ("view",)),
+        (replace(updating, change={**updating.change, "base": "release"}), ("change",)),
+    ):
+        assert without_effect(execute(tool, forged, action(2)), *named)
+        assert shop.head(action(1).marker) == head
 
 
 def test_a_plan_for_another_repository_of_that_name_does_not_run(shop: Repository, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from keyturn.canon import decode_object, encode
 from keyturn.connectors.deployments import Deployments
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Stale, Succeeded
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded
 from keyturn.model.plan import Effects, Plan, plan_from_json
 from keyturn.model.tool import EarlierAction, GovernedTool
 from keyturn.tools import rollback_deployment
@@ -58,7 +59,7 @@ def test_a_plan_says_everything_a_reviewer_and_the_policy_need(world: World, too
         "diff_complete": True,
         "files": [{"path": "app.py", "status": "modified"}],
     }
-    assert made.facts.keys() == {"current", "target", "manifest"}
+    assert made.facts.keys() == {"current", "target", "manifest", "manifest_from"}
     assert made.guard == {"current_link": "releases/2.4.0", "history_length": 3}
     assert made.change == {"environment": "staging", "from": "2.4.0", "to": "2.3.1"}
     assert made.inverse is not None
@@ -79,6 +80,57 @@ def test_a_world_that_moved_makes_the_action_stale(world: World, tool: RollbackD
     made = plan(tool)
     world.move("2.2.0")
     assert anyio.run(tool.execute, made, action(1)) == Stale(("staging no longer runs 2.4.0",))
+
+
+def test_a_live_release_that_changed_makes_the_action_stale(world: World, tool: RollbackDeployment) -> None:
+    """The diff starts from it: what was shown to be lost and gained is not what would be."""
+    made = plan(tool)
+    world.alter("2.4.0")
+    assert anyio.run(tool.execute, made, action(1)) == Stale(
+        ("release 2.4.0, the live one, does not hold what it held at the review",)
+    )
+    assert world.live() == "2.4.0"
+
+
+@pytest.mark.parametrize(
+    ("forged", "named"),
+    [
+        ({"target": "deployments:web/production"}, "target"),
+        ({"environment": "production"}, "environment"),
+        ({"environment": None}, "environment"),
+        ({"diff": ""}, "diff"),
+        ({"effects": Effects()}, "effects"),
+        ({"summary": "Roll back nothing"}, "summary"),
+        ({"view": {"from": "2.4.0", "to": "2.2.0", "diff_complete": True, "files": []}}, "view"),
+        ({"change": {"environment": "staging", "from": "2.4.0", "to": "2.3.1", "more": 1}}, "change"),
+    ],
+)
+def test_a_plan_that_shows_something_else_than_it_does_is_not_executed(
+    world: World, tool: RollbackDeployment, forged: dict[str, Any], named: str
+) -> None:
+    outcome = anyio.run(tool.execute, replace(plan(tool), **forged), action(1))
+    assert outcome == Failed(
+        f"the plan does something else than it shows ({named} would be different); nothing was done"
+    )
+    assert (world.live(), world.switches_of(action(1)), world.marks()) == ("2.4.0", 0, {})
+
+
+def test_a_plan_for_one_environment_does_not_change_another(tmp_path: Path) -> None:
+    lay_out(tmp_path, "production", "staging")
+    tool = TOOL({"web": open_port(tmp_path)})
+    made = plan(tool, environment="production")
+    forged = replace(made, target="deployments:web/staging", environment="staging", diff="")
+    outcome = anyio.run(tool.execute, forged, action(1))
+    assert isinstance(outcome, Failed)
+    assert "target, environment, diff would be different" in outcome.reason
+    assert (tmp_path / "production" / "current").readlink() == Path("releases/2.4.0")
+
+
+def test_another_version_than_the_one_shown_is_stale(world: World, tool: RollbackDeployment) -> None:
+    made = plan(tool)
+    other = replace(made, change={**made.change, "to": "2.2.0"})
+    assert isinstance(anyio.run(tool.execute, other, action(1)), Stale)
+    assert world.live() == "2.4.0"
 
 
 def test_another_back_end_than_the_reviewed_one_is_never_touched(world: World, tool: RollbackDeployment) -> None:

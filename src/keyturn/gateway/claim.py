@@ -94,7 +94,12 @@ def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     """Return why an approved action may not run after all; empty when it may."""
     entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
-    found = _story_differs(action, entries) or _token_revoked(view, entries[0]) or _contract_moved(view, action)
+    found = (
+        _story_differs(action, entries)
+        or _plan_differs(view, action, entries[0])
+        or _token_revoked(view, entries[0])
+        or _contract_moved(view, action)
+    )
     return (found,) if found else _policy_objects(gate, view, action, entries[0])
 
 
@@ -105,6 +110,22 @@ def _story_differs(action: Action, entries: Sequence[Entry]) -> Reason | None:
     except StoryError:
         told = None
     return None if told == action else Reason("story", "the action's entries do not tell what this process believed")
+
+
+def _plan_differs(view: Look, action: Action, request: Entry) -> Reason | None:
+    """Compare what limits, policy and reviewers go by in the request's facts with the plan that would be executed."""
+    plan = read_plan(view, request)
+    recorded = {
+        "tool": (action.tool, plan.tool),
+        "target": (action.target, plan.target),
+        "backend": (action.backend, plan.backend.to_json()),
+        "effects": (action.effects, {"calls": 1, **plan.effects.to_json()}),
+        "environment": (action.environment, plan.environment or action.environment),
+    }
+    differing = [name for name, (told, meant) in recorded.items() if told != meant]
+    if not differing:
+        return None
+    return Reason("story", f"the request says something else than its plan ({', '.join(differing)})")
 
 
 def _token_revoked(view: Look, request: Entry) -> Reason | None:
@@ -125,6 +146,9 @@ def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -
     policy = gate.policies.in_force(view)
     usage = view.state.usage.without(action.id)
     decision = evaluate(policy, _request_again(view, action, request), usage, view.now)
+    if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
+        # People reviewed it, and limits counted it, as one of another environment.
+        return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)
     match decision:
         case Deny(reasons=reasons):
             return tuple(

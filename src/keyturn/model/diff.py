@@ -23,6 +23,7 @@ _SNIFF = 8000
 
 _Block: TypeAlias = tuple[int, int, int]  # start in old, start in new, length
 _Range: TypeAlias = tuple[int, int, int, int]  # old from, old to, new from, new to
+_IN_HUNKS = ("", " ", "+", "-", "@", "\\")
 _ESCAPES = {0x07: "\\a", 0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0B: "\\v", 0x0C: "\\f", 0x0D: "\\r"}
 
 
@@ -63,6 +64,42 @@ def file_diff(
     target = "/dev/null" if new is None else _label("b/" + path)
     text = f"{header}--- {source}\n+++ {target}\n{hunks}"
     return FileDiff(path=path, text=text, added=added, removed=removed, binary=False)
+
+
+@dataclass(frozen=True, slots=True)
+class NetChange:
+    """What the diff of one file changes, wherever in the file it stands.
+
+    head     the lines that belong to no hunk: the names and modes of the file
+    added    lines that are added and not removed elsewhere, in order, without line ends
+    removed  lines that are removed and not added elsewhere
+    """
+
+    head: tuple[str, ...]
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+
+
+def net_change(diff: str) -> NetChange:
+    """Return what a diff of one file changes.
+
+    The same edit of two versions of a file gives diffs with other places and surroundings, and the same net change.
+    """
+    lines = diff.split("\n")
+    start = next((index for index, line in enumerate(lines) if line.startswith("@@ ")), len(lines))
+    added, removed = ([line[1:] for line in lines[start:] if line[:1] == sign] for sign in "+-")
+    head = lines[:start] + [line for line in lines[start:] if line[:1] not in _IN_HUNKS]
+    return NetChange(tuple(head), _without(added, removed), _without(removed, added))
+
+
+def _without(lines: Sequence[str], others: Sequence[str]) -> tuple[str, ...]:
+    left = Counter(others)
+    kept = []
+    for line in lines:
+        left[line] -= 1
+        if left[line] < 0:
+            kept.append(line)
+    return tuple(kept)
 
 
 def quote_path(path: str) -> str:

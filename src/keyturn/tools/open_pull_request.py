@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
+
+import anyio.to_thread
 
 from keyturn.canon import Json
 from keyturn.connectors.forge import Forge, Landed, Opening, declared
-from keyturn.connectors.forge.changes import files_from_json, files_to_json, read_wishes, states_to_json, work_out
+from keyturn.connectors.forge.changes import (
+    Worked,
+    files_from_json,
+    files_to_json,
+    read_wishes,
+    states_to_json,
+    work_out,
+    work_out_again,
+)
 from keyturn.connectors.forge.names import check_base
 from keyturn.connectors.forge.text import clean_body, clean_title
+from keyturn.model.agreement import disagreeing
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Stale, Succeeded
-from keyturn.model.plan import Inverse, Plan
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.plan import Backend, Inverse, Plan
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.open_pull_request import Arguments
 
@@ -35,32 +47,26 @@ class OpenPullRequest:
         title, body = clean_title(arguments.title), clean_body(arguments.body)
         wishes = read_wishes([item.model_dump() for item in arguments.files])
         snapshot = await forge.snapshot(arguments.base, [wish.path for wish in wishes])
-        worked = work_out(wishes, snapshot)
-        place = f"{arguments.repository}: {worked.summary()}, base {arguments.base}"
-        return Plan(
-            tool=self.name,
-            target=f"forge:{arguments.repository}/{arguments.base}",
-            backend=forge.identity,
-            summary=f'Open pull request "{title}" on {place}',
-            diff=worked.patch,
-            effects=worked.effects(),
-            view={"files": worked.view(), "title": title, "base": arguments.base},
-            facts={"base_commit": snapshot.commit, "blobs": states_to_json(worked.files)},
-            guard={"head": snapshot.commit},
-            change={
-                "base": arguments.base,
-                "title": title,
-                "body": body,
-                "draft": arguments.draft,
-                "files": files_to_json(worked.files),
-            },
-            inverse=Inverse(summary="delete the branch keyturn/<action id>; the base branch is untouched"),
+        worked = await anyio.to_thread.run_sync(work_out, wishes, snapshot)
+        opening = Opening(
+            base=arguments.base,
+            base_commit=snapshot.commit,
+            files=worked.files,
+            title=title,
+            body=body,
+            draft=arguments.draft,
+            patch=worked.patch,
         )
+        return planned(forge.identity, opening, worked)
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
-        """Land branch, commit and record once, if the reviewed facts still hold."""
+        """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""
         forge = declared(self._forges, plan.backend.name, plan.backend)
-        answer = await forge.apply(_opening(plan), action)
+        opening = _opening(plan)
+        objection = await disagreement(plan, forge, opening)
+        if objection is not None:
+            return Failed(objection)
+        answer = await forge.apply(opening, action)
         return answer if isinstance(answer, Stale) else Succeeded(_result(plan, answer))
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
@@ -71,6 +77,39 @@ class OpenPullRequest:
         except ConnectorError as error:
             return CannotTell(str(error))
         return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(_result(plan, answer))
+
+
+def planned(backend: Backend, opening: Opening, worked: Worked) -> Plan:
+    """Return the plan of a pull request to be opened, with what its files make of the base commit."""
+    place = f"{backend.name}: {worked.summary()}, base {opening.base}"
+    return Plan(
+        tool=OpenPullRequest.name,
+        target=f"forge:{backend.name}/{opening.base}",
+        backend=backend,
+        summary=f'Open pull request "{opening.title}" on {place}',
+        diff=worked.patch,
+        effects=worked.effects(),
+        view={"files": worked.view(), "title": opening.title, "base": opening.base},
+        facts={"base_commit": opening.base_commit, "blobs": states_to_json(worked.files)},
+        guard={"head": opening.base_commit},
+        change={
+            "base": opening.base,
+            "title": opening.title,
+            "body": opening.body,
+            "draft": opening.draft,
+            "files": files_to_json(worked.files),
+        },
+        inverse=Inverse(summary="delete the branch keyturn/<action id>; the base branch is untouched"),
+    )
+
+
+async def disagreement(plan: Plan, forge: Forge, opening: Opening) -> str | None:
+    """Say what a plan shows that its own change, worked out again, does not; None when all of it follows."""
+    check_base(opening.base)
+    cleaned = replace(opening, title=clean_title(opening.title), body=clean_body(opening.body))
+    snapshot = await forge.reviewed(opening)
+    worked = await anyio.to_thread.run_sync(work_out_again, opening.files, snapshot)
+    return disagreeing(plan, planned(forge.identity, cleaned, worked))
 
 
 def _opening(plan: Plan) -> Opening:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from keyturn.canon import Json
 from keyturn.connectors.deployments import Deployments, Preview, Rollback, chosen, declared
+from keyturn.model.agreement import disagreeing
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotTell, Outcome, Probe, Stale
 from keyturn.model.plan import Effects, Plan
@@ -32,29 +34,14 @@ class RollbackDeployment:
         """
         deployment = declared(self._deployments, arguments.deployment)
         environment = chosen(deployment, arguments.environment)
-        preview = await deployment.preview(environment, arguments.to)
-        rollback = preview.rollback
-        return Plan(
-            tool=self.name,
-            target=f"deployments:{deployment.name}/{environment}",
-            backend=deployment.backend(environment),
-            summary=_summary(deployment.name, preview),
-            environment=environment,
-            diff=preview.diff,
-            effects=Effects(files_changed=len(preview.files), lines_changed=preview.added + preview.removed),
-            view=_view(preview),
-            facts=rollback.facts,
-            guard=preview.guard,
-            change={"environment": environment, "from": rollback.current, "to": rollback.target},
-            inverse=deployment.inverse(rollback),
-        )
+        return planned(deployment, await deployment.preview(environment, arguments.to))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
-        """Switch once, if the reviewed facts still hold, then check health."""
+        """Switch once, if the reviewed facts still hold and the plan shows what it does, then check health."""
         deployment, rollback = declared(self._deployments, plan.backend.name), _rollback(plan)
         if deployment.backend(rollback.environment) != plan.backend:
             return Stale(_in_words(("backend",), rollback))
-        outcome = await deployment.apply(rollback, action)
+        outcome = await deployment.apply(rollback, action, partial(disagreement, plan, deployment))
         return Stale(_in_words(outcome.moved, rollback)) if isinstance(outcome, Stale) else outcome
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
@@ -68,6 +55,30 @@ class RollbackDeployment:
             return CannotTell(str(error))
 
 
+def planned(deployment: Deployments, preview: Preview) -> Plan:
+    """Return the plan of a rollback as previewed."""
+    rollback, environment = preview.rollback, preview.rollback.environment
+    return Plan(
+        tool=RollbackDeployment.name,
+        target=f"deployments:{deployment.name}/{environment}",
+        backend=deployment.backend(environment),
+        summary=_summary(deployment.name, preview),
+        environment=environment,
+        diff=preview.diff,
+        effects=Effects(files_changed=len(preview.files), lines_changed=preview.added + preview.removed),
+        view=_view(preview),
+        facts=rollback.facts,
+        guard=preview.guard,
+        change={"environment": environment, "from": rollback.current, "to": rollback.target},
+        inverse=deployment.inverse(rollback),
+    )
+
+
+def disagreement(plan: Plan, deployment: Deployments, preview: Preview) -> str | None:
+    """Say what a plan shows that its own change, previewed again, does not; None when all of it follows."""
+    return disagreeing(plan, planned(deployment, preview))
+
+
 def _in_words(moved: Sequence[str], rollback: Rollback) -> tuple[str, ...]:
     """Say of each fact that differs what was reviewed."""
     words = {
@@ -75,6 +86,7 @@ def _in_words(moved: Sequence[str], rollback: Rollback) -> tuple[str, ...]:
         "current": f"{rollback.environment} no longer runs {rollback.current}",
         "target": f"release {rollback.target} is not there any more",
         "manifest": f"release {rollback.target} does not hold what was reviewed",
+        "manifest_from": f"release {rollback.current}, the live one, does not hold what it held at the review",
     }
     return tuple(words.get(name, name) for name in moved)
 

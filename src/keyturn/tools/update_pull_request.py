@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import anyio.to_thread
+
 from keyturn.canon import Json
-from keyturn.connectors.forge import Forge, Landed, Revision, declared
-from keyturn.connectors.forge.changes import files_from_json, files_to_json, read_wishes, states_to_json, work_out
+from keyturn.connectors.forge import Forge, Landed, Pull, Revision, declared
+from keyturn.connectors.forge.changes import (
+    Worked,
+    files_from_json,
+    files_to_json,
+    read_wishes,
+    states_to_json,
+    work_out,
+    work_out_again,
+)
+from keyturn.model.agreement import disagreeing
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Stale, Succeeded
-from keyturn.model.plan import Inverse, Plan
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.plan import Backend, Inverse, Plan
 from keyturn.model.tool import ActionRef, Earlier, EarlierAction
 from keyturn.tools.arguments.update_pull_request import Arguments
 
@@ -26,39 +37,23 @@ class UpdatePullRequest:
     async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
         """Work out the further commit against the branch as it is now; its head is the reviewed fact."""
         opened = _opened(arguments.action_id, earlier)
-        name = opened.plan.backend.name
-        forge = declared(self._forges, name, opened.plan.backend)
+        forge = declared(self._forges, opened.plan.backend.name, opened.plan.backend)
         pull = await forge.pull(opened.action)
         if pull.status != "open":
             raise ConnectorError(f"the pull request of action {opened.action} is {pull.status}; open a new one")
         wishes = read_wishes([item.model_dump() for item in arguments.files])
         snapshot = await forge.snapshot(pull.branch, [wish.path for wish in wishes])
-        worked = work_out(wishes, snapshot)
-        return Plan(
-            tool=self.name,
-            target=f"forge:{name}/{pull.base}",
-            backend=forge.identity,
-            summary=f'Update pull request "{pull.title}" on {name}: {worked.summary()}, base {pull.base}',
-            diff=worked.patch,
-            effects=worked.effects(),
-            view={"files": worked.view(), "title": pull.title, "base": pull.base, "branch": pull.branch},
-            facts={"head": snapshot.commit, "blobs": states_to_json(worked.files)},
-            guard={"head": snapshot.commit},
-            change={
-                "pull": opened.action,
-                "base": pull.base,
-                "title": pull.title,
-                "files": files_to_json(worked.files),
-            },
-            inverse=Inverse(
-                summary=f"move the branch {pull.branch} back to {snapshot.commit}; the base branch is untouched"
-            ),
-        )
+        worked = await anyio.to_thread.run_sync(work_out, wishes, snapshot)
+        return planned(forge.identity, opened.action, pull, snapshot.commit, worked)
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
-        """Land the commit once, if the branch is still at the reviewed head."""
+        """Land the commit once, if the branch is still at the reviewed head and the plan shows what it does."""
         forge = declared(self._forges, plan.backend.name, plan.backend)
-        answer = await forge.apply(_revision(plan), action)
+        revision = _revision(plan)
+        objection = await disagreement(plan, forge, revision)
+        if objection is not None:
+            return Failed(objection)
+        answer = await forge.apply(revision, action)
         return answer if isinstance(answer, Stale) else Succeeded(_result(plan, answer))
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
@@ -69,6 +64,36 @@ class UpdatePullRequest:
         except ConnectorError as error:
             return CannotTell(str(error))
         return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(_result(plan, answer))
+
+
+def planned(backend: Backend, opened: str, pull: Pull, head: str, worked: Worked) -> Plan:
+    """Return the plan of a further commit on `head`, for the pull request that the action `opened` made."""
+    return Plan(
+        tool=UpdatePullRequest.name,
+        target=f"forge:{backend.name}/{pull.base}",
+        backend=backend,
+        summary=f'Update pull request "{pull.title}" on {backend.name}: {worked.summary()}, base {pull.base}',
+        diff=worked.patch,
+        effects=worked.effects(),
+        view={"files": worked.view(), "title": pull.title, "base": pull.base, "branch": pull.branch},
+        facts={"head": head, "blobs": states_to_json(worked.files)},
+        guard={"head": head},
+        change={
+            "pull": opened,
+            "base": pull.base,
+            "title": pull.title,
+            "files": files_to_json(worked.files),
+        },
+        inverse=Inverse(summary=f"move the branch {pull.branch} back to {head}; the base branch is untouched"),
+    )
+
+
+async def disagreement(plan: Plan, forge: Forge, revision: Revision) -> str | None:
+    """Say what a plan shows that its own change, worked out again, does not; None when all of it follows."""
+    pull = await forge.pull(revision.pull)
+    snapshot = await forge.reviewed(revision)
+    worked = await anyio.to_thread.run_sync(work_out_again, revision.files, snapshot)
+    return disagreeing(plan, planned(forge.identity, revision.pull, pull, revision.head, worked))
 
 
 def _opened(action_id: str, earlier: Earlier) -> EarlierAction:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 
 from keyturn.connectors.tickets import Preview, TicketChange, Tickets, declared, holder
+from keyturn.model.agreement import disagreeing
+from keyturn.model.diff import net_change
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotTell, Outcome, Probe, Stale
 from keyturn.model.plan import Effects, Plan
@@ -25,34 +29,18 @@ class UpdateTicket:
     async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
         """Work out the change.
 
-        Reviewed facts are the ticket, its status where that is to change, and its being there for a comment; the
-        guard is the digest of the whole ticket.
+        Reviewed facts are the ticket, how many people watch it, its status where that is to change, and its being
+        there for a comment; the guard is the digest of the whole ticket.
         """
         tracker = await holder(self._trackers, arguments.ticket)
-        preview = await tracker.preview(arguments.ticket, arguments.status, arguments.comment)
-        change = preview.change
-        return Plan(
-            tool=self.name,
-            target=f"tickets:{tracker.name}/{change.ticket}",
-            backend=tracker.backend(),
-            summary=_summary(preview),
-            diff=preview.diff,
-            effects=Effects(
-                files_changed=1, lines_changed=preview.added + preview.removed, recipients=preview.recipients
-            ),
-            view={"status": change.status, "comment": change.comment is not None, "recipients": preview.recipients},
-            facts=change.facts,
-            guard=preview.guard,
-            change={"ticket": change.ticket, "status": change.status, "comment": change.comment},
-            inverse=tracker.inverse(change),
-        )
+        return planned(tracker, await tracker.preview(arguments.ticket, arguments.status, arguments.comment))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
-        """Change the ticket once, if the reviewed facts still hold."""
+        """Change the ticket once, if the reviewed facts still hold and the plan shows what it does."""
         tracker = declared(self._trackers, plan.backend.name)
         if tracker.backend() != plan.backend:
             return Stale(_in_words(("backend",), plan))
-        outcome = await tracker.apply(_change(plan), action)
+        outcome = await tracker.apply(_change(plan), action, partial(disagreement, plan, tracker))
         return Stale(_in_words(outcome.moved, plan)) if isinstance(outcome, Stale) else outcome
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
@@ -66,12 +54,43 @@ class UpdateTicket:
             return CannotTell(str(error))
 
 
+def planned(tracker: Tickets, preview: Preview) -> Plan:
+    """Return the plan of a change as previewed."""
+    change = preview.change
+    return Plan(
+        tool=UpdateTicket.name,
+        target=f"tickets:{tracker.name}/{change.ticket}",
+        backend=tracker.backend(),
+        summary=_summary(preview),
+        diff=preview.diff,
+        effects=Effects(
+            files_changed=1, lines_changed=preview.added + preview.removed, recipients=preview.recipients
+        ),
+        view={"status": change.status, "comment": change.comment is not None, "recipients": preview.recipients},
+        facts=change.facts,
+        guard=preview.guard,
+        change={"ticket": change.ticket, "status": change.status, "comment": change.comment},
+        inverse=tracker.inverse(change),
+    )
+
+
+def disagreement(plan: Plan, tracker: Tickets, preview: Preview) -> str | None:
+    """Say what a plan shows that its own change, previewed again, does not; None when all of it follows.
+
+    Others may have written into the ticket since: that moves where the change stands in it, and not what it changes.
+    """
+    again = planned(tracker, preview)
+    same = net_change(plan.diff) == net_change(again.diff)
+    return disagreeing(plan, replace(again, diff=plan.diff) if same else again)
+
+
 def _in_words(moved: Sequence[str], plan: Plan) -> tuple[str, ...]:
     """Say of each fact that differs what was reviewed."""
     words = {
         "backend": "the tracker is declared as another system than the one that was reviewed",
         "status": f"the ticket's status is no longer {visible(str(plan.facts.get('status')))!r}",
         "ticket": "the ticket is not there any more",
+        "recipients": "another number of people watch the ticket than at the review",
     }
     return tuple(words.get(name, name) for name in moved)
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.canon import encode
-from keyturn.connectors.deployments import Deployments, Rollback, releases
+from keyturn.connectors.deployments import Deployments, Preview, Rollback, releases
 from keyturn.connectors.deployments.releases import Settings, build
 from keyturn.connectors.deployments.tree import Tree, scan_tree
 from keyturn.connectors.files import Disk, Folder, journal
@@ -376,10 +376,22 @@ def test_a_release_that_holds_a_fifo_or_a_socket_is_refused(world: World) -> Non
         preview(world)
 
 
+def test_an_objection_to_what_the_facts_give_fails_the_switch_without_effect(world: World) -> None:
+    rollback, heard = preview(world).rollback, []
+
+    def objection(seen: Preview) -> str:
+        heard.append(seen)
+        return "not that"
+
+    outcome = anyio.run(world.port.apply, rollback, action(1), objection)
+    assert outcome == Failed("not that")
+    assert (world.live(), world.marks(), heard) == ("2.4.0", {}, [preview(world)])
+
+
 def test_guard_and_facts_say_what_was_seen(world: World) -> None:
     seen = preview(world)
     assert seen.guard == {"current_link": "releases/2.4.0", "history_length": 3}
-    assert seen.rollback.facts.keys() == {"current", "target", "manifest"}
+    assert seen.rollback.facts.keys() == {"current", "target", "manifest", "manifest_from"}
     assert str(seen.rollback.facts["manifest"]).startswith("sha256:")
 
 

@@ -121,8 +121,8 @@ def test_a_file_without_a_last_newline_gets_one_before_the_comment(world: World)
 
 
 def test_facts_are_only_what_the_change_depends_on(world: World) -> None:
-    assert preview(world, "closed").change.facts == {"ticket": "OPS-1", "status": "open"}
-    assert preview(world, comment="Hello.").change.facts == {"ticket": "OPS-1", "exists": True}
+    assert preview(world, "closed").change.facts == {"ticket": "OPS-1", "recipients": 3, "status": "open"}
+    assert preview(world, comment="Hello.").change.facts == {"ticket": "OPS-1", "recipients": 3, "exists": True}
     assert str(preview(world, "closed").guard["sha256"]).startswith("sha256:")
 
 
@@ -272,7 +272,7 @@ def test_a_status_that_may_not_be_set_here_has_no_inverse_call(world: World) -> 
 
 def test_facts_that_were_not_reviewed_are_stale(world: World) -> None:
     change = TicketChange(ticket="OPS-1", status="closed", comment=None, facts={})
-    assert anyio.run(world.port.apply, change, action(1)) == Stale(("status", "ticket"))
+    assert anyio.run(world.port.apply, change, action(1)) == Stale(("recipients", "status", "ticket"))
 
 
 def test_a_tracker_may_have_statuses_of_its_own(world: World) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.errors import ConnectorError
@@ -91,6 +91,10 @@ class Preview:
     guard: Mapping[str, Json]
 
 
+Objection: TypeAlias = Callable[[Preview], str | None]
+"""Says why a change must not be made although all reviewed facts hold, from its preview as it is now; or None."""
+
+
 class Deployments(Protocol):
     """One named deployment in one or several environments. All methods raise `ConnectorError`."""
 
@@ -116,8 +120,12 @@ class Deployments(Protocol):
         """Work out going back to the version `to` or to `PREVIOUS`, by reads alone; refuses what cannot be done."""
         ...
 
-    async def apply(self, rollback: Rollback, action: ActionRef) -> Outcome:
-        """Make the change once: a known action is answered from its mark, moved facts are `Stale`."""
+    async def apply(self, rollback: Rollback, action: ActionRef, objection: Objection | None = None) -> Outcome:
+        """Make the change once: a known action is answered from its mark, moved facts are `Stale`.
+
+        Where the facts hold, `objection` is asked before anything is changed; what it says is a failure that has no
+        effect.
+        """
         ...
 
     async def probe(self, rollback: Rollback, action: ActionRef) -> Probe:

@@ -16,7 +16,7 @@ import os
 import re
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -25,7 +25,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json
-from keyturn.connectors.deployments import PREVIOUS, Preview, Rollback, Snapshot, Switch
+from keyturn.connectors.deployments import PREVIOUS, Objection, Preview, Rollback, Snapshot, Switch
 from keyturn.connectors.deployments.changes import compare_trees
 from keyturn.connectors.deployments.health import Check, run_check
 from keyturn.connectors.deployments.history import History, append_history, order_revisions, read_history
@@ -139,9 +139,9 @@ class ReleaseFolders:
         """Work out going back to `to`; nothing is written, not even the lock file."""
         return await anyio.to_thread.run_sync(self._preview, environment, to)
 
-    async def apply(self, rollback: Rollback, action: ActionRef) -> Outcome:
+    async def apply(self, rollback: Rollback, action: ActionRef, objection: Objection | None = None) -> Outcome:
         """Switch once and check health. The thread is never abandoned: cancelling the task waits for it."""
-        return await anyio.to_thread.run_sync(self._apply, rollback, action)
+        return await anyio.to_thread.run_sync(self._apply, rollback, action, objection)
 
     async def probe(self, rollback: Rollback, action: ActionRef) -> Probe:
         """Settle an action, finishing the records of one that died after its switch."""
@@ -182,31 +182,17 @@ class ReleaseFolders:
         )
 
     def _preview(self, environment: str, to: str) -> Preview:
-        with ExitStack() as stack:
-            root = stack.enter_context(self._open(environment))
+        with self._open(environment) as root:
             current, history = live_version(root), read_history(root)
             target = _resolve(root, to, current, history)
-            releases = stack.enter_context(root.child(RELEASES))
-            live, wanted = (stack.enter_context(_release(releases, v)) for v in (current, target))
-            before, after = scan_tree(live), scan_tree(wanted)
-            changes = compare_trees(before, after, partial(read_entry, live), partial(read_entry, wanted))
+            preview = _work_out(root, Rollback(environment=environment, current=current, target=target), history)
             if live_version(root) != current:
                 raise ConnectorError(f"{root.at(CURRENT)}: moved while planning", kind="retry", retry_after=5)
-        return Preview(
-            rollback=Rollback(
-                environment=environment, current=current, target=target, facts=_facts(current, target, after)
-            ),
-            diff=changes.diff,
-            files=changes.files,
-            added=changes.added,
-            removed=changes.removed,
-            summarised=changes.summarised,
-            guard={"current_link": _link(current), "history_length": len(history.switches)},
-        )
+        return preview
 
-    def _apply(self, rollback: Rollback, action: ActionRef) -> Outcome:
+    def _apply(self, rollback: Rollback, action: ActionRef, objection: Objection | None) -> Outcome:
         with self._open(rollback.environment) as root, journal(root) as held:
-            done = _Switching(self.name, rollback, action).run(root, held)
+            done = _Switching(self.name, rollback, action, objection).run(root, held)
         if not isinstance(done, dict):
             return done
         return _judged(rollback, self._checked(rollback, action, done))
@@ -271,6 +257,7 @@ class _Switching:
     deployment: str
     rollback: Rollback
     action: ActionRef
+    objection: Objection | None = None
 
     def run(self, root: Folder, held: Journal) -> Outcome | dict[str, Json]:
         """Make the switch unless it was made; return its result, or the outcome if there is none.
@@ -287,11 +274,11 @@ class _Switching:
                 return Failed(_FENCED)
             case _:
                 pass
-        moved = _moved(root, self.rollback)
-        if moved:
+        unfit = self._unfit(root)
+        if unfit is not None:
             if mark.state == "prepared":
                 held.fence(self.action.action, mark, _body(self.rollback))
-            return Stale(moved)
+            return unfit
         held.stage_link(self.action.action, _link(self.rollback.target))
         if mark.state == "absent":
             held.intend(self.action.action, _body(self.rollback))
@@ -300,6 +287,21 @@ class _Switching:
         except ConnectorError as error:
             return Unknown(f"the switch was begun, then: {error}")
         return self._recorded(root, held, Mark("moved"))
+
+    def _unfit(self, root: Folder) -> Stale | Failed | None:
+        """Return why the switch must not be made: reviewed facts that moved, or the caller's objection.
+
+        `current` is compared last, as close to the rename as can be: reading two releases may take seconds.
+        """
+        gone = _gone(root, self.rollback)
+        preview = None if gone else _work_out(root, self.rollback, read_history(root))
+        moved = gone if preview is None else _differing(preview.rollback.facts, self.rollback.facts)
+        refused = self.objection(preview) if self.objection and preview and not moved else None
+        if root.link_text(CURRENT) != _link(self.rollback.current):
+            moved = (*moved, "current") if "current" not in moved else moved
+        if moved:
+            return Stale(moved)
+        return None if refused is None else Failed(refused)
 
     def settle(self, root: Folder, held: Journal) -> dict[str, Json] | CannotHappen:
         """Return the result of a switch that was made; fence one that was not."""
@@ -399,27 +401,43 @@ def _resolve(root: Folder, to: str, current: str, history: History) -> str:
     return target
 
 
-def _moved(root: Folder, rollback: Rollback) -> tuple[str, ...]:
-    """Compare the reviewed facts with the folder and name those that differ.
+def _work_out(root: Folder, rollback: Rollback, history: History) -> Preview:
+    """Read both releases whole and return what the switch changes, with the facts as they are."""
+    with ExitStack() as stack:
+        releases = stack.enter_context(root.child(RELEASES))
+        live, wanted = (stack.enter_context(_release(releases, v)) for v in (rollback.current, rollback.target))
+        before, after = scan_tree(live), scan_tree(wanted)
+        changes = compare_trees(before, after, partial(read_entry, live), partial(read_entry, wanted))
+    return Preview(
+        rollback=replace(rollback, facts=_facts(rollback, before, after)),
+        diff=changes.diff,
+        files=changes.files,
+        added=changes.added,
+        removed=changes.removed,
+        summarised=changes.summarised,
+        guard={"current_link": _link(rollback.current), "history_length": len(history.switches)},
+    )
 
-    The target first, which may take seconds to read; `current` last, as close to the rename as can be.
-    """
-    names = []
+
+def _gone(root: Folder, rollback: Rollback) -> tuple[str, ...]:
+    """Name the reviewed facts that cannot hold because a release is not there any more."""
     with root.child(RELEASES) as releases:
-        if releases.kind(rollback.target) != "folder":
-            names.append("target")
-        else:
-            with _release(releases, rollback.target) as release:
-                seen = _facts(rollback.current, rollback.target, scan_tree(release))
-            names += [name for name in ("target", "manifest") if seen[name] != rollback.facts.get(name)]
-    reviewed = rollback.facts.get("current")
-    if reviewed != rollback.current or root.link_text(CURRENT) != _link(rollback.current):
-        names.append("current")
-    return tuple(names)
+        versions = {"target": rollback.target, "manifest_from": rollback.current}
+        return tuple(name for name, version in versions.items() if releases.kind(version) != "folder")
 
 
-def _facts(current: str, target: str, tree: Tree) -> dict[str, Json]:
-    return {"current": current, "target": target, "manifest": tree_digest(tree)}
+def _facts(rollback: Rollback, before: Tree, after: Tree) -> dict[str, Json]:
+    """Return what effect and diff depend on: both versions, and what each of the two releases holds."""
+    return {
+        "current": rollback.current,
+        "target": rollback.target,
+        "manifest": tree_digest(after),
+        "manifest_from": tree_digest(before),
+    }
+
+
+def _differing(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
+    return tuple(name for name in sorted(seen.keys() | reviewed.keys()) if seen.get(name) != reviewed.get(name))
 
 
 def _link(version: str) -> str:

@@ -133,6 +133,14 @@ class Forge(Protocol):
         """
         ...
 
+    async def reviewed(self, change: Change) -> Snapshot:
+        """Read the files that a change touches as they stand in the commit it is made on.
+
+        The commit is named by its id, so the answer is the same at any time. Refused: a commit that is not there, and
+        paths that `snapshot` refuses.
+        """
+        ...
+
     async def apply(self, change: Change, action: ActionRef) -> Landed | Stale:
         """Land the change once, under the action's marker.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from keyturn.canon import Json
@@ -109,11 +109,35 @@ def work_out(wishes: Sequence[Wish], snapshot: Snapshot) -> Worked:
     for index, wish in enumerate(wishes):
         before = snapshot.files[wish.path]
         change = _change(f"files[{index}] {shown(wish.path)}", wish, before)
-        old = before.content if before else None
         files.append(change)
-        diffs.append(file_diff(wish.path, old, change.content, before.state.mode if before else None, change.mode))
+        diffs.append(_diff(change, before))
     _refuse_large(files, diffs)
     return Worked(files=tuple(files), diffs=tuple(diffs))
+
+
+def work_out_again(files: Sequence[FileChange], snapshot: Snapshot) -> Worked:
+    """Work out from the files that shall stand what they make of the snapshot; what stood there comes from it alone.
+
+    Refused: a mode that is never given to files here, a deletion of what is not there, sizes above the stated ones.
+    """
+    changes = tuple(_again(change, snapshot.files[change.path]) for change in files)
+    diffs = tuple(_diff(change, snapshot.files[change.path]) for change in changes)
+    _refuse_large(changes, diffs)
+    return Worked(files=changes, diffs=diffs)
+
+
+def _again(change: FileChange, before: File | None) -> FileChange:
+    place = shown(change.path)
+    if change.mode not in ((None,) if change.content is None else (PLAIN, EXECUTABLE)):
+        raise ConnectorError(f"{place}: would get a mode that is not given here")
+    if change.content is None and before is None:
+        raise ConnectorError(f"{place}: does not exist, so it cannot be deleted")
+    return replace(change, before=before.state if before else None)
+
+
+def _diff(change: FileChange, before: File | None) -> FileDiff:
+    old, mode = (before.content, before.state.mode) if before else (None, None)
+    return file_diff(change.path, old, change.content, mode, change.mode)
 
 
 def files_to_json(files: Sequence[FileChange]) -> list[Json]:

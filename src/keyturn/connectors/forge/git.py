@@ -161,6 +161,10 @@ class GitForge:
         """Read the branch's commit and the files at `paths`."""
         return await anyio.to_thread.run_sync(self._snapshot, branch, paths)
 
+    async def reviewed(self, change: Change) -> Snapshot:
+        """Read the files a change touches as they stand in its parent."""
+        return await anyio.to_thread.run_sync(self._reviewed, change)
+
     async def apply(self, change: Change, action: ActionRef) -> Landed | Stale:
         """Land the change once, or say what moved."""
         return await anyio.to_thread.run_sync(self._apply, change, action)
@@ -178,7 +182,14 @@ class GitForge:
     def _snapshot(self, branch: str, paths: Sequence[str]) -> Snapshot:
         check_branch(branch)
         check_paths(paths)
-        commit = self._existing(branch)
+        return self._files(self._existing(branch), paths)
+
+    def _reviewed(self, change: Change) -> Snapshot:
+        paths = [item.path for item in change.files]
+        check_paths(paths)
+        return self._files(_parent(change), paths)
+
+    def _files(self, commit: str, paths: Sequence[str]) -> Snapshot:
         with self._git.objects() as objects:
             root, left = objects.root(commit), MAX_SNAPSHOT
             files: dict[str, File | None] = {}
@@ -387,7 +398,7 @@ class GitForge:
     # building and storing
 
     def _build(self, change: Change, action: ActionRef) -> _Built:
-        parent = change.base_commit if isinstance(change, Opening) else change.head
+        parent = _parent(change)
         body = change.body if isinstance(change, Opening) else ""
         blobs = tuple(item.content for item in change.files if item.content is not None)
         entries = {item.path: _entry(item, len(parent)) for item in change.files}
@@ -476,6 +487,10 @@ def _check(change: Change, action: ActionRef) -> None:
         action_time(change.pull)
     check_base(change.base)
     check_paths([item.path for item in change.files])
+
+
+def _parent(change: Change) -> str:
+    return change.base_commit if isinstance(change, Opening) else change.head
 
 
 def _branch(change: Change, action: ActionRef) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.errors import ConnectorError
@@ -57,6 +57,10 @@ class Preview:
     guard: Mapping[str, Json]
 
 
+Objection: TypeAlias = Callable[[Preview], str | None]
+"""Says why a change must not be made although all reviewed facts hold, from its preview as it is now; or None."""
+
+
 class Tickets(Protocol):
     """One named tracker. All methods raise `ConnectorError`."""
 
@@ -81,8 +85,12 @@ class Tickets(Protocol):
         """Work out a change by reads alone; refuses what cannot be done, changes nothing, or must not be posted."""
         ...
 
-    async def apply(self, change: TicketChange, action: ActionRef) -> Outcome:
-        """Make the change once: a known action is answered from its mark, moved facts are `Stale`."""
+    async def apply(self, change: TicketChange, action: ActionRef, objection: Objection | None = None) -> Outcome:
+        """Make the change once: a known action is answered from its mark, moved facts are `Stale`.
+
+        Where the facts hold, `objection` is asked before anything is changed; what it says is a failure that has no
+        effect.
+        """
         ...
 
     async def probe(self, change: TicketChange, action: ActionRef) -> Probe:

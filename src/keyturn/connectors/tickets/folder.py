@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -19,10 +19,10 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json, sha256
 from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, journal
-from keyturn.connectors.tickets import Preview, Ticket, TicketChange
+from keyturn.connectors.tickets import Objection, Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
-from keyturn.model.diff import file_diff
+from keyturn.model.diff import file_diff, net_change
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import (
     CannotHappen,
@@ -102,9 +102,9 @@ class TicketFolder:
         """Work out a change; nothing is written, not even the lock file."""
         return await anyio.to_thread.run_sync(self._preview, ticket, status, comment)
 
-    async def apply(self, change: TicketChange, action: ActionRef) -> Outcome:
+    async def apply(self, change: TicketChange, action: ActionRef, objection: Objection | None = None) -> Outcome:
         """Rewrite the file once. The thread is never abandoned: cancelling the task waits for it."""
-        return await anyio.to_thread.run_sync(self._apply, change, action)
+        return await anyio.to_thread.run_sync(self._apply, change, action, objection)
 
     async def probe(self, change: TicketChange, action: ActionRef) -> Probe:
         """Settle an action, finishing the record of one that died after its rename."""
@@ -148,16 +148,19 @@ class TicketFolder:
     def _preview(self, ticket: str, status: str | None, comment: str | None) -> Preview:
         with self._open() as root:
             data, document = _read(root, ticket)
-        self._check(document, status, comment)
-        change = TicketChange(ticket=ticket, status=status, comment=comment)
-        change = replace(change, facts=_facts(change, document))
+        return self._work_out(TicketChange(ticket=ticket, status=status, comment=comment), data, document)
+
+    def _work_out(self, change: TicketChange, data: bytes, document: Document) -> Preview:
+        """Return what a change makes of a ticket that was read; refuses what must not be done."""
+        self._check(document, change.status, change.comment)
         words = ActionRef(action="<action>", principal="<principal>")
-        diff = file_diff(f"{ticket}.md", data, _edited(document, change, words, "<time>"))
+        diff = file_diff(f"{change.ticket}.md", data, _edited(document, change, words, "<time>")).text
+        net = net_change(diff)
         return Preview(
-            change=change,
-            diff=diff.text,
-            added=diff.added,
-            removed=diff.removed,
+            change=replace(change, facts=_facts(change, document)),
+            diff=diff,
+            added=len(net.added),
+            removed=len(net.removed),
             recipients=len(document.watchers),
             guard={"sha256": sha256(data)},
         )
@@ -173,9 +176,13 @@ class TicketFolder:
         if comment is not None:
             check_comment(comment)
 
-    def _apply(self, change: TicketChange, action: ActionRef) -> Outcome:
+    def _apply(self, change: TicketChange, action: ActionRef, objection: Objection | None) -> Outcome:
+        def refused(data: bytes, document: Document) -> str | None:
+            preview = self._work_out(change, data, document)
+            return objection(preview) if objection else None
+
         with self._open() as root, journal(root) as held:
-            return _Updating(self.name, change, action).run(root, held)
+            return _Updating(self.name, change, action, refused).run(root, held)
 
     def _probe(self, change: TicketChange, action: ActionRef) -> Probe:
         try:
@@ -197,6 +204,7 @@ class _Updating:
     tracker: str
     change: TicketChange
     action: ActionRef
+    refused: Callable[[bytes, Document], str | None] = lambda data, document: None
 
     def run(self, root: Folder, held: Journal) -> Outcome:
         """Make the change unless it was made.
@@ -228,12 +236,12 @@ class _Updating:
     def _attempt(self, root: Folder, held: Journal, found: Mark) -> Outcome:
         name, intended = f"{self.change.ticket}.md", found.state == "prepared"
         for _ in range(ATTEMPTS):
-            moved = _moved(root, self.change)
-            if moved:
+            seen = self._seen(root)
+            if not isinstance(seen, tuple):
                 if intended:
                     held.fence(self.action.action, Mark("prepared"), self._body())
-                return Stale(moved)
-            data, document = _read(root, self.change.ticket)
+                return seen
+            data, document = seen
             new = self._written(document)
             held.stage_file(self.action.action, new, _mode(root, name))
             if not intended:
@@ -243,6 +251,17 @@ class _Updating:
             if root.read(name, MAX_FILE) == data:
                 return self._move(root, held, name, new)
         raise ConnectorError(f"{root.at(name)}: keeps changing", kind="retry", retry_after=30)
+
+    def _seen(self, root: Folder) -> tuple[bytes, Document] | Stale | Failed:
+        """Read the ticket; where it must not be changed, say why: facts that moved, or the caller's objection."""
+        if root.kind(f"{self.change.ticket}.md") is None:
+            return Stale(("ticket",))
+        data, document = _read(root, self.change.ticket)
+        moved = _moved(document, self.change)
+        if moved:
+            return Stale(moved)
+        refused = self.refused(data, document)
+        return (data, document) if refused is None else Failed(refused)
 
     def _move(self, root: Folder, held: Journal, name: str, new: bytes) -> Outcome:
         try:
@@ -330,8 +349,8 @@ def _edited(document: Document, change: TicketChange, action: ActionRef, at: str
 
 
 def _facts(change: TicketChange, document: Document) -> dict[str, Json]:
-    """Return only what the change depends on: other people's comments do not void a review."""
-    facts: dict[str, Json] = {"ticket": document.id}
+    """Return only what the change and its reach depend on: other people's comments do not void a review."""
+    facts: dict[str, Json] = {"ticket": document.id, "recipients": len(document.watchers)}
     if change.status is not None:
         facts["status"] = document.status
     if change.comment is not None:
@@ -339,10 +358,7 @@ def _facts(change: TicketChange, document: Document) -> dict[str, Json]:
     return facts
 
 
-def _moved(root: Folder, change: TicketChange) -> tuple[str, ...]:
-    if root.kind(f"{change.ticket}.md") is None:
-        return ("ticket",)
-    _, document = _read(root, change.ticket)
+def _moved(document: Document, change: TicketChange) -> tuple[str, ...]:
     seen = _facts(change, document)
     return tuple(
         name for name in sorted(seen.keys() | change.facts.keys()) if seen.get(name) != change.facts.get(name)
