@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
-from keyturn.ledger.head import HeadRecord, read_head, write_head
+from keyturn.ledger.head import HeadRecord, read_head, remake_head, write_head
 from keyturn.ledger.place import Place
 from keyturn.ledger.writer import Ledger, Reader
 from tests.ledger.processes import append_for_ever, running, told
 from tests.ledger.world import (
     DIGEST,
+    Clock,
     Uses,
     body_at,
     entry_key,
@@ -190,18 +191,131 @@ def test_an_entry_that_is_not_there_is_never_made_up(place: Place) -> None:
         ledger.look(lambda view: view.entry(99))
 
 
-def test_an_edit_hidden_behind_another_process_append_is_found_by_scrubbing(place: Place) -> None:
+def append_properly(place: Place) -> None:
+    """Append as another process would: signed and linked."""
+    with raw(place) as db:
+        last = db.execute("SELECT max(seq) FROM entry").fetchone()[0]
+    tamper(place, forged(place, next_body(place, last), last + 1, entry_key(place)))
+
+
+@pytest.mark.parametrize("kind", [Ledger, Reader])
+def test_an_edit_that_comes_together_with_a_proper_entry_is_noticed_at_the_next_call(
+    kind: type[Reader[Uses]], place: Place
+) -> None:
+    ledger = kind(place, Uses, surroundings())
+    assert ledger.look(lambda view: view.head.size) == LAST + 1
+    edit_body(place)
+    append_properly(place)
+    every_call_fails(ledger, "entry 5 was changed or removed")
+    ledger.close()
+
+
+def test_an_edit_far_below_is_noticed_within_a_second_of_the_ledgers_clock(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyturn.ledger.follower.NEAR", 2)
+    clock = Clock()
+    with opened(place, clock) as ledger:
+        ledger.look(lambda view: view.head)
+        append_properly(place)
+        assert ledger.look(lambda view: view.head.size) == LAST + 2
+        edit_body(place)
+        append_properly(place)
+        clock.run(0.999)
+        assert ledger.look(lambda view: view.head.size) == LAST + 3
+        clock.run(0.001)
+        # Nobody has written since: that the tail is due is not forgotten.
+        every_call_fails(ledger, "entry 5 was changed or removed")
+
+
+def test_an_edit_below_the_tail_is_found_by_scrubbing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    for bound in ("TAIL", "NEAR"):
+        monkeypatch.setattr(f"keyturn.ledger.follower.{bound}", 3)
     with opened(place) as ledger:
         ledger.look(lambda view: view.head)
         assert [ledger.scrub(0, 5), ledger.scrub(5, 5), ledger.scrub(10, 5)] == [5, 10, 0]
-        with opened(place) as other:
-            other.look(lambda view: view.head)
-            edit_body(place)
-            tamper(place, forged(place, next_body(place), LAST + 1, entry_key(place)))
-        ledger.look(lambda view: view.head)
+        edit_body(place)
+        assert ledger.look(lambda view: view.head.size) == LAST + 1
         with pytest.raises(LedgerBroken, match="entry 5 was changed or removed"):
             ledger.scrub(0, 100)
         every_call_fails(ledger, "entry 5 was changed or removed")
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE payload SET data = x'00' WHERE seq = 5", "entry 5: payload argument.plan is missing or was changed"),
+        (
+            "UPDATE payload SET salt = zeroblob(32) WHERE seq = 12",
+            "entry 12: payload argument.plan is missing or was",
+        ),
+        ("DELETE FROM payload WHERE seq = 5", "entry 5: payload argument.plan is missing or was changed"),
+        ("INSERT INTO payload VALUES (6, 'zzz', zeroblob(32), x'22')", "entry 6 commits to no payload 'zzz'"),
+        ("INSERT INTO payload VALUES (2, 'zzz', zeroblob(32), x'22')", "entry 2 commits to no payload 'zzz'"),
+        ("INSERT INTO payload VALUES (99, 'zzz', zeroblob(32), x'22')", "entry 99 commits to no payload 'zzz'"),
+        ("INSERT INTO payload VALUES (-1, 'zzz', zeroblob(32), x'22')", "entry -1 commits to no payload 'zzz'"),
+    ],
+)
+@pytest.mark.parametrize("count", [LAST + 1, 100, 4])
+def test_scrubbing_finds_payloads_that_were_changed_removed_or_slipped_in(
+    count: int, statement: str, words: str, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyturn.ledger.writer.SCRUB_STEP", 3)
+
+    def scrub_all(ledger: Ledger[Uses]) -> None:
+        go_on = ledger.scrub(0, count)
+        while go_on:
+            go_on = ledger.scrub(go_on, count)
+
+    with opened(place) as ledger:
+        scrub_all(ledger)
+        tamper(place, statement)
+        with pytest.raises(LedgerBroken, match=words):
+            scrub_all(ledger)
+        every_call_fails(ledger, words)
+
+
+SMUGGLED = [
+    "CREATE TRIGGER evil AFTER INSERT ON entry BEGIN DELETE FROM payload WHERE seq = NEW.seq; END",
+    "CREATE TABLE extra (x)",
+    "CREATE VIEW entries AS SELECT * FROM entry",
+    "DROP TRIGGER entry_remains",
+    "DROP INDEX lookup_kind",
+    "DROP TABLE lookup",
+    "ALTER TABLE payload ADD COLUMN more BLOB",
+]
+each_smuggled = pytest.mark.parametrize("statement", SMUGGLED)
+
+
+@each_smuggled
+def test_a_definition_that_is_not_a_ledgers_keeps_it_from_being_opened(statement: str, place: Place) -> None:
+    with raw(place) as db:
+        db.execute(statement)
+    for kind in (Ledger, Reader):
+        with pytest.raises(LedgerBroken, match=r"is not part of a ledger|is missing; check with"):
+            kind(place, Uses, surroundings())
+
+
+@each_smuggled
+def test_a_definition_that_is_changed_while_a_ledger_is_open_stops_it(statement: str, place: Place) -> None:
+    with opened(place) as ledger:
+        ledger.transact(use)
+        with raw(place) as db:
+            db.execute(statement)
+        every_call_fails(ledger, r"is not part of a ledger|is missing; check with")
+
+
+def test_a_trigger_that_takes_entries_back_never_lets_a_commit_be_acknowledged(place: Place) -> None:
+    with opened(place) as ledger:
+        ledger.transact(use)
+        # Even where no definition in the file says so: here it acts on this connection alone.
+        ledger._connection.execute("DROP TRIGGER entry_remains")
+        ledger._connection.execute("DROP TRIGGER payload_remains")
+        ledger._connection.execute(
+            "CREATE TEMP TRIGGER evil AFTER INSERT ON main.entry BEGIN DELETE FROM entry WHERE seq = NEW.seq; END"
+        )
+        ledger._follower._schema = ledger._connection.execute("PRAGMA schema_version").fetchone()[0]
+        every_call_fails(ledger, "entries from 14 on were not stored as they were appended")
 
 
 def test_scrubbing_in_parts_checks_the_links_between_the_parts(place: Place) -> None:
@@ -253,11 +367,36 @@ def test_a_ledger_cut_back_to_an_earlier_copy_is_refused(place: Place, tmp_path:
 def test_a_head_record_that_cannot_be_understood_is_refused_saying_what_to_do(garbage: bytes, place: Place) -> None:
     place.head.write_bytes(garbage)
     with opened(place) as ledger:
-        every_call_fails(ledger, r"head cannot be understood; if `keyturn audit verify` passes .* remove it")
-    place.head.unlink()
+        every_call_fails(ledger, r"head cannot be understood; if `keyturn audit verify` passes .* --head`")
+    assert remake_head(place, "tests") == read_head(place.head)
     with opened(place) as ledger:
         entry = ledger.transact(use)
     assert read_head(place.head) == HeadRecord(entry.seq + 1, entry.leaf)
+
+
+def test_a_tail_that_was_cut_together_with_the_head_record_is_refused_until_somebody_answers_for_it(
+    place: Place,
+) -> None:
+    delete_last(place)
+    tamper(place, f"DELETE FROM lookup WHERE seq = {LAST}")
+    place.head.unlink()
+    words = r"head is missing: nothing says whether entries were cut off .* --head`"
+    for kind in (Ledger, Reader):
+        ledger = kind(place, Uses, surroundings())
+        every_call_fails(ledger, words)
+        ledger.close()
+    leaf = verified(place)[-1].leaf
+    assert remake_head(place, "tests") == read_head(place.head) == HeadRecord(LAST, leaf)
+    with opened(place) as ledger:
+        assert ledger.transact(use).seq == LAST
+
+
+def test_a_head_record_is_not_made_again_over_a_ledger_that_was_edited(place: Place) -> None:
+    edit_body(place)
+    before = place.head.read_bytes()
+    with pytest.raises(LedgerBroken, match="entry 5 was changed or removed"):
+        remake_head(place, "tests")
+    assert place.head.read_bytes() == before
 
 
 def test_a_head_record_that_cannot_be_read_is_no_verdict_about_the_ledger(place: Place) -> None:
@@ -319,15 +458,6 @@ def test_triggers_keep_an_honest_hand_from_changing_entries_and_payloads(place: 
         for statement in statements:
             with pytest.raises(sqlite3.IntegrityError, match=r"never|follows the last one"):
                 db.execute(statement)
-
-
-def test_a_table_that_was_dropped_stops_the_process(place: Place) -> None:
-    with opened(place) as ledger:
-        ledger.transact(use)
-        with raw(place) as db:
-            db.execute("DROP TABLE lookup")
-        with pytest.raises(LedgerBroken, match="no such table: lookup; check with `keyturn audit verify`"):
-            ledger.transact(use)
 
 
 def test_another_program_that_keeps_the_database_locked_is_named_as_the_reason(place: Place) -> None:

@@ -149,8 +149,9 @@ def test_entries_that_are_not_as_their_kind_defines_are_refused_and_the_job_may_
 def test_an_append_that_failed_half_way_is_never_committed_even_if_the_job_goes_on(
     ledger: Ledger[Uses], place: Place
 ) -> None:
-    with raw(place) as db:
-        db.execute("CREATE TRIGGER no_payload BEFORE INSERT ON payload BEGIN SELECT raise(FAIL, 'no room'); END")
+    ledger._connection.execute(
+        "CREATE TEMP TRIGGER no_payload BEFORE INSERT ON main.payload BEGIN SELECT raise(FAIL, 'no room'); END"
+    )
 
     def goes_on(tx: Transaction[Uses]) -> str:
         with pytest.raises(LedgerUnavailable, match="no room"):

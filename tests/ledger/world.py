@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -49,6 +49,13 @@ class Uses:
 
     def to_json(self) -> Json:
         return {"entries": self.entries, "uses": dict(self.uses)}
+
+    def standing(self) -> Json:
+        return None
+
+    @classmethod
+    def standing_of(cls, entries: Iterable[Entry], size: int) -> Json:
+        return None
 
     def apply(self, entry: Entry) -> None:
         self.entries += 1

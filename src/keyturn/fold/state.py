@@ -7,7 +7,7 @@ that contradicts the state stops the process that reads it: somebody with the en
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
@@ -93,13 +93,10 @@ class State:
         """Return the whole state for a snapshot."""
         denials = [(principal, list(times)) for principal, times in self.denials.items()]
         value: dict[str, Json] = {
-            "policy": _POLICY.dump_python(self.policy, mode="json"),
-            "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
-            "tokens": _TOKENS.dump_python(list(self.tokens.values()), mode="json"),
+            **self.standing(),
             "actions": _ACTIONS.dump_python(list(self.actions.values()), mode="json"),
             "usage": self.usage.to_json(),
             "denials": _TIMES.dump_python(denials, mode="json"),
-            "founding": self._founding,
             "applied": self._applied,
         }
         return value
@@ -119,6 +116,28 @@ class State:
         state._founding = fields["founding"] is True
         state._applied = int(fields["applied"])
         return state
+
+    def standing(self) -> dict[str, Json]:
+        """Return policy, catalog, tokens, and whether entries may still go without a signature."""
+        return {
+            "policy": _POLICY.dump_python(self.policy, mode="json"),
+            "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
+            "tokens": _TOKENS.dump_python(list(self.tokens.values()), mode="json"),
+            "founding": self._founding,
+        }
+
+    @classmethod
+    def standing_of(cls, entries: Iterable[Entry], size: int) -> dict[str, Json]:
+        """Return `standing` after a log of `size` entries, of which `entries` are those that make it.
+
+        What lies between them ends the founding, as any other entry does. Raises `FoldError`.
+        """
+        state = cls()
+        for entry in entries:
+            state._founding = state._founding and entry.seq == state._applied
+            state.apply(entry)
+        state._founding = state._founding and size == state._applied
+        return state.standing()
 
     # --- one handler per kind ---------------------------------------------------------------------------------
 

@@ -6,34 +6,53 @@ A gap, a shorter log, or another leaf at a known seq stops the process.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from keyturn.ledger.errors import LedgerBroken
-from keyturn.ledger.head import HeadRecord, read_head
+from keyturn.ledger.head import MAKE_AGAIN, HeadRecord, read_head
 from keyturn.ledger.place import Place
 from keyturn.ledger.rows import check_links, read_entries, read_entry_at
+from keyturn.ledger.schema import check_schema
 from keyturn.ledger.snapshot import newest_snapshot
 from keyturn.log.chain import ChainError, Head, follow, verify_signature
 from keyturn.log.entry import Entry
 from keyturn.log.fold import Fold, FoldError
 from keyturn.log.kinds import ADDS_AUTHORITY
 from keyturn.model.errors import LedgerError
+from keyturn.model.time import Moment
 
 F = TypeVar("F", bound=Fold)
 
-TAIL = 10_000  # newest entries whose hashes are recomputed whenever somebody wrote something else than entries
+TAIL = 10_000  # newest entries whose hashes are recomputed when somebody else wrote
+NEAR = 256  # of these, the ones that are looked at every time
+TAIL_EVERY = 1_000_000  # microseconds between two looks at the whole tail while others write
 GENESIS = 2  # log.opened and the first key.added: read and verified at every start
 
 
 class Follower(Generic[F]):
     """Head and state over one connection. Not thread-safe: its owner holds a lock."""
 
-    def __init__(self, connection: sqlite3.Connection, place: Place, verifier: str, kind: type[F]) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        place: Place,
+        verifier: str,
+        kind: type[F],
+        clock: Callable[[], Moment],
+        *,
+        writes: bool,
+    ) -> None:
         self._connection = connection
         self._place = place
         self._verifier = verifier
         self._kind = kind
+        self._clock = clock
+        self._writes = writes
+        self._schema = -1
         self._version = -1
+        self._tail_due = False
+        self._tail_seen = 0
         self._loaded = False
         self.head = Head()
         self.state: F = kind.empty()
@@ -58,14 +77,11 @@ class Follower(Generic[F]):
     def _catch_up(self) -> None:
         if not self._loaded:
             self._start()
+        self._check_schema()
         before = self.head.size
         self._check_known_head()
         self._follow_new()
-        version = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        if version != self._version and self.head.size == before:
-            # Somebody else committed, yet appended nothing: look for edits of what is there.
-            check_links(self._connection, max(0, before - TAIL), TAIL)
-        self._version = version
+        self._look_for_edits(before)
 
     def advance(self, entries: list[Entry], head: Head) -> None:
         """Take entries this process has just inserted itself.
@@ -87,17 +103,51 @@ class Follower(Generic[F]):
         # gone.
         record = read_head(self._place.head)
         self.head, self.state, self.snapshot_size = Head(), self._kind.empty(), 0
+        if record is None:
+            raise LedgerBroken(
+                f"{self._place.head} is missing: nothing says whether entries were cut off at the end; {MAKE_AGAIN}"
+            )
         genesis = self._genesis()
-        found = newest_snapshot(self._connection, genesis, self._kind)
+        found = newest_snapshot(self._connection, genesis, self._kind, decides=self._writes)
         if found is not None:
             self.head, self.state = found
             self.snapshot_size = self.head.size
-        if record is not None:
-            self._expect(record)
+        self._expect(record)
         self._follow_new()
         check_links(self._connection, max(0, self.head.size - TAIL), TAIL)
-        self._version = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        self._version, self._tail_due = self._data_version(), False
         self._loaded = True
+
+    def _check_schema(self) -> None:
+        """Look at the definitions again when they moved: a trigger added meanwhile acts on this connection too."""
+        version = self._connection.execute("PRAGMA schema_version").fetchone()[0]
+        if version != self._schema:
+            check_schema(self._connection)
+            self._schema = version
+
+    def _look_for_edits(self, before: int) -> None:
+        """Recompute hashes below `before` when somebody else committed: an edit may hide behind a new entry.
+
+        With many busy processes every call finds that others wrote. So then only the newest entries are looked at
+        at once, and the whole tail once a second, at the next call that finds it due: some percent of a core. Nothing
+        is decided on an edit meanwhile: what decisions read was folded before, or is held against the fold again
+        (the story of an action at its claim, a payload against its commitment).
+        """
+        version = self._data_version()
+        if version != self._version:
+            self._version, self._tail_due = version, True
+            check_links(self._connection, max(0, before - NEAR), NEAR)
+        if not self._tail_due:
+            return
+        # Where others wrote nothing that could be followed, they wrote something else.
+        up = self._tail_seen if self.head.size == before else self._clock().up
+        if self.head.size == before or abs(up - self._tail_seen) >= TAIL_EVERY:
+            check_links(self._connection, max(0, before - TAIL), TAIL)
+            self._tail_due, self._tail_seen = False, up
+
+    def _data_version(self) -> int:
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
 
     def _genesis(self) -> Head:
         head = Head()

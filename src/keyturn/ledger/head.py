@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
+from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable, sqlite_errors
+from keyturn.ledger.lock import held
+from keyturn.ledger.place import Place
+from keyturn.ledger.rows import check_links
+from keyturn.ledger.schema import open_reader
 
+MAKE_AGAIN = (
+    "if `keyturn audit verify` passes and shows every entry you expect, make the record again with "
+    "`keyturn audit rebuild --head`"
+)
 _READS = 3  # readers take no lock: one may meet a record half replaced, and finds it whole the next time
 
 
@@ -39,7 +48,7 @@ def write_head(path: Path, record: HeadRecord) -> None:
 
 
 def read_head(path: Path) -> HeadRecord | None:
-    """Read the record; None when there is none yet. Raises `LedgerBroken` when it cannot be understood."""
+    """Read the record; None when there is none. Raises `LedgerBroken` when it cannot be understood."""
     for _ in range(_READS):
         try:
             words = path.read_bytes().decode("ascii", errors="replace").split()
@@ -50,9 +59,29 @@ def read_head(path: Path) -> HeadRecord | None:
         match words:
             case [size, leaf, check] if size.isdecimal() and check == _check(f"{size} {leaf}"):
                 return HeadRecord(int(size), leaf)
-    raise LedgerBroken(
-        f"{path} cannot be understood; if `keyturn audit verify` passes and shows every entry you expect, remove it"
-    )
+    raise LedgerBroken(f"{path} cannot be understood; {MAKE_AGAIN}")
+
+
+def remake_head(place: Place, program: str) -> HeadRecord:
+    """Write the record again from the newest entry that is there, and return it.
+
+    For an operator who has made sure by other means (a verified backup, receipts of clients) that no entry is missing
+    at the end: what was cut off before is not noticed any more afterwards. Only hashes and links are checked here.
+    Raises `LedgerError`.
+    """
+    with (
+        held(place.lock, program),
+        sqlite_errors("read the ledger"),
+        closing(open_reader(place.database)) as connection,
+    ):
+        check_links(connection, 0, 2**53)
+        row = connection.execute("SELECT seq, leaf FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
+        if row is None:
+            raise LedgerBroken(f"{place.database} holds no entry")
+        record = HeadRecord(row[0] + 1, row[1].hex())
+        place.head.unlink(missing_ok=True)
+        write_head(place.head, record)
+    return record
 
 
 def _check(line: str) -> str:

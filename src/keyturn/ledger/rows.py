@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import NoReturn
 
 from keyturn.ledger.errors import LedgerBroken
 from keyturn.log import commitment
-from keyturn.log.chain import ChainError, parse
+from keyturn.log.chain import ChainError, Head, parse
 from keyturn.log.entry import Entry, leaf_hash
 
+END = 2**62  # beyond every seq
 _ENTRIES = "SELECT seq, body, sig, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
+_PAYLOADS = "SELECT seq, field, salt, data FROM payload WHERE seq >= ? AND seq < ? ORDER BY seq, field"
 _LINKS = "SELECT seq, body, leaf FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
 
 
@@ -65,6 +68,46 @@ def check_links(connection: sqlite3.Connection, first: int, count: int) -> int:
             raise LedgerBroken(f"entry {seq} does not follow the one before; check with `keyturn audit verify`")
         expected_seq, previous = seq + 1, leaf.hex()
     return expected_seq
+
+
+def check_payloads(connection: sqlite3.Connection, first: int, end: int) -> None:
+    """Open every commitment of the entries [first, end) with what is stored, and find payloads that none commits to.
+
+    From 0 and up to `END`, rows that belong to no entry at all are found too. Raises `LedgerBroken` naming the entry.
+    """
+    rows = connection.execute(_PAYLOADS, (first or -END, end))
+    row = next(rows, None)
+    for entry in read_entries(connection, first, end):
+        opened = set()
+        while row is not None and row[0] <= entry.seq:
+            seq, field, salt, data = row
+            if seq != entry.seq or field not in entry.data:
+                _surplus(seq, field)
+            if commitment.opens(entry.data[field], salt, field, data):
+                opened.add(field)
+            row = next(rows, None)
+        if lost := entry.data.keys() - opened:
+            raise LedgerBroken(
+                f"entry {entry.seq}: payload {min(lost)} is missing or was changed; check with `keyturn audit verify`"
+            )
+    if row is not None:
+        _surplus(row[0], row[1])
+
+
+def _surplus(seq: int, field: str) -> NoReturn:
+    raise LedgerBroken(f"entry {seq} commits to no payload {field!r}; check with `keyturn audit verify`")
+
+
+def check_stored(connection: sqlite3.Connection, before: int, head: Head) -> None:
+    """Read back, before they are committed, that the entries from `before` up to `head` are stored, and no others.
+
+    Raises `LedgerBroken`: something in the file took one back or added one.
+    """
+    found = connection.execute("SELECT count(*), max(seq) FROM entry WHERE seq >= ?", (before,)).fetchone()
+    if found != (head.size - before, head.size - 1) or _leaf_at(connection, head.size - 1) != head.leaf:
+        raise LedgerBroken(
+            f"entries from {before} on were not stored as they were appended; check with `keyturn audit verify`"
+        )
 
 
 def _leaf_at(connection: sqlite3.Connection, seq: int) -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import ExitStack, closing
+from functools import cache
 from pathlib import Path
 
 from keyturn.ledger.errors import LedgerBroken, sqlite_errors
@@ -64,6 +65,7 @@ _EVERY_CONNECTION = (
     "PRAGMA foreign_keys = ON",
     "PRAGMA mmap_size = 0",
 )
+_SCHEMA = "SELECT type, name, tbl_name, sql FROM sqlite_master"
 BUSY_TIMEOUT = "PRAGMA busy_timeout = 5000"
 _WRITER = (
     "PRAGMA journal_mode = WAL",
@@ -96,10 +98,36 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return _open(path, "ro", ())
 
 
+def check_schema(connection: sqlite3.Connection) -> None:
+    """Hold what the file defines against what a ledger defines, to the letter. Raises `LedgerBroken`.
+
+    A trigger more could take back an entry in the very statement that stores it.
+    """
+    missing = set(_expected())
+    for row in connection.execute(_SCHEMA):
+        if row not in missing:
+            raise LedgerBroken(
+                f"the {row[0]} {row[1]!r} is not part of a ledger, or not as it must be; "
+                "check with `keyturn audit verify`"
+            )
+        missing.discard(row)
+    if missing:
+        raise LedgerBroken(f"the {' '.join(min(missing)[:2])} is missing; check with `keyturn audit verify`")
+
+
+@cache
+def _expected() -> frozenset[tuple[str, str, str, str]]:
+    """Return what SQLite keeps of `TABLES`."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
+        connection.executescript(TABLES)
+        return frozenset(connection.execute(_SCHEMA))
+
+
 def _open(path: Path, mode: str, statements: tuple[str, ...]) -> sqlite3.Connection:
     with sqlite_errors(f"open {path}"), ExitStack() as cleanup:
         connection = cleanup.enter_context(closing(_connect(path, mode)))
         _check_identity(connection, path)
+        check_schema(connection)
         for statement in statements:
             connection.execute(statement)
         cleanup.pop_all()

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from keyturn import canon
 from keyturn.canon import Json
 from keyturn.ledger.keys import SigningKey
+from keyturn.ledger.rows import read_entry_at
+from keyturn.ledger.standing import is_borne_out
 from keyturn.log.chain import Head
 from keyturn.log.envelope import SNAPSHOT_TYPE, pae
 from keyturn.log.fold import Fold, FoldError
@@ -21,6 +23,7 @@ F = TypeVar("F", bound=Fold)
 
 EVERY = 512  # entries between snapshots: at most so many are folded again when a ledger is opened
 KEEP = 2
+LOOKED_OVER = 100_000  # entries up to which a process that only reads holds a snapshot against the entries
 _INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
 _FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT ?)"
 
@@ -45,14 +48,20 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
     connection.execute(_FORGET, (head.size, KEEP))
 
 
-def newest_snapshot(connection: sqlite3.Connection, genesis: Head, kind: type[F]) -> tuple[Head, F] | None:
+def newest_snapshot(
+    connection: sqlite3.Connection, genesis: Head, kind: type[F], *, decides: bool
+) -> tuple[Head, F] | None:
     """Return the newest snapshot that a key of `genesis` signed and that fits the entries, or None.
 
-    A snapshot that does not verify is passed over: it can only save work, never add anything.
+    A snapshot that does not verify is passed over: it saves work, and adds no authority. Whoever holds the entry key
+    can sign any: so policy, catalog, tokens and keys are held against the entries that made them, and one that says
+    otherwise ends the search. Only a process that decides nothing (`decides` false) leaves that out, of long ledgers.
     """
     for body, signature in connection.execute("SELECT body, sig FROM snapshot ORDER BY seq DESC"):
         if (found := _read(connection, genesis, kind, body, signature)) is not None:
-            return found
+            head, state = found
+            looked_over = decides or head.size <= LOOKED_OVER
+            return found if not looked_over or is_borne_out(connection, head, state) else None
     return None
 
 
@@ -89,4 +98,7 @@ def _fits(connection: sqlite3.Connection, value: Mapping[str, Json], genesis: He
     if genesis.verifier is None or value["log"] != genesis.verifier.origin or not isinstance(size, int):
         return False
     row = connection.execute("SELECT leaf FROM entry WHERE seq = ?", (size - 1,)).fetchone()
-    return row is not None and row[0].hex() == value["leaf"]
+    if row is None or row[0].hex() != value["leaf"]:
+        return False
+    last = read_entry_at(connection, size - 1)
+    return (format_timestamp(last.at), last.boot, last.up) == (value["at"], value["boot"], value["up"])

@@ -16,7 +16,7 @@ from keyturn.ledger.head import HeadRecord, write_head
 from keyturn.ledger.keys import ENTRY_KEY, VERIFIER, load_key
 from keyturn.ledger.lock import held
 from keyturn.ledger.place import Place, check_place
-from keyturn.ledger.rows import check_links
+from keyturn.ledger.rows import END, check_links, check_payloads, check_stored
 from keyturn.ledger.schema import BUSY_TIMEOUT, open_reader, open_writer
 from keyturn.ledger.snapshot import EVERY, write_snapshot
 from keyturn.ledger.transaction import Pen, Transaction, View
@@ -28,6 +28,7 @@ F = TypeVar("F", bound=Fold)
 R = TypeVar("R")
 
 WAL_LIMIT = 4 * 1024 * 1024
+SCRUB_STEP = 500  # entries looked at in one turn of a scrub
 _PATIENCE = 1.0  # seconds after which a waiting caller looks for itself: whoever had to wake it was interrupted
 _INTERRUPTED = "the program was interrupted; nothing was recorded"
 
@@ -90,7 +91,9 @@ class Reader(Generic[F]):
         self._turn = threading.Lock()
         self._owner = 0
         self._connection = self._open()
-        self._follower = Follower(self._connection, place, verifier, kind)
+        self._follower = Follower(
+            self._connection, place, verifier, kind, outside.clock, writes=isinstance(self, Ledger)
+        )
         self._broken: LedgerBroken | None = None
 
     def _open(self) -> sqlite3.Connection:
@@ -108,10 +111,24 @@ class Reader(Generic[F]):
                 self._roll_back()
 
     def scrub(self, first: int, count: int) -> int:
-        """Recompute hashes and links of `count` entries from `first`; return where to go on (0 after the end)."""
-        with self._my_turn(), self._stop_when_broken(), sqlite_errors("read the ledger"):
-            end = check_links(self._connection, first, count)
-        return end if end - first == count else 0
+        """Recompute hashes and links of `count` entries from `first` and open their payloads' commitments.
+
+        In steps, so that others get their turns in between. Return where to go on (0 after the end).
+        """
+        end = first + count
+        while first < end:
+            step = min(SCRUB_STEP, end - first)
+            with self._my_turn(), self._stop_when_broken(), sqlite_errors("read the ledger"):
+                try:
+                    self._connection.execute("BEGIN")
+                    done = check_links(self._connection, first, step)
+                    check_payloads(self._connection, first, done if done - first == step else END)
+                finally:
+                    self._roll_back()
+            if done - first < step:
+                return 0
+            first = done
+        return end
 
     def close(self) -> None:
         """Close the connection."""
@@ -278,6 +295,8 @@ class Ledger(Reader[F]):
         before = self._follower.head.size
         for ticket in batch:
             self._run(ticket, finished)
+        if self._follower.head.size > before:
+            check_stored(self._connection, before, self._follower.head)
         self._snapshot()
         self._head_due = self._head_due or self._follower.head.size > before
 

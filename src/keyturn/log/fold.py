@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol, Self
 
 from keyturn.canon import Json
 from keyturn.log.entry import Entry
+
+STANDING = frozenset(
+    {
+        "log.opened",
+        "key.added",
+        "policy.activated",
+        "catalog.published",
+        "token.issued",
+        "token.revoked",
+    }
+)
+"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens."""
 
 
 class FoldError(Exception):
@@ -36,4 +49,16 @@ class Fold(Protocol):
 
     def apply(self, entry: Entry) -> None:
         """Take the next entry. Raises `FoldError` when it contradicts the state."""
+        ...
+
+    def standing(self) -> Json:
+        """Return the part of the state that entries of the kinds `STANDING` make, and they alone."""
+        ...
+
+    @classmethod
+    def standing_of(cls, entries: Iterable[Entry], size: int) -> Json:
+        """Return `standing` after a log of `size` entries whose entries of these kinds are `entries`.
+
+        Raises `FoldError` when one contradicts those before it.
+        """
         ...

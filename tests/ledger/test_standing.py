@@ -1,0 +1,162 @@
+"""What a snapshot says stands is held against the entries that make it: the entry key alone adds nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+import pytest
+
+from keyturn.canon import Json
+from keyturn.ledger import snapshot
+from keyturn.ledger.keys import make_key
+from keyturn.ledger.place import Place
+from keyturn.ledger.transaction import Transaction
+from keyturn.ledger.writer import Ledger, Reader
+from keyturn.log.chain import Head
+from keyturn.log.entry import Entry
+from keyturn.log.fold import FoldError
+from tests.ledger.world import EPOCH, entry_key, raw, surroundings, tamper, use
+
+
+@dataclass
+class Tokens:
+    """Which tokens were issued, and how many entries went by."""
+
+    version = 1
+    entries: int = 0
+    tokens: list[str] = field(default_factory=list)
+
+    @classmethod
+    def empty(cls) -> Self:
+        return cls()
+
+    @classmethod
+    def from_json(cls, value: Json) -> Self:
+        assert isinstance(value, dict)
+        fields: dict[str, Any] = value
+        return cls(fields["entries"], list(fields["tokens"]))
+
+    def to_json(self) -> Json:
+        return {"entries": self.entries, "tokens": list(self.tokens)}
+
+    def apply(self, entry: Entry) -> None:
+        self.entries += 1
+        if entry.kind == "token.issued":
+            if entry.text("token") in self.tokens:
+                raise FoldError(f"entry {entry.seq}: issued twice")
+            self.tokens.append(entry.text("token"))
+
+    def standing(self) -> Json:
+        return list(self.tokens)
+
+    @classmethod
+    def standing_of(cls, entries: Iterable[Entry], size: int) -> Json:
+        state = cls()
+        for entry in entries:
+            assert entry.seq < size
+            state.apply(entry)
+        return state.standing()
+
+
+def digest(number: int) -> str:
+    return f"sha256:{number:064x}"
+
+
+def issue(tx: Transaction[Any], number: int) -> Entry:
+    facts: dict[str, Json] = {
+        "token": digest(number),
+        "principal": "token.revoked",
+        "transports": [],
+        "scopes": None,
+        "expires_at": EPOCH,
+        "act": None,
+    }
+    return tx.append("token.issued", facts)
+
+
+@pytest.fixture
+def issued(place: Place) -> Place:
+    """A ledger of 12 entries, two of them tokens, and no snapshot."""
+    ledger = Ledger(place, Tokens, surroundings())
+    ledger.transact(lambda tx: issue(tx, 1))
+    ledger.transact(lambda tx: [use(tx, "token.issued") for _ in range(6)])
+    ledger.transact(lambda tx: issue(tx, 2))
+    ledger.transact(use)
+    ledger.close()
+    return place
+
+
+def taken(place: Place, change: Callable[[Head, Tokens], tuple[Head, Tokens]], kind: type[Reader[Tokens]]) -> Tokens:
+    """Sign a snapshot as `change` makes it of the true state; return what a process then starts with."""
+    ledger = Ledger(place, Tokens, surroundings())
+    head, state = change(*ledger.look(lambda view: (view.head, view.state)))
+    ledger.close()
+    with raw(place) as db:
+        snapshot.write_snapshot(db, head, state, entry_key(place))
+    reader = kind(place, Tokens, surroundings())
+    state = reader.look(lambda view: view.state)
+    reader.close()
+    return state
+
+
+TRUE = Tokens(12, [digest(1), digest(2)])
+each_kind = pytest.mark.parametrize("kind", [Ledger, Reader])
+
+
+@each_kind
+def test_a_snapshot_that_tells_what_stands_is_taken_whatever_else_it_says(
+    kind: type[Reader[Tokens]], issued: Place
+) -> None:
+    assert taken(issued, lambda head, state: (head, replace(state, entries=1_000)), kind) == replace(
+        TRUE, entries=1_000
+    )
+
+
+@each_kind
+@pytest.mark.parametrize(
+    "tokens", [[digest(1), digest(2), digest(3)], [digest(1)], [], [digest(2), digest(1)]], ids=len
+)
+def test_a_snapshot_with_a_token_more_or_less_is_passed_over(
+    tokens: list[str], kind: type[Reader[Tokens]], issued: Place
+) -> None:
+    assert taken(issued, lambda head, _: (head, Tokens(1_000, tokens)), kind) == TRUE
+
+
+@each_kind
+def test_a_snapshot_with_another_key_is_passed_over(kind: type[Reader[Tokens]], issued: Place) -> None:
+    stranger = make_key(bytes(32)).public
+
+    def change(head: Head, state: Tokens) -> tuple[Head, Tokens]:
+        return replace(head, keys={**head.keys, stranger.kid: stranger}), replace(state, entries=1_000)
+
+    assert taken(issued, change, kind) == TRUE
+
+
+@each_kind
+@pytest.mark.parametrize("clock", [{"up": 5}, {"boot": "c" * 32}])
+def test_a_snapshot_with_another_time_than_its_last_entry_is_passed_over(
+    clock: dict[str, Any], kind: type[Reader[Tokens]], issued: Place
+) -> None:
+    assert taken(issued, lambda head, state: (replace(head, **clock), replace(state, entries=1_000)), kind) == TRUE
+
+
+@pytest.mark.parametrize("seq", [1, 3, 10])
+def test_nothing_stands_on_an_entry_that_nobody_signed(seq: int, issued: Place) -> None:
+    tamper(issued, ("UPDATE entry SET sig = zeroblob(64) WHERE seq = ?", (seq,)))
+    with raw(issued) as db:
+        assert db.execute("SELECT count(*) FROM snapshot").fetchone() == (0,)
+    ledger = Ledger(issued, Tokens, surroundings())
+    with pytest.raises(Exception, match=f"entry {seq}: the signature is not key"):
+        ledger.look(lambda view: view.state)
+    ledger.close()
+
+
+def test_a_process_that_only_reads_believes_a_long_ledgers_snapshot(
+    issued: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyturn.ledger.snapshot.LOOKED_OVER", 11)
+    forged = Tokens(1_000, [digest(3)])
+    assert taken(issued, lambda head, _: (head, forged), Reader) == forged
+    assert taken(issued, lambda head, _: (head, forged), Ledger) == TRUE
