@@ -7,20 +7,20 @@ every action's id carries.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from keyturn.approvals.action import Action, status
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.desk import Look
 from keyturn.log.entry import Entry
-from keyturn.model.errors import LedgerError, Refused
+from keyturn.model.errors import ConnectorError, LedgerError, Refused
+from keyturn.model.time import action_time, shifted
 
 BEGINNINGS = frozenset({"action.requested", "action.denied"})
 """The kinds of entry that an action's entries begin with."""
 
 WHOLE = 36  # characters of an id in full
 _CHUNK = 32  # entries read at a time while the right one is near
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDED = timedelta(milliseconds=1)  # by how much the time in an id may differ from its entry's
 
 
@@ -124,12 +124,13 @@ def _begun_at_its_time(view: Look, action_id: str) -> Entry | None:
 
     Entries stand in the order of their times, so a handful of them is read, for an id that nobody made too.
     """
-    made = _made_at(action_id)
-    if made is None:
-        return None
-    for first in range(_first_not_before(view, made - _ROUNDED), view.head.size, _CHUNK):
+    try:
+        made = action_time(action_id)
+    except ConnectorError:
+        return None  # no id of ours
+    for first in range(_first_not_before(view, shifted(made, -_ROUNDED)), view.head.size, _CHUNK):
         for entry in view.entries(first, first + _CHUNK):
-            if entry.at > made + _ROUNDED:
+            if entry.at > shifted(made, _ROUNDED):
                 return None
             if entry.action == action_id and entry.kind in BEGINNINGS:
                 return entry
@@ -145,14 +146,6 @@ def _first_not_before(view: Look, time: datetime) -> int:
         else:
             high = middle
     return low
-
-
-def _made_at(action_id: str) -> datetime | None:
-    """Return the time in a UUIDv7 (RFC 9562 section 5.7): milliseconds since 1970. None for other text."""
-    try:
-        return _EPOCH + timedelta(milliseconds=int(action_id.replace("-", "")[:12], 16))
-    except (ValueError, OverflowError):
-        return None
 
 
 def _gist(action: Action) -> tuple[str, object, object, str | None]:
