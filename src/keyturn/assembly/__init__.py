@@ -1,1 +1,3 @@
-"""The only place that builds things, and the only one that touches clock, entropy, environment and paths."""
+"""The only place that builds things, and the only one that touches the wall clock, entropy, environment and the
+home's paths.
+"""
