@@ -11,12 +11,11 @@ from keyturn.assembly.build import (
     check_consent,
     open_gateway,
     open_standing,
-    published_texts,
-    read_home_wiring,
     read_own_catalog,
 )
 from keyturn.assembly.home import Home
 from keyturn.assembly.standing import WORKER_LOCK, lock_held, open_desk, open_ledger, open_reader, watch
+from keyturn.gateway.in_force import texts_of
 from keyturn.ledger.lock import take_instance
 from keyturn.model.errors import ConfigurationError
 from tests.gateway import conftest as gateway
@@ -43,7 +42,6 @@ def test_a_founded_home_opens_in_every_way(world: World) -> None:
     world.comment("Hello.")
     assert watcher.changed()
     assert standing.reader.look(standing.policies.in_force).digest
-    assert read_home_wiring(world.home).name == "keyturn"
     for each in (gate.ledger, standing.reader, reader, ledger, desk.ledger, watcher):
         each.close()
 
@@ -89,7 +87,7 @@ def test_a_contract_that_was_taken_away_is_noticed_before_serving(world: World) 
 
 def test_published_contracts_are_read_back_as_they_were(world: World) -> None:
     entry = world.entries("catalog.published")[0]
-    texts = world.gate.ledger.look(lambda view: published_texts(view, entry.seq))
+    texts = world.gate.ledger.look(lambda view: texts_of(view, entry.seq, "catalog.files"))
     assert texts["get_ticket.v1.json"] == (world.home.schemas / "get_ticket.v1.json").read_text()
 
 

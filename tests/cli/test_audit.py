@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import anyio
@@ -21,6 +22,7 @@ from keyturn.gateway.callers import authenticate
 from keyturn.gateway.review import draft_review, submit_review
 from keyturn.gateway.submit import Incoming
 from keyturn.gateway.work import drain
+from keyturn.ledger.keys import VERIFIER
 from keyturn.sshsig.signing import sign
 from tests.cli.operator import Operator, column, lines, tell
 
@@ -258,6 +260,48 @@ def test_without_any_key_the_file_speaks_for_itself_and_the_report_says_so(
     monkeypatch.delenv("KEYTURN_HOME", raising=False)
     said = tell("audit", "verify", "--ledger", copy, "--json")
     assert (said.code, said.json["pinned"]) == (0, False)
+
+
+def test_a_home_without_its_verifier_is_verified_with_the_one_somebody_kept(operator: Operator) -> None:
+    pinned = Home(operator.home).place.keys / VERIFIER
+    kept = pinned.read_text()
+    pinned.unlink()
+    assert operator.tell("audit", "verify").code == 1
+    said = operator.tell("audit", "verify", "--key", kept, "--json")
+    assert (said.code, said.json["pinned"]) == (0, True)
+
+
+def rows_of(operator: Operator) -> list[object]:
+    with closing(sqlite3.connect(operator.home / "state" / "ledger.db")) as db:
+        return db.execute("SELECT * FROM lookup ORDER BY seq").fetchall()
+
+
+def test_the_table_for_listings_is_made_again_from_the_log(told: tuple[Operator, str]) -> None:
+    operator, _ = told
+    before, listed = rows_of(operator), operator.tell("action", "list").out
+    with closing(sqlite3.connect(operator.home / "state" / "ledger.db", isolation_level=None)) as db:
+        db.execute("DELETE FROM lookup WHERE seq % 2")
+        db.execute("UPDATE lookup SET kind = 'action.requested', action = NULL")
+    assert operator.tell("audit", "rebuild").transcript == lines(f"{len(before)} rows, one for each entry")
+    assert rows_of(operator) == before
+    assert operator.tell("action", "list").out == listed
+    assert operator.tell("audit", "rebuild", "--json").json == {"rows": len(before)}
+    assert operator.tell("audit", "verify").code == 0
+
+
+def test_nothing_is_made_again_from_a_log_that_was_changed(told: tuple[Operator, str]) -> None:
+    operator, _ = told
+    before = rows_of(operator)
+    spoil(operator.home / "state" / "ledger.db", 5)
+    said = operator.tell("audit", "rebuild")
+    assert (said.code, "check with `keyturn audit verify`" in said.err) == (1, True), said.err
+    assert rows_of(operator) == before
+
+
+def test_without_a_ledger_there_is_nothing_to_make_again(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("version = 1\n")
+    said = tell("--home", tmp_path, "audit", "rebuild")
+    assert (said.code, "keyturn init" in said.err) == (1, True), said.err
 
 
 def test_a_ledger_that_is_not_there_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from keyturn.assembly.home import Home
 from keyturn.assembly.outside import environment
 from keyturn.assembly.standing import open_ledger
 from keyturn.gateway.acts import draft_activation, read_candidate, submit_act
+from keyturn.ledger.keys import ENTRY_KEY
 from keyturn.model.errors import Refused
 from keyturn.sshsig.signing import sign
 from tests.assembly.people import public
@@ -308,6 +309,15 @@ def test_explain_plans_the_call_and_says_what_every_rule_makes_of_it(operator: O
     assert verdicts["assistants open pull requests"] == "unrelated"
     assert len(verdicts) == 11
     assert column(operator.tell("audit", "log").rows, 0)[-1] == "4", "explaining records nothing"
+
+
+def test_explaining_takes_no_key_that_signs(operator: Operator) -> None:
+    (Home(operator.home).place.keys / ENTRY_KEY).unlink()
+    for more in ((), ("--in-force",)):
+        said = operator.tell(
+            "policy", "explain", "rollback_deployment", "--as", "claude", "--arguments", PRODUCTION, *more
+        )
+        assert (said.code, said.rows[0][0]) == (0, "hold"), said.err
 
 
 def test_explain_asks_the_file_unless_told_otherwise(operator: Operator) -> None:

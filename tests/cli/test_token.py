@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,10 +11,13 @@ import pytest
 
 from keyturn.assembly.build import open_gateway
 from keyturn.assembly.home import Home
-from keyturn.assembly.outside import account
+from keyturn.assembly.outside import account, entropy, moment
+from keyturn.canon import Json
+from keyturn.fold.state import State
 from keyturn.gateway.callers import authenticate
+from keyturn.ledger.writer import Ledger, Surroundings
 from keyturn.model.errors import Refused
-from keyturn.model.time import parse_timestamp
+from keyturn.model.time import Moment, format_timestamp, parse_timestamp
 from tests.cli.operator import Operator, column, lines
 
 
@@ -54,6 +58,31 @@ def test_a_token_can_be_kept_to_a_time_a_transport_and_scopes(operator: Operator
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
     assert caller(operator, str(made["token"]), "http") == "claude ['pr:read', 'ticket:read']"
     assert "the token is not for stdio" in caller(operator, str(made["token"]))
+
+
+def test_a_token_lives_from_the_time_of_the_ledger_on_where_its_clock_was_ahead(operator: Operator) -> None:
+    """What decides whether it has expired is the ledger's time; counted from another it could be born dead."""
+
+    def fast() -> Moment:
+        now = moment()
+        return replace(now, wall=now.wall + timedelta(hours=5), up=now.up + 5 * 3_600_000_000)
+
+    ahead = Surroundings(fast, entropy, "ahead")
+    ledger = Ledger(Home(operator.home).place, State, ahead)
+    try:
+        last = ledger.transact(lambda tx: tx.append("requests.throttled", throttled(tx.now)).at)
+    finally:
+        ledger.close()
+    issued = issue(operator, "--expires", "1h")
+    assert (
+        timedelta() <= parse_timestamp(str(issued["expires_at"])) - last - timedelta(hours=1) < timedelta(minutes=5)
+    )
+    assert [row[2] for row in operator.tell("token", "list").rows] == ["live", "live"]
+
+
+def throttled(now: datetime) -> dict[str, Json]:
+    at = format_timestamp(now)
+    return {"principal": "claude", "count": 1, "code": "limit", "since": at, "until": at}
 
 
 def test_what_is_no_token_to_make_is_refused(operator: Operator, mallory: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from keyturn.assembly.outside import entropy
 from keyturn.gateway.detached import (
     MAX_FILE,
+    Said,
     draft_detached,
     export_request,
     read_request,
@@ -32,8 +33,9 @@ def exported(world: World, action: str) -> bytes:
 
 
 def drafted(world: World, asked: Asked, **changes: Any) -> ReviewDraft:
-    said = {"reviewer": "alice", "verdict": "approve", "reason": "from afar", "digest_prefix": ""}
-    return draft_detached(asked, **{**said, "salt": entropy(32), "at": world.clock().wall, **changes})
+    at = changes.pop("at", world.clock().wall)
+    said = Said(**{"reviewer": "alice", "verdict": "approve", "reason": "from afar", **changes})
+    return draft_detached(asked, said, salt=entropy(32), at=at)
 
 
 def test_what_is_shown_away_is_what_is_shown_at_home(world: World) -> None:

@@ -11,14 +11,15 @@ from keyturn import canon
 from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.build import open_standing, read_own_catalog
 from keyturn.assembly.home import Home
-from keyturn.assembly.outside import account, moment, new_token
-from keyturn.assembly.standing import open_ledger, open_reader
+from keyturn.assembly.outside import account, new_token
+from keyturn.assembly.standing import open_ledger, open_reader, require_founded
 from keyturn.canon import Json
 from keyturn.fold.standing import Token
 from keyturn.gateway.acts import TokenGrant, draft_token, revoke_token, submit_act
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
 from keyturn.gateway.review import Actor
+from keyturn.ledger import rebuild
 from keyturn.model.errors import Refused
 from keyturn.model.time import format_timestamp
 from keyturn.policy import LimitState, limits_for
@@ -57,15 +58,16 @@ def issue_token(home: Home, order: TokenOrder, by: str, sign: Callable[[bytes, s
     """Make a token, have it signed (message, namespace → SSHSIG blob) and record it. Raises `Refused`."""
     policies = PolicyShelf(read_own_catalog(home))
     secret = new_token()
-    grant = TokenGrant(
-        token=canon.sha256(secret.encode("ascii")),
-        principal=order.principal,
-        transports=order.transports or TRANSPORTS,
-        scopes=order.scopes,
-        expires_at=moment().wall + order.lives,
-    )
     ledger = open_ledger(home, "keyturn token issue")
     try:
+        grant = TokenGrant(
+            token=canon.sha256(secret.encode("ascii")),
+            principal=order.principal,
+            transports=order.transports or TRANSPORTS,
+            scopes=order.scopes,
+            # The ledger's time decides when a token ends, so it also says from when it lives.
+            expires_at=ledger.look(lambda view: view.now) + order.lives,
+        )
         draft = draft_token(ledger, policies, grant, by)
         submit_act(ledger, draft, sign(draft.to_sign, ACT_NAMESPACE))
     finally:
@@ -111,6 +113,12 @@ def list_limits(home: Home, principal: str | None) -> list[dict[str, Json]]:
         return standing.reader.look(look)
     finally:
         standing.reader.close()
+
+
+def rebuild_lookup(home: Home) -> int:
+    """Make the table that listings use again from the entries; return how many rows it has. Raises `LedgerError`."""
+    require_founded(home)
+    return rebuild.rebuild_lookup(home.place, "keyturn audit rebuild")
 
 
 def look_at(home: Home, look: Callable[[Look], R]) -> R:

@@ -4,47 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyturn import canon
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import entropy, environment, new_action_id, new_instance, surroundings
 from keyturn.assembly.ports import build_ports, build_tools
-from keyturn.assembly.standing import lock_held, open_ledger, require_founded, take_worker_turn, worker_starter
-from keyturn.assembly.wiring import Wiring, read_wiring
+from keyturn.assembly.standing import lock_held, open_reader, require_founded, worker_starter
+from keyturn.assembly.wiring import read_wiring
 from keyturn.contracts import Catalog, catalog_of, changes, check_pins, disagreements, read_catalog
 from keyturn.fold.state import State
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway, Look, PolicyShelf
 from keyturn.gateway.execute import Executor
+from keyturn.gateway.explaining import Explainer
+from keyturn.gateway.in_force import texts_of
 from keyturn.ledger.lock import take_instance
 from keyturn.ledger.writer import Ledger, Reader, Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.tools.arguments import models
-
-__all__ = [
-    "WORKER_IDLE",
-    "Standing",
-    "become_executor",
-    "check_consent",
-    "open_gateway",
-    "open_ledger",
-    "open_standing",
-    "published_texts",
-    "read_home_wiring",
-    "read_own_catalog",
-    "take_worker_turn",
-    "work_waits",
-    "worker_starter",
-]
 
 WORKER_IDLE = 10  # seconds an on-demand worker stays without work
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A read-only look at a home: its wiring, contracts and followed ledger."""
+    """A read-only look at a home: its ledger followed, and the policy in force with the home's contracts."""
 
-    home: Home
-    catalog: Catalog
     reader: Reader[State]
     policies: PolicyShelf
 
@@ -77,12 +60,25 @@ def open_standing(home: Home, program: str) -> Standing:
     """Open a home for reading: no keys, no lock, no back ends."""
     require_founded(home)
     catalog = read_own_catalog(home)
-    return Standing(home, catalog, Reader(home.place, State, surroundings(program)), PolicyShelf(catalog))
+    return Standing(open_reader(home, program), PolicyShelf(catalog))
 
 
-def read_home_wiring(home: Home) -> Wiring:
-    """Read a home's wiring."""
-    return read_wiring(home.wiring)
+def open_explainer(home: Home, program: str) -> Explainer:
+    """Open a home for asking what a policy would say: its back ends are read, its signing key is not.
+
+    Raises `ConfigurationError` (all problems of wiring and contracts) or `LedgerError`.
+    """
+    require_founded(home)
+    catalog = read_own_catalog(home)
+    tools = build_tools(build_ports(read_wiring(home.wiring), home.folder, environment()))
+    return Explainer(
+        reader=open_reader(home, program),
+        catalog=catalog,
+        models=models(),
+        governed=tools.governed,
+        reading=tools.reading,
+        policies=PolicyShelf(catalog),
+    )
 
 
 def read_own_catalog(home: Home) -> Catalog:
@@ -116,8 +112,7 @@ def check_consent(gate: Gateway) -> None:
             raise LedgerError("the ledger publishes no contracts; make a home with `keyturn init`")
         if catalog.digest == gate.catalog.digest:
             return check_pins(gate.catalog, gate.policies.in_force(view).pins())
-        texts = published_texts(view, catalog.seq)
-        published = catalog_of(texts).contracts
+        published = catalog_of(texts_of(view, catalog.seq, "catalog.files")).contracts
         found = [
             f"tool_schemas/{tool}: {difference}"
             for tool, contract in gate.catalog.contracts.items()
@@ -143,13 +138,6 @@ def work_waits(gate: Gateway, home: Home) -> bool:
 
     ready, instances = gate.ledger.look(look)
     return ready or not all(lock_held(home, instance) for instance in instances)
-
-
-def published_texts(view: Look, seq: int) -> dict[str, str]:
-    """Return the texts of the contracts that entry `seq` published."""
-    payload = view.payload(view.entry(seq), "catalog.files")
-    files = canon.decode_object(payload or b"{}")
-    return {name: str(text) for name, text in files.items()}
 
 
 def become_executor(home: Home) -> Executor:

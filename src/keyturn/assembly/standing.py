@@ -19,7 +19,7 @@ from keyturn.assembly.outside import entropy, environment, surroundings
 from keyturn.fold.state import State
 from keyturn.gateway.desk import Desk
 from keyturn.ledger.lock import take_instance
-from keyturn.ledger.writer import Ledger, Reader, Watcher
+from keyturn.ledger.writer import Ledger, Reader, Watcher, read_verifier
 from keyturn.model.errors import ConfigurationError
 
 WORKER_LOCK = "worker"
@@ -31,6 +31,11 @@ def require_founded(home: Home) -> None:
     """Refuse a home without a ledger. Raises `ConfigurationError` with the command that makes one."""
     if not home.founded:
         raise ConfigurationError(f"{home.folder} has no ledger yet; found it with: keyturn init {home.folder}")
+
+
+def kept_verifier(home: Home) -> str:
+    """Return the verifier string that a home keeps of its log. Raises `LedgerError` when it cannot be read."""
+    return read_verifier(home.place)
 
 
 def open_reader(home: Home, program: str) -> Reader[State]:

@@ -6,8 +6,9 @@ import signal
 
 import anyio
 
-from keyturn.assembly.build import WORKER_IDLE, become_executor, check_consent, open_gateway, take_worker_turn
+from keyturn.assembly.build import WORKER_IDLE, become_executor, check_consent, open_gateway
 from keyturn.assembly.home import Home
+from keyturn.assembly.standing import take_worker_turn
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import Executor

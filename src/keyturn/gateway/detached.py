@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -33,6 +34,16 @@ from keyturn.model.errors import LedgerError, Refused
 REQUEST_TYPE = "keyturn.request/v1"
 REVIEW_TYPE = "keyturn.signed-review/v1"
 MAX_FILE = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What a person says of a carried request: "approve" or "reject", why, and how the digest they saw begins."""
+
+    reviewer: str
+    verdict: str
+    reason: str
+    digest_prefix: str = ""
 
 
 def export_request(view: Look, action_id: str) -> bytes:
@@ -63,22 +74,20 @@ def read_request(data: bytes) -> Asked:
         raise _bad(f"the payloads do not make up a request: {error}") from error
 
 
-def draft_detached(
-    asked: Asked, *, reviewer: str, verdict: str, reason: str, digest_prefix: str, salt: bytes, at: datetime
-) -> ReviewDraft:
+def draft_detached(asked: Asked, said: Said, *, salt: bytes, at: datetime) -> ReviewDraft:
     """Draft a review of a carried request; `at` is this machine's time. Raises `Refused`."""
-    check_reason(reason, verdict)
-    check_digest(asked.action.digest, digest_prefix)
+    check_reason(said.reason, said.verdict)
+    check_digest(asked.action.digest, said.digest_prefix)
     statement = ReviewStatement(
         log=asked.entry.log,
         action=asked.action.id,
         digest=asked.action.digest,
-        verdict=verdict,
-        reviewer=reviewer,
-        reason=commit(salt, REASON_FIELD, canon.encode(reason)),
+        verdict=said.verdict,
+        reviewer=said.reviewer,
+        reason=commit(salt, REASON_FIELD, canon.encode(said.reason)),
         at=at,
     )
-    return ReviewDraft(statement=statement, reason=reason, salt=salt)
+    return ReviewDraft(statement=statement, reason=said.reason, salt=salt)
 
 
 def write_signed(draft: ReviewDraft, signature: bytes) -> bytes:

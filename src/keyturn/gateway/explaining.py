@@ -7,19 +7,35 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from keyturn.canon import Json
-from keyturn.contracts import RefusedArguments, parse_arguments
+from keyturn.contracts import Catalog, RefusedArguments, parse_arguments
 from keyturn.contracts.model import ArgumentModel
-from keyturn.gateway.core import Gateway
+from keyturn.fold.state import State
+from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
-from keyturn.gateway.submit import APART, Call, earlier_of, request_of
+from keyturn.gateway.earlier import earlier_action
+from keyturn.gateway.submit import APART, Call, request_of
+from keyturn.ledger.writer import Reader
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
 from keyturn.model.errors import ConnectorError, Refused
 from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
+from keyturn.model.tool import EarlierAction, GovernedTool, ReadTool
 from keyturn.policy import Explanation, Policy, explain
 
 UNPLANNED = "nothing was planned, so conditions on the plan cannot be judged: grants with one miss, forbids apply"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explainer:
+    """What answering takes: contracts, tools to plan with, the ledger to read; and nothing that could sign."""
+
+    reader: Reader[State]
+    catalog: Catalog
+    models: Mapping[str, type[ArgumentModel]]
+    governed: Mapping[str, GovernedTool]
+    reading: Mapping[str, ReadTool]
+    policies: PolicyShelf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,26 +65,26 @@ class Explained:
     explanation: Explanation
 
 
-async def ask(gate: Gateway, question: Question) -> Asked:
+async def ask(explainer: Explainer, question: Question) -> Asked:
     """Build the request of a question, planning it by reads unless a target is given.
 
     Raises `Refused`: "not_found" for a tool that is not there; "usage" for one that no policy governs, for arguments
     its contract refuses, and for a call that cannot be planned.
     """
-    contract = gate.catalog.contracts.get(question.tool)
+    contract = explainer.catalog.contracts.get(question.tool)
     if contract is None:
-        known = ", ".join(sorted(gate.catalog.contracts))
+        known = ", ".join(sorted(explainer.catalog.contracts))
         raise Refused("not_found", f"there is no tool {question.tool!r}; there are: {known}")
     if contract.kind == "self":
         raise Refused("usage", f"{question.tool} is about the caller's own actions: every principal may call it")
-    parsed = parse_arguments(contract, gate.models[contract.tool], question.arguments)
+    parsed = parse_arguments(contract, explainer.models[contract.tool], question.arguments)
     if question.target is not None:
         return _unplanned(question, question.target, parsed)
     if isinstance(parsed, RefusedArguments):
         raise Refused(
             "usage", f"{'; '.join(_why(parsed))} (or name the target with --target, and nothing is planned)"
         )
-    plan = await _plan(gate, contract, question.principal, parsed)
+    plan = await _plan(explainer, contract, question.principal, parsed)
     request = request_of(_call(question, contract, parsed), plan)
     return Asked(request=replace(request, environment=question.environment or request.environment))
 
@@ -78,12 +94,14 @@ def answer(view: Look, policy: Policy, request: Request, times: Sequence[datetim
     return tuple(Explained(at, explain(policy, request, view.state.usage, at)) for at in times or (view.now,))
 
 
-async def _plan(gate: Gateway, contract: Contract, principal: str, arguments: ArgumentModel) -> Plan:
-    earlier = earlier_of(gate, principal)
+async def _plan(explainer: Explainer, contract: Contract, principal: str, arguments: ArgumentModel) -> Plan:
+    def earlier(action_id: str) -> EarlierAction | None:
+        return explainer.reader.look(lambda view: earlier_action(view, principal, action_id))
+
     try:
         if contract.kind == "governed":
-            return await gate.governed[contract.tool].plan(arguments, earlier)
-        return await gate.reading[contract.tool].locate(arguments, earlier)
+            return await explainer.governed[contract.tool].plan(arguments, earlier)
+        return await explainer.reading[contract.tool].locate(arguments, earlier)
     except ConnectorError as error:
         raise Refused("usage", f"it cannot be planned: {error}") from error
 

@@ -60,23 +60,13 @@ def command(
 
 
 def _sign(asked: Asked, file: Path, output: Path | None, given: dict[str, Any]) -> Path:
-    from keyturn.approvals.statement import REVIEW_NAMESPACE
-    from keyturn.assembly.outside import entropy, moment
-    from keyturn.gateway.detached import draft_detached, write_signed
-    from keyturn.log.commitment import SALT_BYTES
+    from keyturn.assembly.away import sign_away
+    from keyturn.gateway.detached import Said
 
     signer = signer_of(asked.action.reviewers, given["key"], given["as_name"])
-    draft = draft_detached(
-        asked,
-        reviewer=signer.name,
-        verdict=given["verdict"],
-        reason=given["reason"],
-        digest_prefix=given["digest"],
-        salt=entropy(SALT_BYTES),
-        at=moment().wall,
-    )
+    said = Said(reviewer=signer.name, verdict=given["verdict"], reason=given["reason"], digest_prefix=given["digest"])
     path = output or _beside(file)
-    write_new(path, write_signed(draft, signer.sign(draft.to_sign, REVIEW_NAMESPACE)))
+    write_new(path, sign_away(asked, said, signer.sign))
     verb = "approve" if given["verdict"] == "approve" else "deny"
     note(f"wrote {path}; hand it in where the home is: keyturn {verb} --signed {path}")
     return path

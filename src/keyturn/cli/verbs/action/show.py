@@ -54,6 +54,7 @@ def _print(shown: Shown | ShownRefusal, short: str) -> None:
 
 
 def _counts(shown: Shown) -> str:
-    have = sum(min(len(tally.approved), tally.obligation.quorum) for tally in shown.tallies)
-    need = sum(tally.obligation.quorum for tally in shown.tallies)
-    return f" {have}/{need}" if shown.state == "pending" else ""
+    reviews = shown.envelope["reviews"]
+    if shown.state != "pending" or not isinstance(reviews, dict):
+        return ""
+    return f" {reviews['have']}/{reviews['need']}"

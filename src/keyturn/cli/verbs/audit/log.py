@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from keyturn.cli.frame import home_of
 from keyturn.cli.ids import full_id
+from keyturn.cli.looking import look
 from keyturn.cli.output import AsJson, Column, emit, json_option, on_terminal
 from keyturn.log.kinds import KINDS
 from keyturn.model.errors import Refused
@@ -40,7 +40,6 @@ def command(
     ctx: click.Context, *, limit: int, kind: str | None, principal: str | None, action: str | None, as_json: AsJson
 ) -> None:
     """List what was written into the log, newest last. Nothing here is proved: that is `audit verify`."""
-    from keyturn.assembly.administration import look_at
     from keyturn.canon import Json
     from keyturn.gateway.desk import Look
     from keyturn.gateway.journal import Wanted, choose, row
@@ -48,10 +47,10 @@ def command(
     if kind is not None and kind not in KINDS:
         raise Refused("usage", f"there is no kind {kind!r}; there are: {', '.join(KINDS)}")
 
-    def look(view: Look) -> list[dict[str, Json]]:
+    def chosen(view: Look) -> list[dict[str, Json]]:
         named = None if action is None else full_id(view, action)
         wanted = Wanted(limit=limit, kind=kind, principal=principal, action=named)
         return [row(view, entry) for entry in choose(view, wanted)]
 
-    rows = look_at(home_of(ctx), look)
+    rows = look(ctx, chosen)
     emit(rows, as_json=as_json, columns=_COLUMNS if on_terminal() else _PIPED, empty="no such entries")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keyturn.cli.frame import home_of
 from keyturn.cli.ids import LEAST, full_id
+from keyturn.cli.looking import look
 from keyturn.cli.output import AsJson, Column, emit, emit_json, json_option, say
 from keyturn.cli.screen import safe
 from keyturn.model.errors import Refused
@@ -35,9 +35,7 @@ def command(ctx: click.Context, named: str, as_json: AsJson) -> None:
 
     A number that is a place in the log means the entry; to name an action that ends in digits, give more of its id.
     """
-    from keyturn.assembly.administration import look_at
-
-    found = look_at(home_of(ctx), lambda view: _find(view, named))
+    found = look(ctx, lambda view: _find(view, named))
     if as_json:
         emit_json(found, as_json)
     elif isinstance(found, list):

@@ -50,8 +50,7 @@ def command(
 
 def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tuple[Path, str | None]:
     """Return the file to verify and the verifier string to hold it against; None when nobody has one."""
-    from keyturn.assembly.standing import require_founded
-    from keyturn.ledger.writer import read_verifier
+    from keyturn.assembly.standing import kept_verifier, require_founded
 
     if ledger is not None and verifier is not None:
         return ledger, verifier.strip()
@@ -62,7 +61,7 @@ def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tupl
         if ledger is None:
             raise
         return ledger, None
-    return ledger or home.place.database, verifier.strip() if verifier else read_verifier(home.place)
+    return ledger or home.place.database, verifier.strip() if verifier else kept_verifier(home)
 
 
 def _say(report: Report, *, at_home: bool) -> None:

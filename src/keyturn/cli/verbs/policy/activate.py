@@ -23,29 +23,20 @@ def command(ctx: click.Context, reason: str, key: Path | None, as_name: str | No
 
     Exits 6 when the signature is not of somebody the policy in force lists.
     """
-    from keyturn.approvals.statement import ACT_NAMESPACE
-    from keyturn.assembly.build import read_own_catalog
-    from keyturn.assembly.proposal import diff_to_force, in_force
-    from keyturn.assembly.standing import open_ledger
-    from keyturn.gateway.acts import draft_activation, read_candidate, submit_act
+    from keyturn.assembly.proposal import activate, read_proposal
 
     home = home_of(ctx)
-    candidate = read_candidate(home.policy_files(), read_own_catalog(home))
-    force = in_force(home)
+    proposal = read_proposal(home)
+    policy, force = proposal.candidate.policy, proposal.force
     signer = act_signer(force.reviewers, key, as_name)
-    ledger = open_ledger(home, "keyturn policy activate")
-    try:
-        draft = draft_activation(ledger, candidate, signer.name, reason)
-        if on_terminal() and not as_json:
-            click.echo(safe(diff_to_force(force, candidate.files), lines=True), nl=False)
-        entry = submit_act(ledger, draft, signer.sign(draft.to_sign, ACT_NAMESPACE))
-    finally:
-        ledger.close()
-    warnings = candidate.policy.warnings()
+    if on_terminal() and not as_json:
+        click.echo(safe(proposal.difference, lines=True), nl=False)
+    entry = activate(home, proposal, reason, signer.name, signer.sign)
+    warnings = policy.warnings()
     if as_json:
-        value = {"policy": candidate.policy.digest, "previous": force.digest, "entry": entry.seq, "by": signer.name}
+        value = {"policy": policy.digest, "previous": force.digest, "entry": entry, "by": signer.name}
         emit_json({**value, "warnings": list(warnings)}, as_json)
         return
-    say(f"in force: {candidate.policy.digest} (entry {entry.seq}, signed by {signer.name})")
+    say(f"in force: {policy.digest} (entry {entry}, signed by {signer.name})")
     for warning in warnings:
         note(f"warning: {warning}")

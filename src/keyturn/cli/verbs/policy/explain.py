@@ -17,8 +17,8 @@ from keyturn.model.errors import Refused
 from keyturn.model.time import format_timestamp
 
 if TYPE_CHECKING:
-    from keyturn.assembly.home import Home
-    from keyturn.gateway.explaining import Asked, Explained, Question
+    from keyturn.assembly.questions import Explanations
+    from keyturn.gateway.explaining import Asked, Explained
 
 _COLORS = {"permit": "green", "hold": "yellow", "shadow": "cyan", "deny": "red"}
 _RULES = (
@@ -63,6 +63,7 @@ def command(
 
     The call is planned for real, by reads alone, unless a target is given; nothing is recorded.
     """
+    from keyturn.assembly.questions import explain
     from keyturn.gateway.explaining import Question
 
     question = Question(
@@ -73,39 +74,14 @@ def command(
         environment=environment,
     )
     at = tuple(_time(text) for text in times)
-    digest, asked, answers = _explain(home_of(ctx), question, at, as_in_force)
+    found = explain(home_of(ctx), question, at, in_force=as_in_force)
     if as_json:
-        emit_json(_json(digest, asked, answers), as_json)
+        emit_json(_json(found), as_json)
         return
-    for text in asked.notes:
+    for text in found.asked.notes:
         note(f"note: {text}")
-    for answer in answers:
-        _say(asked, answer)
-
-
-def _explain(
-    home: Home, question: Question, times: tuple[datetime, ...], as_in_force: bool
-) -> tuple[str, Asked, tuple[Explained, ...]]:
-    """Return the digest of the policy asked, the request, and what the policy says at each time."""
-    import anyio
-
-    from keyturn.assembly.build import open_gateway
-    from keyturn.gateway.core import Look
-    from keyturn.gateway.explaining import answer, ask
-    from keyturn.policy import read_policy
-
-    gate = open_gateway(home, "keyturn policy explain")
-    try:
-        candidate = None if as_in_force else read_policy(home.policy_files(), gate.catalog.contracts)
-        asked = anyio.run(ask, gate, question)
-
-        def look(view: Look) -> tuple[str, Asked, tuple[Explained, ...]]:
-            policy = candidate or gate.policies.in_force(view)
-            return policy.digest, asked, answer(view, policy, asked.request, times)
-
-        return gate.ledger.look(look)
-    finally:
-        gate.ledger.close()
+    for answer in found.answers:
+        _say(found.asked, answer)
 
 
 def _arguments(text: str) -> Mapping[str, Any]:
@@ -130,15 +106,15 @@ def _time(text: str) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def _json(digest: str, asked: Asked, answers: tuple[Explained, ...]) -> dict[str, object]:
-    request = asked.request
+def _json(found: Explanations) -> dict[str, object]:
+    request = found.asked.request
     return {
-        "policy": digest,
+        "policy": found.policy,
         "principal": request.principal,
         "tool": request.tool,
         "target": request.target,
-        "notes": list(asked.notes),
-        "answers": [_answer(answer) for answer in answers],
+        "notes": list(found.asked.notes),
+        "answers": [_answer(answer) for answer in found.answers],
     }
 
 
