@@ -185,7 +185,7 @@ def _what_is_signed(shown: Shown, draft: ReviewDraft) -> Iterator[Line]:
     yield Line("Approve" if said.verdict == "approve" else "Reject", shown.asked.plan.summary)
     yield Line("", f"{plain(action.target)} ({plain(action.environment)}), asked by {plain(action.principal)}")
     yield Line("Digest", grouped(said.digest))
-    yield Line("Signed by", plain(said.reviewer))
+    yield Line("Reviewer", plain(said.reviewer))
 
 
 def _carried(desk: Desk, order: Say, path: Path, found: Sequence[str | Missing]) -> dict[str, Any]:

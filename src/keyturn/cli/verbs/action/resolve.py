@@ -72,5 +72,5 @@ def _resolve(desk: Desk, given: str, happened: bool, reason: str, signer: Signer
 
     action_id = desk.ledger.look(lambda view: full_id(view, given))
     draft = draft_resolution(desk, action_id, happened=happened, reason=reason, by=signer.name)
-    note(f"resolve {action_id} as {'succeeded' if happened else 'failed'}, signed by {plain(signer.name)}")
+    note(f"resolve {action_id} as {'succeeded' if happened else 'failed'}, in the name of {plain(signer.name)}")
     return submit_act(desk.ledger, draft, signer.sign(draft.to_sign, ACT_NAMESPACE))
