@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.ledger.errors import LedgerUnavailable
-from keyturn.ledger.lock import _Queue, held, take_instance
+from keyturn.ledger.lock import _Queue, _try_lock, held, take_instance
 from tests.ledger.processes import hold, live, running, told
 
 
@@ -75,6 +75,8 @@ def test_a_lock_that_the_kernel_refuses_says_why_at_once_and_leaks_no_file(tmp_p
     # O_PATH opens no file that could be locked: flock fails with EBADF as it would where a file system has no locks.
     with pytest.raises(LedgerUnavailable, match="cannot be locked: Bad file descriptor"):
         _Queue(path, os.open(path, os.O_PATH)).wait(60)
+    with pytest.raises(LedgerUnavailable, match="cannot be locked: Bad file descriptor"):
+        _try_lock(path, os.open(path, os.O_PATH))
     finish_lock_threads()
     assert still_open(path) == 0
 
