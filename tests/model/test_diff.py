@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyturn.model.diff import file_diff, quote_path
+from keyturn.model.diff import file_diff, net_change, quote_path
 
 TEXTS = st.lists(
     st.sampled_from(["a\n", "b\n", "a\r\n", "\n", "é\n", "\x0c\u2028x\n", "-- \n", "end"]), max_size=14
@@ -111,3 +111,38 @@ def test_hostile_texts_take_bounded_time_and_stay_right(old: str, new: str) -> N
     diff = file_diff("x", old.encode(), new.encode())
     assert time.process_time() - start < 5
     assert git_apply(old.encode(), "x", diff.text) == new.encode()
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        (b"x" * 1_000_000, 5000),
+        (b"x" * 200 + b"\n", 2),
+        (b"one\rtwo\rthree\r", 3),
+        (b"one\r\ntwo\r\n", 2),
+        (b"one\ntwo", 2),
+        (b"\0" * 401, 3),
+        (b"\n" * 10, 10),
+    ],
+    ids=["one long line", "just above", "carriage returns", "both", "no last end", "binary", "empty lines"],
+)
+def test_limits_count_every_line_end_and_long_lines_by_their_bytes(content: bytes, lines: int) -> None:
+    diff = file_diff("x", None, content)
+    assert (diff.counted_added, diff.counted_removed) == (lines, 0)
+    gone = file_diff("x", content, None)
+    assert (gone.counted_added, gone.counted_removed) == (0, lines)
+
+
+def test_what_stays_as_it_is_does_not_count() -> None:
+    old = b"".join(b"line %d\n" % number for number in range(10_000))
+    diff = file_diff("x", old, old + b"more\n")
+    assert (diff.counted_added, diff.counted_removed) == (1, 0)
+
+
+@given(TEXTS, TEXTS, TEXTS)
+@settings(max_examples=50)
+def test_what_is_appended_is_the_same_net_change_whatever_stands_before(one: str, two: str, more: str) -> None:
+    one, two = one + "\n", two + "\n"
+    first, second = (file_diff("x", text.encode(), (text + more).encode()) for text in (one, two))
+    changes = [net_change(diff.text) for diff in (first, second) if more]
+    assert len(set(changes)) <= 1

@@ -96,13 +96,18 @@ class Folder:
     disk: Disk
 
     @classmethod
-    def open(cls, path: Path, place: str, disk: Disk) -> Folder:
+    def open(cls, path: Path, place: str, disk: Disk, location: str = "") -> Folder:
         """Open a configured folder; messages call it `place`, because assistants read them and paths are private.
 
-        Symlinks on the way there are the operator's own word.
+        Symlinks on the way there are the operator's own word. With `location`, a real path, what was opened must be
+        the folder there: raises `ConnectorError` (conflict) where the way leads elsewhere by now.
         """
         with refusing(place):
-            return cls(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), place, disk)
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        if location and not _stands_at(fd, location):
+            os.close(fd)
+            raise ConnectorError(f"{place}: is another folder now than the one that was reviewed", kind="conflict")
+        return cls(fd, place, disk)
 
     def __enter__(self) -> Folder:
         return self
@@ -285,6 +290,14 @@ def kind_of(mode: int) -> FileKind:
     if stat.S_ISDIR(mode):
         return "folder"
     return "symlink" if stat.S_ISLNK(mode) else "other"
+
+
+def _stands_at(fd: int, location: str) -> bool:
+    """Compare the open folder itself, not the name it was opened by, which may have been moved since."""
+    try:
+        return os.path.samestat(os.fstat(fd), os.lstat(location)) and os.path.realpath(location) == location
+    except OSError:
+        return False
 
 
 def _words(error: OSError) -> str:

@@ -17,6 +17,9 @@ from typing import TypeAlias
 CONTEXT = 3
 """Unchanged lines shown around a change, as git does."""
 
+BYTES_PER_LINE = 200
+"""Bytes that count as one line at least, where lines are counted for limits."""
+
 _BUDGET = 4_000_000
 _MYERS_DEPTH = 200
 _SNIFF = 8000
@@ -31,16 +34,20 @@ _ESCAPES = {0x07: "\\a", 0x08: "\\b", 0x09: "\\t", 0x0A: "\\n", 0x0B: "\\v", 0x0
 class FileDiff:
     """The change of one file.
 
-    text     the diff from `diff --git` on; lines are separated by a line feed and by nothing else
-    added    lines added; for binary content the lines of the new bytes, so that budgets still count them
-    removed  lines removed; for binary content the lines of the old bytes
-    binary   whether only digests and sizes are shown (NUL byte among the first 8000, or not UTF-8)
+    text             the diff from `diff --git` on; lines are separated by a line feed and by nothing else
+    added            lines added; for binary content the lines of the new bytes
+    removed          lines removed; for binary content the lines of the old bytes
+    counted_added    what limits count for what is added, see `counted`; for binary content for all new bytes
+    counted_removed  what limits count for what is removed; for binary content for all old bytes
+    binary           whether only digests and sizes are shown (NUL byte among the first 8000, or not UTF-8)
     """
 
     path: str
     text: str
     added: int
     removed: int
+    counted_added: int
+    counted_removed: int
     binary: bool
 
 
@@ -55,15 +62,42 @@ def file_diff(
     header = _header(path, old, new, old_mode, new_mode)
     if _is_binary(old) or _is_binary(new):
         text = header + f"Binary content: {_digest(old)} -> {_digest(new)}\n"
-        return FileDiff(path=path, text=text, added=_count(new), removed=_count(old), binary=True)
+        return _made(path, text, (new or b"").splitlines(keepends=True), (old or b"").splitlines(keepends=True), True)
     before, after = _lines(old), _lines(new)
     hunks, added, removed = _hunks(before, after, _match(before, after))
     if not hunks:
-        return FileDiff(path=path, text=header, added=0, removed=0, binary=False)
+        return _made(path, header, [], [], False)
     source = "/dev/null" if old is None else _label("a/" + path)
     target = "/dev/null" if new is None else _label("b/" + path)
     text = f"{header}--- {source}\n+++ {target}\n{hunks}"
-    return FileDiff(path=path, text=text, added=added, removed=removed, binary=False)
+    return _made(path, text, [line.encode() for line in added], [line.encode() for line in removed], False)
+
+
+def _made(path: str, text: str, added: Sequence[bytes], removed: Sequence[bytes], binary: bool) -> FileDiff:
+    return FileDiff(
+        path=path,
+        text=text,
+        added=len(added),
+        removed=len(removed),
+        counted_added=counted(added),
+        counted_removed=counted(removed),
+        binary=binary,
+    )
+
+
+def counted(lines: Sequence[bytes]) -> int:
+    """Return what limits count for these lines.
+
+    A line is also ended by a carriage return, as many programs read it, and long ones count by their bytes: a script
+    of a megabyte on one line is not one line's worth of change.
+    """
+    ended = sum(max(1, len(line.splitlines())) for line in lines)
+    return weight(ended, sum(map(len, lines)))
+
+
+def weight(lines: int, size: int) -> int:
+    """Return what limits count for so many lines of so many bytes together."""
+    return max(lines, -(-size // BYTES_PER_LINE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,10 +191,6 @@ def _digest(content: bytes | None) -> str:
     if content is None:
         return "nothing"
     return f"sha256:{hashlib.sha256(content).hexdigest()} ({len(content)} bytes)"
-
-
-def _count(content: bytes | None) -> int:
-    return len(content.splitlines()) if content else 0
 
 
 def _lines(content: bytes | None) -> list[str]:
@@ -290,11 +320,11 @@ def _walk_back(search: _Search, part: _Range, trail: list[dict[int, int]]) -> No
         x, y = reach[before], reach[before] - before
 
 
-def _hunks(old: Sequence[str], new: Sequence[str], blocks: list[_Block]) -> tuple[str, int, int]:
+def _hunks(old: Sequence[str], new: Sequence[str], blocks: list[_Block]) -> tuple[str, list[str], list[str]]:
     """Return the hunks' text and the lines added and removed."""
     changes = list(_changes(len(old), len(new), blocks))
-    added = sum(right - left for _, _, left, right in changes)
-    removed = sum(high - low for low, high, _, _ in changes)
+    added = [line for _, _, left, right in changes for line in new[left:right]]
+    removed = [line for low, high, _, _ in changes for line in old[low:high]]
     text = "".join(_hunk(old, new, group) for group in _groups(changes))
     return text, added, removed
 

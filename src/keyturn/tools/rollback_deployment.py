@@ -97,6 +97,7 @@ def _rollback(plan: Plan) -> Rollback:
         current=str(plan.change["from"]),
         target=str(plan.change["to"]),
         facts=plan.facts,
+        location=plan.backend.location,
     )
 
 

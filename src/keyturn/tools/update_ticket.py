@@ -102,6 +102,7 @@ def _change(plan: Plan) -> TicketChange:
         status=None if status is None else str(status),
         comment=None if comment is None else str(comment),
         facts=plan.facts,
+        location=plan.backend.location,
     )
 
 

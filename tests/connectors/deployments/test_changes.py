@@ -201,3 +201,19 @@ def test_no_hidden_value_survives_on_either_side(old: str, new: str) -> None:
     assert (before == "x\nMY_TOKEN=<hidden, same>\n") is (old == new)
     assert before.startswith("x\nMY_TOKEN=<hidden")
     assert after == f"MY_TOKEN=<hidden, {'same' if old == new else 'changed'}>\ny\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [(b"\0" + b"x" * 1_000_000, 5001), (b"\0a\rb\rc\r", 3), (b"\0a\r\nb\r\n", 2), (b"x" * 50_000, 250)],
+    ids=["large", "carriage returns", "both", "shown"],
+)
+def test_a_file_counts_by_its_line_ends_and_at_least_by_its_bytes(world: World, content: bytes, lines: int) -> None:
+    (world.root / "releases" / "2.3.1" / "more").write_bytes(content)
+    assert preview(world).added == lines + 1
+
+
+def test_line_ends_are_counted_across_the_chunks_of_a_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tree, "_CHUNK", 2)
+    (world.root / "releases" / "2.3.1" / "more").write_bytes(b"\0\r\n\r\r\n\n")
+    assert preview(world).added == 4 + 1

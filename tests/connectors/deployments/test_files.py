@@ -45,3 +45,9 @@ def test_removing_what_is_not_there_is_fine(tmp_path: Path) -> None:
     with Folder.open(tmp_path, "here", Disk()) as root:
         root.remove("nothing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_reviewed_folder_that_is_gone_is_not_the_one_that_stands_there_now(tmp_path: Path) -> None:
+    with pytest.raises(ConnectorError, match="here: is another folder now") as refusal:
+        Folder.open(tmp_path, "here", Disk(), str(tmp_path / "gone"))
+    assert refusal.value.kind == "conflict"

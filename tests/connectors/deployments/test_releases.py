@@ -453,3 +453,21 @@ def test_a_probe_of_a_folder_that_holds_nothing_cannot_tell_and_leaves_no_fence(
     world.root.mkdir()
     assert isinstance(anyio.run(world.port.probe, rollback, action(1)), CannotTell)
     assert list(world.root.iterdir()) == []
+
+
+def test_a_folder_that_was_put_in_the_place_of_the_reviewed_one_is_not_touched(world: World) -> None:
+    """The back end is compared before the folder is opened, and the way there may move in between."""
+    reviewed = replace(preview(world).rollback, location=world.port.backend("staging").location)
+    moved = world.home / "moved"
+    world.root.rename(moved)
+    world.root.symlink_to(moved)
+    with pytest.raises(ConnectorError, match="web/staging: is another folder now") as refusal:
+        anyio.run(world.port.apply, reviewed, action(1))
+    assert refusal.value.kind == "conflict"
+    assert isinstance(anyio.run(world.port.probe, reviewed, action(1)), CannotTell)
+    assert ((moved / "current").readlink(), (moved / ".keyturn").exists()) == (Path("releases/2.4.0"), False)
+    world.root.unlink()
+    with pytest.raises(ConnectorError, match="is missing"):
+        anyio.run(world.port.apply, reviewed, action(1))
+    moved.rename(world.root)
+    assert isinstance(anyio.run(world.port.apply, reviewed, action(1)), Succeeded)

@@ -699,3 +699,31 @@ def test_a_place_without_a_repository_is_a_configuration_error(checkout: Reposit
             build("shop", Settings(path=path), home=tmp_path, environment=ENVIRONMENT)
     with pytest.raises(ConfigurationError, match="no git on PATH"):
         build("shop", Settings(path="shop"), home=tmp_path, environment={"PATH": str(tmp_path)})
+
+
+@pytest.mark.parametrize("bare", [True, False])
+def test_what_git_says_is_told_without_the_folder_it_lies_in(tmp_path: Path, bare: bool) -> None:
+    folder = tmp_path / "a  home" / ("shop.git" if bare else ".git")
+    folder.mkdir(parents=True)
+    git = replace(fake_git(tmp_path, f"echo \"fatal: '{folder}/HEAD' and {folder.parent}\" >&2; exit 5"), name="shop")
+    with pytest.raises(ConnectorError) as refusal:
+        replace(git, folder=folder).run("rev-parse")
+    said = str(refusal.value)
+    assert "fatal: 'shop/HEAD' and" in said
+    assert str(folder) not in said
+    assert bare or str(tmp_path) not in said
+
+
+def test_of_a_flood_of_words_the_last_are_told_and_no_half_of_a_path(tmp_path: Path) -> None:
+    git = fake_git(tmp_path, f"i=0; while [ $i -lt 400 ]; do echo {tmp_path}/x >&2; i=$((i+1)); done; exit 5")
+    with pytest.raises(ConnectorError) as refusal:
+        replace(git, folder=tmp_path).run("rev-parse")
+    assert tmp_path.name not in str(refusal.value)
+    assert len(str(refusal.value)) < 1100
+
+
+def test_a_git_that_cannot_be_started_is_reported_without_a_path(tmp_path: Path) -> None:
+    git = Git(program="/usr/bin/git", folder=tmp_path / "gone", path="/usr/bin:/bin")
+    with pytest.raises(ConnectorError) as refusal:
+        git.run("rev-parse")
+    assert str(refusal.value) == "git cannot be started: No such file or directory"

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import anyio
@@ -317,3 +318,15 @@ def test_a_probe_of_a_folder_that_holds_nothing_cannot_tell_and_leaves_no_fence(
     folder.mkdir()
     assert isinstance(anyio.run(world.port.probe, change, action(1)), CannotTell)
     assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_was_put_in_the_place_of_the_reviewed_one_is_not_touched(world: World) -> None:
+    reviewed = replace(preview(world, "closed").change, location=world.port.backend().location)
+    before, moved = world.text(), world.home / "moved"
+    world.root.rename(moved)
+    world.root.symlink_to(moved)
+    with pytest.raises(ConnectorError, match="ops: is another folder now") as refusal:
+        anyio.run(world.port.apply, reviewed, action(1))
+    assert refusal.value.kind == "conflict"
+    assert isinstance(anyio.run(world.port.probe, reviewed, action(1)), CannotTell)
+    assert (world.text(), (moved / ".keyturn").exists()) == (before, False)

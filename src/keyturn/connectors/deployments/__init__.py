@@ -64,12 +64,16 @@ class FileChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """A reviewed change of one environment: from the live version to another, under reviewed facts."""
+    """A reviewed change of one environment: from the live version to another, under reviewed facts.
+
+    `location` is the back end that was reviewed; whoever applies or probes touches no other. "" in a preview.
+    """
 
     environment: str
     current: str
     target: str
     facts: Mapping[str, Json] = field(default_factory=dict)
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +81,8 @@ class Preview:
     """The exact effect of going back.
 
     diff        unified diff from the live version to the target; its first line says whether it is complete
-    added       lines added, where a file that is not shown counts as written anew
+    added       lines added as limits count them, where a file that is not shown counts as written anew
+    removed     lines removed as limits count them
     summarised  files shown by digest only
     guard       what was seen beside the reviewed facts
     """

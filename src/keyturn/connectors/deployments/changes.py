@@ -9,7 +9,7 @@ from typing import TypeAlias
 from keyturn.connectors.deployments import FileChange
 from keyturn.connectors.deployments.secrets import hide_pair, holds_private_key
 from keyturn.connectors.deployments.tree import Entry, Tree
-from keyturn.model.diff import file_diff, quote_path
+from keyturn.model.diff import file_diff, quote_path, weight
 from keyturn.model.text import visible
 
 MAX_SHOWN_FILE = 65_536  # bytes; a larger file is shown by digest
@@ -108,8 +108,8 @@ def _show(
         return "not text"
     sheet.parts.append(diff.text)
     sheet.shown += len(diff.text)
-    sheet.added += diff.added
-    sheet.removed += diff.removed
+    sheet.added += diff.counted_added
+    sheet.removed += diff.counted_removed
     return None
 
 
@@ -118,8 +118,8 @@ def _summarise(sheet: _Sheet, name: str, old: Entry | None, new: Entry | None, r
     sheet.parts.append(f"{head}Not shown ({reason}): {_digest(old)} -> {_digest(new)}\n")
     sheet.summarised += 1
     # at least one line: a file that nobody sees must not be free
-    sheet.added += max(1, new.lines) if new else 0
-    sheet.removed += max(1, old.lines) if old else 0
+    sheet.added += max(1, weight(new.lines, new.size)) if new else 0
+    sheet.removed += max(1, weight(old.lines, old.size)) if old else 0
 
 
 def _heading(sheet: _Sheet) -> str:

@@ -164,8 +164,8 @@ class ReleaseFolders:
             raise ConnectorError(f'deployment "{self.name}" has no environment "{visible(environment)}"')
         return self.folders[environment]
 
-    def _open(self, environment: str) -> Folder:
-        return Folder.open(self._path(environment), f"{self.name}/{environment}", self.disk)
+    def _open(self, environment: str, location: str = "") -> Folder:
+        return Folder.open(self._path(environment), f"{self.name}/{environment}", self.disk, location)
 
     def _snapshot(self, environment: str) -> Snapshot:
         with self._open(environment) as root:
@@ -191,7 +191,7 @@ class ReleaseFolders:
         return preview
 
     def _apply(self, rollback: Rollback, action: ActionRef, objection: Objection | None) -> Outcome:
-        with self._open(rollback.environment) as root, journal(root) as held:
+        with self._open(rollback.environment, rollback.location) as root, journal(root) as held:
             done = _Switching(self.name, rollback, action, objection).run(root, held)
         if not isinstance(done, dict):
             return done
@@ -199,7 +199,7 @@ class ReleaseFolders:
 
     def _probe(self, rollback: Rollback, action: ActionRef) -> Probe:
         try:
-            with self._open(rollback.environment) as root:
+            with self._open(rollback.environment, rollback.location) as root:
                 if _deserted(root):
                     return CannotTell(f"{root.at(CURRENT)}: nothing of the deployment is here; is the disk mounted?")
                 with journal(root) as held:
@@ -232,7 +232,7 @@ class ReleaseFolders:
         path = self._path(rollback.environment)
         verdict = run_check(self.health, path, self.passed_on, self.timeout)
         try:
-            with self._open(rollback.environment) as root:
+            with self._open(rollback.environment, rollback.location) as root:
                 now = live_version(root)
         except ConnectorError as error:
             return Check(f"does not count: {error}", verdict.output)
@@ -243,7 +243,7 @@ class ReleaseFolders:
     def _remember(self, rollback: Rollback, action: ActionRef, told: Mapping[str, Json]) -> None:
         """Keep the verdict in the mark, for whoever asks again."""
         try:
-            with self._open(rollback.environment) as root, journal(root) as held:
+            with self._open(rollback.environment, rollback.location) as root, journal(root) as held:
                 held.finish(action.action, _body(rollback, told))
         except ConnectorError:
             # The switch is recorded and the verdict goes back to the caller; only a later asker checks once more.

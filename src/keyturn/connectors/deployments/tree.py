@@ -25,7 +25,7 @@ class Entry:
     mode    permission bits
     size    bytes of a file or of a symlink's text; 0 for a folder
     digest  `sha256:<hex>` of a file's bytes, the text of a symlink, "" for a folder
-    lines   line feeds in a file
+    lines   line ends in a file: line feeds, carriage returns, or both together
     """
 
     kind: Literal["file", "folder", "symlink"]
@@ -96,13 +96,14 @@ def _walk(folder: Folder, prefix: str, depth: int) -> Iterator[tuple[str, Entry]
 
 
 def _file(folder: Folder, name: str) -> Entry:
-    digest, size, lines = hashlib.sha256(), 0, 0
+    digest, size, lines, last = hashlib.sha256(), 0, 0, b""
     with folder.reading(name) as fd, refusing(folder.at(name)):
         mode = stat.S_IMODE(os.fstat(fd).st_mode)
         while chunk := os.read(fd, _CHUNK):
             digest.update(chunk)
             size += len(chunk)
-            lines += chunk.count(b"\n")
+            lines += chunk.count(b"\n") + chunk.count(b"\r") - (last + chunk).count(b"\r\n")
+            last = chunk[-1:]
             if size > MAX_BYTES:
                 raise ConnectorError(f"{folder.at(name)}: holds more than {MAX_BYTES} bytes")
     return Entry("file", mode, size, f"sha256:{digest.hexdigest()}", lines)

@@ -59,8 +59,9 @@ class Worked:
         return "".join(diff.text for diff in self.diffs)
 
     def effects(self) -> Effects:
-        """Return what limits count: files, and lines added and removed together."""
-        return Effects(files_changed=len(self.files), lines_changed=sum(self._lines()))
+        """Return what limits count: files, and lines added and removed together (see `FileDiff`)."""
+        lines = sum(diff.counted_added + diff.counted_removed for diff in self.diffs)
+        return Effects(files_changed=len(self.files), lines_changed=lines)
 
     def summary(self) -> str:
         """Return the size of the change in words: files, lines added and lines removed."""

@@ -89,7 +89,7 @@ def build(name: str, settings: Settings, *, home: Path, environment: Mapping[str
     if program is None:
         raise ConfigurationError(f"forge.{name}: there is no git on PATH; install git (2.36 or later)")
     folder = _git_folder(f"forge.{name}.path", home / settings.path)
-    return GitForge(name, Git(program=program, folder=folder, path=search))
+    return GitForge(name, Git(program=program, folder=folder, path=search, name=name))
 
 
 def _git_folder(place: str, path: Path) -> Path:

@@ -39,6 +39,8 @@ GRACE = 2.0
 """Seconds between asking git to end, so that it can remove its lock files, and killing it."""
 MAX_OUTPUT = 8 * 2**20
 MAX_TREE = 8 * 2**20
+MAX_WORDS = 8192
+"""Bytes read of the end of what git says on standard error."""
 
 _SETTINGS = {
     "core.hooksPath": "/dev/null",
@@ -68,8 +70,8 @@ class Ran:
 class Git:
     """One git program on one repository.
 
-    `folder` is the git folder itself, `path` the PATH git gets; `deadline` is in seconds, `patience` the milliseconds
-    that git waits for a ref's lock which somebody else holds.
+    `folder` is the git folder itself, which messages call `name`; `path` is the PATH git gets; `deadline` is in
+    seconds, `patience` the milliseconds that git waits for a ref's lock which somebody else holds.
     """
 
     program: str
@@ -77,12 +79,13 @@ class Git:
     path: str
     deadline: float = DEADLINE
     patience: int = 1000
+    name: str = "the repository"
 
     def run(self, *arguments: str, feed: bytes = b"", accept: tuple[int, ...] = (0,), late: str = "retry") -> Ran:
         """Call git to its end. Raises `ConnectorError` for another exit code, or (kind `late`) past a bound."""
         with self._started(arguments) as running:
             output = running.exchange(feed)
-        ran = Ran(running.process.returncode, output, running.said())
+        ran = Ran(running.process.returncode, output, self._told(running.said()))
         if running.expired:
             raise ConnectorError(f"git {arguments[0]} took longer than {self.deadline:g} s and was ended", kind=late)
         if len(output) > MAX_OUTPUT:
@@ -96,6 +99,13 @@ class Git:
         """Open one `cat-file --batch` for any number of reads."""
         with self._started(("cat-file", "--batch")) as running:
             yield Objects(running)
+
+    def _told(self, words: str) -> str:
+        """Return the end of what git said with the repository's name for its folder: assistants read it."""
+        folder = str(self.folder)
+        for place in (folder, folder.removesuffix("/.git")):
+            words = words.replace(place, self.name)
+        return visible(" ".join(words.split()))[-1000:]
 
     def _started(self, arguments: tuple[str, ...]) -> _Running:
         patience = {"core.filesRefLockTimeout": str(self.patience), "core.packedRefsTimeout": str(self.patience)}
@@ -139,7 +149,8 @@ class _Running:
             )
         except OSError as error:
             self._errors.close()
-            raise ConnectorError(f"git cannot be started: {error}", kind="retry") from error
+            # not str(error), which names the folder
+            raise ConnectorError(f"git cannot be started: {error.strerror}", kind="retry") from error
         self._watch = threading.Timer(deadline, self._expire)
         self._watch.daemon = True
 
@@ -195,9 +206,10 @@ class _Running:
     def _read_errors(self) -> str:
         # the reason comes last, after hints and warnings
         size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - 1000))
-        words = self._errors.read(1000).decode("utf-8", "replace")
-        return visible(" ".join(words.split()))
+        self._errors.seek(max(0, size - MAX_WORDS))
+        words = os.fsdecode(self._errors.read(MAX_WORDS))
+        # a first line that was cut may hold half of a path, which nobody would recognise as one
+        return words.partition("\n")[2] if size > MAX_WORDS else words
 
     def _expire(self) -> None:
         self.expired = True

@@ -31,12 +31,16 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TicketChange:
-    """A reviewed change of one ticket: a new status, a comment to add, or both, under reviewed facts."""
+    """A reviewed change of one ticket: a new status, a comment to add, or both, under reviewed facts.
+
+    `location` is the back end that was reviewed; whoever applies or probes touches no other. "" in a preview.
+    """
 
     ticket: str
     status: str | None
     comment: str | None
     facts: Mapping[str, Json] = field(default_factory=dict)
+    location: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +49,7 @@ class Preview:
 
     diff        unified diff of the ticket; in a comment's heading `<principal>`, `<time>` and `<action>` stand for
                 what is only known once the action exists
+    added       lines added as limits count them, wherever in the ticket they stand; `removed` likewise
     recipients  people whom the change would be told to
     guard       what was seen beside the reviewed facts
     """

@@ -22,7 +22,7 @@ from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, 
 from keyturn.connectors.tickets import Objection, Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
-from keyturn.model.diff import file_diff, net_change
+from keyturn.model.diff import counted, file_diff, net_change
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import (
     CannotHappen,
@@ -124,8 +124,8 @@ class TicketFolder:
             arguments={"ticket": change.ticket, "status": old},
         )
 
-    def _open(self) -> Folder:
-        return Folder.open(self.folder, self.name, self.disk)
+    def _open(self, location: str = "") -> Folder:
+        return Folder.open(self.folder, self.name, self.disk, location)
 
     def _holds(self, ticket: str) -> bool:
         if not _TICKET.fullmatch(ticket):
@@ -159,8 +159,8 @@ class TicketFolder:
         return Preview(
             change=replace(change, facts=_facts(change, document)),
             diff=diff,
-            added=len(net.added),
-            removed=len(net.removed),
+            added=counted([line.encode() for line in net.added]),
+            removed=counted([line.encode() for line in net.removed]),
             recipients=len(document.watchers),
             guard={"sha256": sha256(data)},
         )
@@ -181,12 +181,12 @@ class TicketFolder:
             preview = self._work_out(change, data, document)
             return objection(preview) if objection else None
 
-        with self._open() as root, journal(root) as held:
+        with self._open(change.location) as root, journal(root) as held:
             return _Updating(self.name, change, action, refused).run(root, held)
 
     def _probe(self, change: TicketChange, action: ActionRef) -> Probe:
         try:
-            with self._open() as root:
+            with self._open(change.location) as root:
                 if root.kind(f"{change.ticket}.md") is None and root.kind(STATE_FOLDER) is None:
                     return CannotTell(
                         f"{root.at(change.ticket)}: nothing of the tracker is here; is the disk mounted?"
