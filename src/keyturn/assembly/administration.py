@@ -19,7 +19,7 @@ from keyturn.gateway.acts import TokenGrant, draft_token, revoke_token, submit_a
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
 from keyturn.gateway.review import Actor
-from keyturn.ledger import rebuild
+from keyturn.ledger import head, rebuild
 from keyturn.model.errors import Refused
 from keyturn.model.time import format_timestamp
 from keyturn.policy import LimitState, limits_for
@@ -119,6 +119,15 @@ def rebuild_lookup(home: Home) -> int:
     """Make the table that listings use again from the entries; return how many rows it has. Raises `LedgerError`."""
     require_founded(home)
     return rebuild.rebuild_lookup(home.place, "keyturn audit rebuild")
+
+
+def remake_head(home: Home) -> int:
+    """Take the newest entry that is there for the newest there ever was; return how many there are.
+
+    Raises `LedgerError`.
+    """
+    require_founded(home)
+    return head.remake_head(home.place, "keyturn audit rebuild").size
 
 
 def look_at(home: Home, look: Callable[[Look], R]) -> R:

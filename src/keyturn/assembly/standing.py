@@ -18,9 +18,10 @@ from keyturn.assembly.home import Home
 from keyturn.assembly.outside import entropy, environment, surroundings
 from keyturn.fold.state import State
 from keyturn.gateway.desk import Desk
+from keyturn.ledger.head import read_head
 from keyturn.ledger.lock import take_instance
 from keyturn.ledger.writer import Ledger, Reader, Watcher, read_verifier
-from keyturn.model.errors import ConfigurationError
+from keyturn.model.errors import ConfigurationError, LedgerError
 
 WORKER_LOCK = "worker"
 MAX_LOG = 1024 * 1024
@@ -36,6 +37,15 @@ def require_founded(home: Home) -> None:
 def kept_verifier(home: Home) -> str:
     """Return the verifier string that a home keeps of its log. Raises `LedgerError` when it cannot be read."""
     return read_verifier(home.place)
+
+
+def remembered_end(home: Home) -> tuple[int, str] | None:
+    """Return size and last leaf hash that a home remembers of its ledger; None when it remembers nothing sound."""
+    try:
+        record = read_head(home.place.head)
+    except LedgerError:
+        return None
+    return None if record is None else (record.size, record.leaf)
 
 
 def open_reader(home: Home, program: str) -> Reader[State]:

@@ -19,7 +19,9 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
 11. its decisions follow: the recorded policy, arguments, plan, earlier use and time give the recorded decision,
     rules, obligations and expiry again, for each request and read, and still allow each action that was begun;
 12. it is the log whose verifier string was given from outside. If none was given the report says so: the log key is
-    then only what the file itself claims.
+    then only what the file itself claims;
+13. it reaches as far as somebody remembers: the entry that was the last when its leaf hash was written down elsewhere
+    (`state/head` of a home) is there. If none was given, an end that was cut off is not noticed.
 
 What is not proved: refusals (`action.denied`) are not derived again, because the arguments refused are not kept; and
 as long as nobody outside has seen the log, whoever holds its keys can rewrite or cut it. So no verdict is PASS yet:

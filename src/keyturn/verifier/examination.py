@@ -43,9 +43,16 @@ Payloads = Mapping[str, bytes]
 class Examination:
     """One pass over one source. Memory is bounded by what is open, not by the length of the log."""
 
-    def __init__(self, source: Source, pinned: LogVerifier | None, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        pinned: LogVerifier | None,
+        remembered: tuple[int, str] | None,
+        progress: Progress | None,
+    ) -> None:
         self._source = source
         self._pinned = pinned
+        self._remembered = remembered
         self._progress = progress or (lambda done, total: None)
         self._head = Head()
         self._state = State.empty()
@@ -81,7 +88,7 @@ class Examination:
         self._note_clock(before, entry)
 
     def _stands(self, row: Row) -> Entry:
-        """Prove 1 to 5, 7 and 12 of a row, and move the head on."""
+        """Prove 1 to 5, 7, 12 and 13 of a row, and move the head on."""
         with proving(row.seq, 1):
             entry = parse(row.seq, row.body, row.signature)
             head = follow(self._head, entry)
@@ -89,6 +96,8 @@ class Examination:
             raise NotProved(entry.seq, 7, "the stored leaf hash is not that of the body")
         if self._pinned not in (None, head.verifier):
             raise NotProved(entry.seq, 12, f"the log is {head.verifier}, not the one given from outside")
+        if self._remembered is not None and self._remembered[0] == head.size and self._remembered[1] != head.leaf:
+            raise NotProved(entry.seq, 13, "another entry stood here when its leaf hash was written down elsewhere")
         self._head = head
         return entry
 
@@ -96,6 +105,10 @@ class Examination:
         if self._head.size == 0:
             raise NotProved(0, 2, "the log has not been opened: there is no entry")
         self._shelf.settle()
+        if self._remembered is not None and self._head.size < self._remembered[0]:
+            raise NotProved(
+                self._head.size, 13, f"the ledger ends here, and it had {self._remembered[0]} entries before"
+            )
 
     def _fails(self, failure: NotProved) -> None:
         self._bad = self._bad or failure

@@ -36,6 +36,8 @@ ADVICE: Mapping[int, str] = MappingProxyType(
         + _KEY_HOLDER,
         12: "This is another log than the one you pinned. Check both; if the pinned verifier string is right, the "
         "whole ledger was replaced.",
+        13: "Entries that were there are gone, or are others now: the end was cut off, or an older copy was put in "
+        "place. " + _EDITED,
     }
 )
 """Proof → what it means when it fails, and what to do."""

@@ -1,4 +1,4 @@
-"""`keyturn audit rebuild`: make the table that listings use again from the log."""
+"""`keyturn audit rebuild`: make again what is derived from the log: the table for listings, or the head record."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ from keyturn.cli.output import AsJson, emit_json, json_option, say
 
 
 @click.command()
+@click.option(
+    "--head", is_flag=True, help="Make the record of the newest entry again instead, when it is missing or damaged."
+)
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, as_json: AsJson) -> None:
+def command(ctx: click.Context, /, head: bool, as_json: AsJson) -> None:
     """Make the table `lookup` again from the entries: the one listings look in, which decides nothing.
 
-    Servers and workers may go on meanwhile. Nothing is changed when an entry is not as it was written.
+    Servers and workers may go on meanwhile. Nothing is changed when an entry is not as it was written. With --head,
+    whatever was cut off at the end is not noticed any more afterwards: first make sure that nothing was, with
+    `keyturn audit verify` and receipts or a backup.
     """
-    from keyturn.assembly.administration import rebuild_lookup
+    from keyturn.assembly.administration import rebuild_lookup, remake_head
 
+    if head:
+        entries = remake_head(home_of(ctx))
+        if as_json:
+            emit_json({"entries": entries}, as_json)
+        else:
+            say(f"the ledger is taken to end after {entries} entries")
+        return
     rows = rebuild_lookup(home_of(ctx))
     if as_json:
         emit_json({"rows": rows}, as_json)

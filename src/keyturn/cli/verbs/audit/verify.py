@@ -37,14 +37,19 @@ def command(
 
     Exits 7 when one is. What a verdict without an anchor cannot tell: whether entries were cut off at the end.
     """
+    from keyturn.assembly.standing import remembered_end
     from keyturn.verifier import verify_ledger
 
     file, pinned = _what(ctx, ledger, verifier)
-    report = verify_ledger(file, pinned=pinned)
+    # Read before the ledger: entries may come in meanwhile, and none that it names may be missing.
+    end = remembered_end(home_of(ctx)) if ledger is None else None
+    report = verify_ledger(file, pinned=pinned, head=end)
     if as_json:
         emit_json(report.to_json(), as_json)
     else:
         _say(report, at_home=ledger is None)
+    if ledger is None and end is None:
+        note("note: state/head is missing or damaged, so nothing here tells whether entries were cut off at the end")
     ctx.exit(_exit(report, require_anchor))
 
 
