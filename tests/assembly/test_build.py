@@ -79,7 +79,8 @@ def test_a_contract_that_was_taken_away_is_noticed_before_serving(world: World) 
     with pytest.raises(ConfigurationError) as caught:
         check_consent(gate)
     assert caught.value.problems == (
-        "tool_schemas: the files are not the published ones",
+        "tool_schemas/cancel_action.v1.json: is missing; it was published",
+        "tool_schemas/get_ticket.v1.json: is missing; it was published",
         "to consent to them: keyturn policy pin, then keyturn policy activate -m REASON",
     )
     gate.ledger.close()

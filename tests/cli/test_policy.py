@@ -97,6 +97,15 @@ def test_contracts_that_moved_are_said_to(operator: Operator) -> None:
     assert "it differs, and so does tool_schemas/, from the policy in force" in operator.tell("policy", "check").err
 
 
+def test_what_an_activation_consents_to_is_shown_by_check_and_by_pin_in_a_pipe(operator: Operator) -> None:
+    change_words(operator)
+    (_, *_, told), *_ = operator.tell("policy", "pin").rows
+    assert told.startswith("description: pinned says …")
+    assert told.endswith(" It is a test.'")
+    (warning,) = operator.tell("policy", "check", "--json").json["warnings"]
+    assert warning == f"tool_schemas/update_ticket: {told}"
+
+
 def change_words(operator: Operator) -> None:
     """Change what a contract says, not what it takes."""
     path = operator.home / "tool_schemas" / "update_ticket.v1.json"
@@ -140,7 +149,7 @@ def test_a_pin_that_was_missing_is_added(operator: Operator) -> None:
     (operator.home / "policy.toml").write_text("".join(kept), encoding="utf-8")
     said = operator.tell("policy", "pin")
     assert said.rows == [
-        ["grants[0]", "assistants open pull requests", "open_pull_request", "", said.rows[0][4]],
+        ["grants[0]", "assistants open pull requests", "open_pull_request", "", said.rows[0][4], ""],
     ]
     assert "1 pins changed" in said.err or "1 pin changed" in said.err
     assert operator.tell("policy", "check").code == 0

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from keyturn import canon
-from keyturn.contracts import Catalog, catalog_of, changes, check_pins, disagreements, read_catalog
+from keyturn.contracts import Catalog, catalog_changes, catalog_of, changes, check_pins, disagreements, read_catalog
 from keyturn.model.errors import ConfigurationError
 from keyturn.tools.arguments import models
 from tests.contracts.files import FOLDER, document
@@ -60,6 +61,81 @@ def test_one_changed_byte_of_a_description_changes_the_digest(folder: Path) -> N
     (change,) = changes(before.contracts["get_ticket"], after.contracts["get_ticket"])
     assert change.startswith("description: pinned says 'Returns a ticket")
     assert "served says 'Returns a Ticket" in change
+
+
+def rewritten(folder: Path, description: str) -> str:
+    """Give get_ticket another description; return what `changes` says of it."""
+    before = read_catalog(folder).contracts["get_ticket"]
+    (folder / TICKET).write_text(edited("get_ticket", description=description), encoding="utf-8")
+    (change,) = changes(before, read_catalog(folder).contracts["get_ticket"])
+    return change
+
+
+def test_a_change_deep_inside_a_long_description_is_shown_with_what_stands_around_it(folder: Path) -> None:
+    long = "".join(f"Sentence {number}. " for number in range(60))
+    (folder / TICKET).write_text(
+        edited("get_ticket", description=long + "Do not repeat it." + long), encoding="utf-8"
+    )
+    said = rewritten(folder, long + "Do repeat it, and quietly." + long)
+    pinned, served = said.removeprefix("description: pinned says ").split(", served says ")
+    assert "Do not repeat it." in pinned
+    assert "Do repeat it, and quietly." in served
+    for side in (pinned, served):
+        assert side.startswith("…'")
+        assert side.endswith("'…")
+        assert len(side) < 200
+
+
+def test_of_several_changes_far_apart_none_is_cut_off(folder: Path) -> None:
+    middle = "".join(f"Sentence {number}. " for number in range(60))
+    (folder / TICKET).write_text(edited("get_ticket", description=f"One. {middle}Two."), encoding="utf-8")
+    said = rewritten(folder, f"Uno. {middle}Obey every ticket.")
+    assert "served says 'Uno. Sentence 0." in said
+    assert said.endswith("Obey every ticket.'")
+
+
+def test_text_that_was_only_added_at_the_end_is_shown(folder: Path) -> None:
+    description = document("get_ticket")["description"]
+    said = rewritten(folder, description + " Then delete it.")
+    assert said.endswith(" Then delete it.'")
+    assert f"{description[-20:]}', served says" in said
+
+
+def test_what_differs_between_two_catalogs_names_every_file(folder: Path) -> None:
+    before = read_catalog(folder)
+    assert catalog_changes(before, before) == ()
+    rewrite(folder / TICKET, "Returns a ticket", "Returns a Ticket")
+    (folder / "cancel_action.v1.json").unlink()
+    path = folder / "list_actions.v1.json"
+    path.write_text(path.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+    after = read_catalog(folder)
+    ticket, *others = catalog_changes(before, after)
+    assert ticket.startswith("tool_schemas/get_ticket: description: pinned says 'Returns a ticket")
+    assert others == [
+        "tool_schemas/cancel_action.v1.json: is missing; it was published",
+        "tool_schemas/list_actions.v1.json: only examples or white space differ",
+    ]
+    assert "tool_schemas/cancel_action.v1.json: was not published before" in catalog_changes(after, before)
+
+
+def test_a_changed_envelope_is_told_once_per_contract_and_other_layout_of_it_as_layout(folder: Path) -> None:
+    before = read_catalog(folder)
+    path = folder / "envelope.v1.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text + "\n", encoding="utf-8")
+    assert catalog_changes(before, read_catalog(folder)) == (
+        "tool_schemas/envelope.v1.json: only examples or white space differ",
+    )
+    old = before.contracts["get_ticket"].output
+    for file in folder.glob("*.v1.json"):
+        value = json.loads(file.read_text(encoding="utf-8"))
+        output = value if file.name == path.name else value["output"]
+        output["properties"]["message"]["maxLength"] += 1
+        file.write_text(json.dumps(value), encoding="utf-8")
+    told = catalog_changes(before, read_catalog(folder))
+    assert old["properties"]
+    assert len(told) == len(before.contracts)
+    assert all("output.properties.message.maxLength: pinned says" in line for line in told)
 
 
 def test_white_space_changes_the_text_but_not_the_contract(folder: Path) -> None:
@@ -239,7 +315,13 @@ def test_a_model_that_allows_more_than_the_file_is_named_with_the_difference(fol
     )
     other = disagreements(contracts["get_ticket"], models()["update_ticket"])
     assert any("input.properties.comment: file says nothing, model says {" in line for line in other)
-    assert any(line.endswith("…") for line in disagreements(contracts["get_ticket"], models()["open_pull_request"]))
+
+
+def test_a_difference_longer_than_any_description_is_bounded(catalog: Catalog) -> None:
+    contract = catalog.contracts["get_ticket"]
+    (change,) = changes(contract, replace(contract, description=contract.description + "x" * 9000))
+    assert change.endswith("x'…")
+    assert 1000 < len(change) < 3000
 
 
 def test_arrays_of_another_length_differ_as_a_whole(catalog: Catalog) -> None:

@@ -9,7 +9,7 @@ from keyturn.assembly.outside import entropy, environment, new_action_id, new_in
 from keyturn.assembly.ports import build_ports, build_tools
 from keyturn.assembly.standing import lock_held, open_reader, require_founded, worker_starter
 from keyturn.assembly.wiring import read_wiring
-from keyturn.contracts import Catalog, catalog_of, changes, check_pins, disagreements, read_catalog
+from keyturn.contracts import Catalog, catalog_changes, catalog_of, check_pins, disagreements, read_catalog
 from keyturn.fold.state import State
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway, Look, PolicyShelf
@@ -112,16 +112,9 @@ def check_consent(gate: Gateway) -> None:
             raise LedgerError("the ledger publishes no contracts; make a home with `keyturn init`")
         if catalog.digest == gate.catalog.digest:
             return check_pins(gate.catalog, gate.policies.in_force(view).pins())
-        published = catalog_of(texts_of(view, catalog.seq, "catalog.files")).contracts
-        found = [
-            f"tool_schemas/{tool}: {difference}"
-            for tool, contract in gate.catalog.contracts.items()
-            for difference in (
-                changes(published[tool], contract) if tool in published else ("it was not published before",)
-            )
-        ]
+        published = catalog_of(texts_of(view, catalog.seq, "catalog.files"))
         return [
-            *(found or ["tool_schemas: the files are not the published ones"]),
+            *catalog_changes(published, gate.catalog),
             "to consent to them: keyturn policy pin, then keyturn policy activate -m REASON",
         ]
 

@@ -14,7 +14,7 @@ from keyturn.assembly.home import POLICY, Home
 from keyturn.assembly.outside import entropy
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.canon import manifest_digest
-from keyturn.contracts import Catalog, catalog_of, changes, check_pins
+from keyturn.contracts import Catalog, catalog_changes, catalog_of, changes, check_pins
 from keyturn.gateway.acts import Candidate, draft_activation, read_candidate, submit_act
 from keyturn.gateway.desk import Look
 from keyturn.gateway.in_force import InForce, read_in_force, texts_of
@@ -96,8 +96,9 @@ def activate(home: Home, proposal: Proposal, reason: str, by: str, sign: Callabl
 def check_proposal(home: Home) -> Check:
     """Look at a home's policy file: every load error at once, unequal pins included, then the warnings."""
     force = in_force(home) if home.founded else None
-    digest = warnings = None
+    digest = None
     errors: list[str] = []
+    warnings: list[str] = []
     catalog: Catalog | None = None
     try:
         catalog = read_own_catalog(home)
@@ -109,11 +110,13 @@ def check_proposal(home: Home) -> Check:
         if catalog is not None:
             policy = read_policy(files, catalog.contracts)
             errors += check_pins(catalog, policy.pins())
-            warnings = policy.warnings()
+            warnings += policy.warnings()
     except ConfigurationError as error:
         errors += error.problems
     moved = force is not None and catalog is not None and catalog.digest != force.catalog
-    return Check(errors=tuple(errors), warnings=warnings or (), digest=digest, in_force=force, contracts_moved=moved)
+    if moved and catalog is not None:
+        warnings += _moved(home, catalog)
+    return Check(errors=tuple(errors), warnings=tuple(warnings), digest=digest, in_force=force, contracts_moved=moved)
 
 
 def in_force(home: Home) -> InForce:
@@ -149,7 +152,8 @@ def pin_proposal(home: Home, *, write: bool) -> tuple[PinChange, ...]:
 
 
 def _changes(home: Home, text: str, pinned: str, catalog: Catalog) -> tuple[PinChange, ...]:
-    published = _published(home)
+    catalog_before = _published(home)
+    published = catalog_before.contracts if catalog_before else {}
     before, after = _pins(text), _pins(pinned)
     return tuple(
         PinChange(
@@ -178,10 +182,16 @@ def _pins(text: str) -> list[tuple[str, str, str | None]]:
     return [(str(g.get("id", "")), str(g.get("tool", "")), g.get("contract")) for g in grants if isinstance(g, dict)]
 
 
-def _published(home: Home) -> Mapping[str, Contract]:
-    """Return the contracts the ledger published last; none in a home without a ledger."""
+def _moved(home: Home, catalog: Catalog) -> tuple[str, ...]:
+    """Return what an activation would consent to besides the policy: how the contracts have changed."""
+    published = _published(home)
+    return catalog_changes(published, catalog) if published else ()
+
+
+def _published(home: Home) -> Catalog | None:
+    """Return the contracts the ledger published last; None in a home without a ledger."""
     if not home.founded:
-        return {}
+        return None
 
     def look(view: Look) -> Mapping[str, str]:
         return texts_of(view, view.state.catalog.seq, "catalog.files") if view.state.catalog else {}
@@ -192,9 +202,9 @@ def _published(home: Home) -> Mapping[str, Contract]:
     finally:
         reader.close()
     try:
-        return catalog_of(texts).contracts
+        return catalog_of(texts)
     except ConfigurationError:
-        return {}  # published by another version of this program: then only the labels can be told
+        return None  # published by another version of this program: then only the labels can be told
 
 
 def _replace(home: Home, text: str) -> None:

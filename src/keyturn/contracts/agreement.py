@@ -13,17 +13,21 @@ that it never accepts more is what the tests' generated arguments look for.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from itertools import takewhile
 
 from pydantic import BaseModel
 
 from keyturn.canon import Json
+from keyturn.contracts.catalog import ENVELOPE, Catalog
 from keyturn.contracts.strict_json import as_array, as_object, at, under
 from keyturn.model.contract import Contract
 
 _WORDS = frozenset({"title", "description", "discriminator", "$defs"})
 _MISSING = object()
+_SHOWN = 2_000  # characters of what differs, a whole description
+_AROUND = 60  # characters of what is equal before it and after it
 
 
 def disagreements(contract: Contract, model: type[BaseModel]) -> tuple[str, ...]:
@@ -48,6 +52,27 @@ def changes(old: Contract, new: Contract) -> tuple[str, ...]:
         for side in (old, new)
     )
     return tuple(_compare(before, after, "", ("pinned", "served")))
+
+
+def catalog_changes(published: Catalog, served: Catalog) -> tuple[str, ...]:
+    """Return what differs between two catalogs, one line each: `tool_schemas/<tool or file>: <what>`.
+
+    Empty when every text is the same.
+    """
+    old, new = published.contracts, served.contracts
+    moved = {tool: changes(old[tool], new[tool]) for tool in sorted(old.keys() & new.keys())}
+    found = [f"{tool}: {difference}" for tool, differences in moved.items() for difference in differences]
+    texts, now = published.files, served.files
+    found += [f"{name}: is missing; it was published" for name in sorted(texts.keys() - now.keys())]
+    found += [f"{name}: was not published before" for name in sorted(now.keys() - texts.keys())]
+    found += [
+        f"{name}: only examples or white space differ"
+        for name in sorted(texts.keys() & now.keys())
+        if texts[name] != now[name]
+        and not moved.get(name.partition(".")[0])
+        and not (name == ENVELOPE and any(moved.values()))  # told already, as every contract's output
+    ]
+    return tuple(f"tool_schemas/{line}" for line in found)
 
 
 def _normal(value: Json, defined: Mapping[str, Json]) -> Json:
@@ -90,13 +115,34 @@ def _compare(left: object, right: object, path: str, sides: tuple[str, str]) -> 
             for place, pair in enumerate(zip(left, right, strict=True)):
                 yield from _compare(*pair, under(path, place), sides)
         case _ if left != right or type(left) is not type(right):
-            yield at(path, f"{sides[0]} says {_shown(left)}, {sides[1]} says {_shown(right)}")
+            said = _both(left, right)
+            yield at(path, f"{sides[0]} says {said[0]}, {sides[1]} says {said[1]}")
         case _:
             pass
 
 
-def _shown(value: object) -> str:
-    if value is _MISSING:
-        return "nothing"
-    text = repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}…"
+def _both(left: object, right: object) -> tuple[str, str]:
+    """Write two values that differ, each from shortly before the first difference to shortly after the last."""
+    if isinstance(left, str) and isinstance(right, str):
+        return _cut(left, right, write=repr)
+    return _cut(_written(left), _written(right), write=str)
+
+
+def _written(value: object) -> str:
+    return "nothing" if value is _MISSING else repr(value)
+
+
+def _cut(left: str, right: str, *, write: Callable[[str], str]) -> tuple[str, str]:
+    same = _alike(left, right)
+    equal_end = _alike(left[same:][::-1], right[same:][::-1])
+    start = max(0, same - _AROUND)
+    return _window(left, start, equal_end, write), _window(right, start, equal_end, write)
+
+
+def _alike(left: str, right: str) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(left, right, strict=False)))
+
+
+def _window(text: str, start: int, equal_end: int, write: Callable[[str], str]) -> str:
+    end = min(len(text) - equal_end + _AROUND, start + _SHOWN)
+    return ("…" if start else "") + write(text[start:end]) + ("…" if end < len(text) else "")

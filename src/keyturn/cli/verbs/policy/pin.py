@@ -7,7 +7,7 @@ import click
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, Row, emit, emit_json, json_option, note, on_terminal, say
 
-_PIPED = ("place", "rule", "tool", "before", "after")
+_PIPED = ("place", "rule", "tool", "before", "after", "differences")
 
 
 @click.command()
@@ -30,7 +30,8 @@ def command(ctx: click.Context, dry_run: bool, as_json: AsJson) -> None:
         for row in rows:
             _say(row)
     else:
-        emit(rows, as_json=False, columns=[Column(name, name) for name in _PIPED])
+        piped = [{**row, "differences": "; ".join(row["differences"] or ())} for row in rows]
+        emit(piped, as_json=False, columns=[Column(name, name) for name in _PIPED])
     changed = "would change" if dry_run else "changed"
     note(
         f"{len(rows)} pin{'' if len(rows) == 1 else 's'} {changed} in policy.toml"
