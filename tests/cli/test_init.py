@@ -110,3 +110,13 @@ def test_files_that_are_there_are_kept_and_named(tmp_path: Path, alice: Path) ->
     tell("init", tmp_path / "h", "--reviewer", f"alice={public(alice)}")
     shutil.rmtree(tmp_path / "h" / "state")
     assert "  kept as they were: policy.toml, keyturn.toml, tool_schemas\n" in tell("init", tmp_path / "h").out
+
+
+def test_without_openssh_and_a_key_it_still_says_how_to_make_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    said = tell("init", tmp_path / "h")
+    assert said.code == 1
+    assert "make one with `ssh-keygen -t ed25519`" in said.err

@@ -122,3 +122,51 @@ def _minds_signals(pid: int) -> bool:
     """Say whether a process has handlers for both signals, from the mask in its status."""
     [mask] = re.findall(r"^SigCgt:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
     return all(int(mask, 16) >> (number - 1) & 1 for number in (signal.SIGTERM, signal.SIGINT))
+
+
+def program_on_full_disk(*arguments: str | Path) -> Said:
+    """Run `keyturn` with a standard output that takes nothing."""
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "keyturn", *map(str, arguments)],
+            stdin=subprocess.DEVNULL,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    return Said(done.returncode, "", done.stderr)
+
+
+def test_an_answer_that_cannot_be_written_is_one_message(operator: Operator) -> None:
+    said = program_on_full_disk("--home", operator.home, "log")
+    assert (said.code, said.err) == (1, "keyturn: the answer cannot be written: No space left on device\n")
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_a_home_whose_token_cannot_be_shown_says_how_to_make_another(
+    tmp_path: Path, alice: Path, form: tuple[str, ...]
+) -> None:
+    home = tmp_path / "home"
+    said = program_on_full_disk("init", home, "--reviewer", f"alice={public(alice)}", *form)
+    assert said.code == 1
+    assert said.err == (
+        f"keyturn: the home {home} is there, but what to say of it cannot be written: No space left on device\n"
+        f"keyturn: make a token with: keyturn --home {home} token issue claude\n"
+    )
+
+
+def test_a_token_that_cannot_be_shown_is_named_for_revoking(operator: Operator) -> None:
+    said = program_on_full_disk("--home", operator.home, "token", "issue", "claude", "--key", operator.key)
+    assert said.code == 1
+    found = re.search(r"revoke it: keyturn token revoke ([0-9a-f]{12})\n", said.err)
+    assert found
+    assert operator.tell("token", "revoke", found[1]).code == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("policy",)])
+def test_without_a_verb_the_help_is_shown_once_and_alone(arguments: tuple[str, ...]) -> None:
+    said = program(*arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err == program(*arguments, "--help").out

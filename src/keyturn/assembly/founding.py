@@ -42,7 +42,7 @@ from keyturn.model.errors import ConfigurationError
 from keyturn.model.sshkey import PublicKey
 from keyturn.policy import Policy
 from keyturn.policy.tables import is_name
-from keyturn.sshsig.signing import list_agent_keys
+from keyturn.sshsig.signing import SigningError, list_agent_keys
 
 TOKEN_LIFE = timedelta(days=90)
 TRANSPORTS = ("stdio", "http")
@@ -112,12 +112,20 @@ def usual_reviewer(folder: Path) -> NewReviewer:
         path = folder / name
         if path.is_file():
             return NewReviewer(account(), read_public_key(path))
-    for key in list_agent_keys(environment()):
+    for key in _agent_keys():
         return NewReviewer(account(), key)
     raise ConfigurationError(
         f"a home needs a reviewer and there is no SSH public key in {folder}: make one with `ssh-keygen -t ed25519`, "
         "or name one with --reviewer NAME=KEY.pub"
     )
+
+
+def _agent_keys() -> tuple[PublicKey, ...]:
+    """Return what the agent holds: nothing where OpenSSH, whose program asks it, is not installed."""
+    try:
+        return list_agent_keys(environment())
+    except SigningError:
+        return ()
 
 
 def needs_reviewer(folder: Path) -> bool:

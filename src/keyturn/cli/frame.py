@@ -5,6 +5,7 @@ Nothing heavy is imported here: `--help` and `version` answer before a person no
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import pkgutil
@@ -48,6 +49,7 @@ _BY_CODE = {
     "not_authenticated": Exit.NOT_AUTHENTICATED,
     "not_found": Exit.NOT_FOUND,
 }
+_UNWRITTEN = {errno.EPIPE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 _WORST_FIRST = (Exit.CONFLICT, Exit.NOT_FOUND, Exit.REFUSED)
 
 
@@ -119,6 +121,8 @@ def errors_spoken() -> Iterator[None]:
     """Turn what click and the rooms raise into a message on stderr and an exit code."""
     try:
         yield
+    except click.exceptions.NoArgsIsHelpError as error:
+        _show_help(error.format_message())
     except click.UsageError as error:
         _explain_usage(error)
     except click.ClickException as error:
@@ -131,10 +135,13 @@ def errors_spoken() -> Iterator[None]:
         _fail((str(error),), Exit.FAILURE)
     except (KeyboardInterrupt, click.Abort):
         _fail(("interrupted",), Exit.INTERRUPTED)
-    except BrokenPipeError:
-        # The reader (head, a pager) has what it wants; keep Python from complaining again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(Exit.OK)
+    except OSError as error:
+        _unwritten(error)
+
+
+def leave_stdout() -> None:
+    """Give up a standard output that takes nothing any more, lest Python complain again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def exit_of(error: Refused) -> Exit:
@@ -154,6 +161,22 @@ def _explain_usage(error: click.UsageError) -> NoReturn:
         click.echo(safe(error.ctx.get_usage(), lines=True), err=True)
         click.echo(f"Try '{error.ctx.command_path} --help' for help.", err=True)
     _fail((error.format_message(),), Exit.USAGE)
+
+
+def _unwritten(error: OSError) -> NoReturn:
+    """End after an answer that did not get out; anything else is a fault of this program."""
+    if error.errno not in _UNWRITTEN or error.filename is not None:
+        raise error
+    leave_stdout()
+    if isinstance(error, BrokenPipeError):
+        sys.exit(Exit.OK)  # the reader (head, a pager) has what it wants
+    _fail((f"the answer cannot be written: {error.strerror}",), Exit.FAILURE)
+
+
+def _show_help(help_text: str) -> NoReturn:
+    """A group without a verb: its help is all there is to say."""
+    click.echo(help_text, err=True)
+    sys.exit(Exit.USAGE)
 
 
 def _fail(messages: Iterable[str], code: Exit) -> NoReturn:

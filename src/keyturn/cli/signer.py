@@ -137,8 +137,8 @@ def _agent_keys() -> Sequence[PublicKey]:
         return ()
     try:
         return list_agent_keys(variables)
-    except SigningError as error:
-        raise ConfigurationError(str(error)) from error
+    except SigningError:
+        return ()  # without OpenSSH's ssh-add nobody can ask the agent
 
 
 def ssh_environment() -> Mapping[str, str]:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyturn.cli.frame import leave_stdout
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
+from keyturn.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from keyturn.assembly.founding import NewHome
@@ -48,12 +50,25 @@ def command(
     asked = tuple(_principal(text) for text in principals)
     people = tuple(_reviewer(text) for text in reviewers) or _usual(folder)
     new = found_home(Order(folder=folder, principals=asked, reviewers=people, bare=bare))
-    if as_json:
-        emit_json(_json(new), as_json)
-        return
-    _say_home(new)
+    try:
+        if as_json:
+            emit_json(_json(new), as_json)
+            return
+        _say_home(new)
+    except OSError as error:
+        raise _unseen(new, error) from error
     for warning in new.warnings:
         note(f"warning: {warning}")
+
+
+def _unseen(new: NewHome, error: OSError) -> ConfigurationError:
+    """The home is there and its tokens are kept nowhere: others have to be made."""
+    leave_stdout()
+    home = shlex.quote(str(new.home.folder))
+    return ConfigurationError(
+        f"the home {home} is there, but what to say of it cannot be written: {error.strerror}",
+        *(f"make a token with: keyturn --home {home} token issue {name}" for name in new.tokens),
+    )
 
 
 def _principal(text: str) -> NewPrincipal:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.acting import act_signer
-from keyturn.cli.frame import home_of
+from keyturn.cli.frame import home_of, leave_stdout
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
 from keyturn.cli.signer import signer_options
-from keyturn.model.errors import Refused
+from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.model.time import format_timestamp, parse_duration
+
+if TYPE_CHECKING:
+    from keyturn.assembly.administration import IssuedToken
 
 LONGEST = timedelta(days=366)
 
@@ -59,7 +63,18 @@ def command(
     order = TokenOrder(principal=principal, lives=_lives(expires), transports=transports, scopes=scopes or None)
     signer = act_signer(in_force(home).reviewers, key, as_name)
     issued = issue_token(home, order, signer.name, signer.sign)
-    expires_at = format_timestamp(issued.grant.expires_at)
+    try:
+        _tell(issued, signer.name, as_json)
+    except OSError as error:
+        leave_stdout()
+        raise ConfigurationError(
+            f"the token was made, but cannot be written: {error.strerror}; it is of use to nobody, so revoke it: "
+            f"keyturn token revoke {issued.id}"
+        ) from error
+
+
+def _tell(issued: IssuedToken, by: str, as_json: AsJson) -> None:
+    principal, expires_at = issued.grant.principal, format_timestamp(issued.grant.expires_at)
     if as_json:
         value = {
             "token": issued.secret,
@@ -68,12 +83,12 @@ def command(
             "transports": list(issued.grant.transports),
             "scopes": None if issued.grant.scopes is None else list(issued.grant.scopes),
             "expires_at": expires_at,
-            "by": signer.name,
+            "by": by,
         }
         emit_json(value, as_json)
         return
     say(issued.secret)
-    note(f"the token of {principal}, shown this once; good until {expires_at}; signed by {signer.name}")
+    note(f"the token of {principal}, shown this once; good until {expires_at}; signed by {by}")
     note(f"where it goes: keyturn client-config claude-code --principal {principal}")
     note(f"to revoke it: keyturn token revoke {issued.id}")
 
