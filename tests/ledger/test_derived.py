@@ -287,6 +287,14 @@ def test_nothing_done_to_the_lookup_table_changes_a_state_and_rebuilding_restore
         assert ledger.transact(use).seq == 22
 
 
+def test_a_row_of_the_lookup_table_before_its_entry_stops_no_append(long: Place) -> None:
+    with opened(long) as ledger:
+        size = ledger.look(lambda view: view.head.size)
+        tamper(long, f"INSERT INTO lookup VALUES ({size}, 'action.denied', NULL, 'alice', 'x', 'y')")
+        assert ledger.transact(use).seq == size
+        assert ledger.look(lambda view: view.newest_of("alice")) is None
+
+
 def test_rebuilding_over_a_tampered_ledger_leaves_the_table_as_it_was(long: Place) -> None:
     before = dump(long)
     tamper(long, ("UPDATE entry SET body = ? WHERE seq = 18", (b"{}",)))

@@ -25,7 +25,8 @@ F = TypeVar("F", bound=Fold)
 
 _ENTRY = "INSERT INTO entry (seq, body, sig, leaf) VALUES (?, ?, ?, ?)"
 _PAYLOAD = "INSERT INTO payload (seq, field, salt, data) VALUES (?, ?, ?, ?)"
-_LOOKUP = "INSERT INTO lookup (seq, kind, action, principal, tool, ts) VALUES (?, ?, ?, ?, ?, ?)"
+# A row that somebody put there before its entry existed is worth nothing: it must not stop an append either.
+_LOOKUP = "INSERT OR REPLACE INTO lookup (seq, kind, action, principal, tool, ts) VALUES (?, ?, ?, ?, ?, ?)"
 
 
 @dataclass(frozen=True, slots=True)
