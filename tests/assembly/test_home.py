@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.assembly.home import MAX_POLICY, Home, find_home
-from keyturn.assembly.standing import require_founded
+from keyturn.assembly.standing import require_founded, require_pinned
 from keyturn.model.errors import ConfigurationError
 
 
@@ -70,3 +70,35 @@ def test_a_policy_that_cannot_be_read_is_refused_with_its_path(folder: Path) -> 
             Home(folder).policy_files()
     path.write_text("version = 1\n")
     assert Home(folder).policy_files() == {"policy.toml": "version = 1\n"}
+
+
+def test_a_home_that_lost_its_wiring_is_not_sent_to_init(folder: Path) -> None:
+    (folder / "keyturn.toml").unlink()
+    (folder / "state").mkdir()
+    (folder / "state" / "ledger.db").touch()
+    with pytest.raises(ConfigurationError, match=r"keyturn\.toml is missing, though .* put it back") as told:
+        find_home(None)
+    assert "init" not in str(told.value)
+
+
+def test_a_home_that_lost_its_ledger_or_keys_is_not_sent_to_init(folder: Path) -> None:
+    keys = folder / "state" / "keys"
+    keys.parent.mkdir()
+    for missing in (folder / "state" / "ledger.db", keys, keys / "log.vkey"):
+        with pytest.raises(ConfigurationError) as told:
+            require_pinned(Home(folder))
+        assert told.value.problems == (f"{missing} is missing: put it back from a copy",)
+        if missing == keys:
+            keys.mkdir()
+        else:
+            missing.touch()
+    require_pinned(Home(folder))
+
+
+def test_a_folder_that_is_no_home_is_called_that_however_it_was_named(folder: Path) -> None:
+    (folder / "keyturn.toml").unlink()
+    with pytest.raises(ConfigurationError) as stood_in:
+        find_home(None)
+    with pytest.raises(ConfigurationError) as named:
+        require_founded(find_home(str(folder)))
+    assert stood_in.value.problems == named.value.problems

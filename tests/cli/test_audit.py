@@ -266,7 +266,8 @@ def test_a_home_without_its_verifier_is_verified_with_the_one_somebody_kept(oper
     pinned = Home(operator.home).place.keys / VERIFIER
     kept = pinned.read_text()
     pinned.unlink()
-    assert operator.tell("audit", "verify").code == 1
+    lost = operator.tell("audit", "verify")
+    assert (lost.code, lost.err) == (1, f"keyturn: {pinned} is missing: put it back from a copy\n")
     said = operator.tell("audit", "verify", "--key", kept, "--json")
     assert (said.code, said.json["pinned"]) == (0, True)
 

@@ -69,11 +69,18 @@ def find_home(named: str | None) -> Home:
         return Home(_named(chosen))
     here = Path.cwd()
     if not (here / WIRING).is_file():
-        raise ConfigurationError(
-            f"{here} is no Keyturn home; name one with --home DIR or {VARIABLE}, or make one with: keyturn init DIR"
-        )
+        if Home(here).founded:
+            raise ConfigurationError(
+                f"{here / WIRING} is missing, though {here} has a ledger: put it back from a copy"
+            )
+        raise ConfigurationError(no_home(here))
     _check_own(here)
     return Home(here.resolve())
+
+
+def no_home(folder: Path) -> str:
+    """Say that a folder is no home, and how to name or make one."""
+    return f"{folder} is no Keyturn home; name one with --home DIR or {VARIABLE}, or make one with: keyturn init DIR"
 
 
 def _named(chosen: str) -> Path:

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shlex
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import BinaryIO
 
-from keyturn.assembly.home import Home
+from keyturn.assembly.home import Home, no_home
 from keyturn.assembly.outside import entropy, environment, surroundings
 from keyturn.fold.state import State
 from keyturn.gateway.desk import Desk
 from keyturn.ledger.head import read_head
+from keyturn.ledger.keys import VERIFIER
 from keyturn.ledger.lock import take_instance
 from keyturn.ledger.writer import Ledger, Reader, Watcher, read_verifier
 from keyturn.model.errors import ConfigurationError, LedgerError
@@ -29,13 +32,48 @@ WORKER_COMES = 5.0  # seconds within which a worker that was started has its tur
 
 
 def require_founded(home: Home) -> None:
-    """Refuse a home without a ledger. Raises `ConfigurationError` with the command that makes one."""
-    if not home.founded:
-        raise ConfigurationError(f"{home.folder} has no ledger yet; found it with: keyturn init {home.folder}")
+    """Refuse a home without a ledger. Raises `ConfigurationError` with what to do.
+
+    Where it was lost, founding anew is no way to mend that.
+    """
+    place = home.place
+    if not home.founded and not place.folder.exists():
+        if not home.wiring.exists():
+            raise ConfigurationError(no_home(home.folder))
+        raise ConfigurationError(
+            f"{home.folder} has no ledger yet; found it with: keyturn init {shlex.quote(str(home.folder))}"
+        )
+    _require(place.database)
+
+
+def require_pinned(home: Home) -> None:
+    """Refuse a home without a ledger, or without the verifier string it pins. Raises `ConfigurationError`."""
+    require_founded(home)
+    _require(home.place.keys)
+    _require(home.place.keys / VERIFIER)
+
+
+def _require(path: Path) -> None:
+    if _gone(path):
+        raise ConfigurationError(f"{path} is missing: put it back from a copy")
+
+
+def _gone(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # whoever needs it says why this account may not look
+    return False
 
 
 def kept_verifier(home: Home) -> str:
-    """Return the verifier string that a home keeps of its log. Raises `LedgerError` when it cannot be read."""
+    """Return the verifier string that a home keeps of its log.
+
+    Raises `ConfigurationError` when it is gone, `LedgerError` when it cannot be read.
+    """
+    require_pinned(home)
     return read_verifier(home.place)
 
 
@@ -50,13 +88,13 @@ def remembered_end(home: Home) -> tuple[int, str] | None:
 
 def open_reader(home: Home, program: str) -> Reader[State]:
     """Open the ledger of a home for reading: no keys, no lock, no contracts."""
-    require_founded(home)
+    require_pinned(home)
     return Reader(home.place, State, surroundings(program))
 
 
 def open_ledger(home: Home, program: str) -> Ledger[State]:
     """Open the ledger of a home for writing, without back ends."""
-    require_founded(home)
+    require_pinned(home)
     return Ledger(home.place, State, surroundings(program))
 
 
@@ -67,7 +105,7 @@ def open_desk(home: Home, program: str) -> Desk:
 
 def watch(home: Home) -> Watcher:
     """Return a watcher of the home's ledger."""
-    require_founded(home)
+    require_pinned(home)
     return Watcher(home.place)
 
 
