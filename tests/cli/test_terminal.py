@@ -21,7 +21,7 @@ import pytest
 
 from keyturn.assembly.standing import take_worker_turn
 from tests.gateway.world import Founded, World, found
-from tests.sshsig.keys import agent, make_key
+from tests.sshsig.keys import agent
 
 PROGRAM = str(Path(sys.executable).with_name("keyturn"))
 COLUMNS = 80
@@ -219,9 +219,10 @@ def test_in_a_pipe_watching_prints_each_action_once(world: World) -> None:
 
 def test_a_passphrase_is_asked_for_on_the_terminal_and_never_after_no_input(world: World, tmp_path: Path) -> None:
     action = world.held()
-    folder = tmp_path / "locked"
-    folder.mkdir()
-    key = str(make_key(folder, passphrase="secret"))
+    key = str(tmp_path / "locked")
+    for end in ("", ".pub"):
+        shutil.copy(f"{world.keys['alice']}{end}", f"{key}{end}")
+    subprocess.run(["ssh-keygen", "-q", "-p", "-P", "", "-N", "secret", "-f", key], check=True)
     terminal = Terminal(world, "approve", action, "-m", "ok", "--key", key, "--as", "alice")
     terminal.read_until("passphrase")
     terminal.press("wrong\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -118,7 +118,8 @@ def _results(desk: Desk, order: Say, ids: Sequence[str]) -> Iterator[dict[str, A
     if order.signed is not None:
         yield _carried(desk, order, order.signed, found)
         return
-    signer = _signer(desk, order) if any(isinstance(target, str) for target in found) else None
+    known = [target for target in found if isinstance(target, str)]
+    signer = _signer(desk, order, known) if known else None
     for target in dict.fromkeys(found):
         match target:
             case Missing(given, error):
@@ -134,9 +135,24 @@ def _find(view: Look, given: str) -> str | Missing:
         return Missing(given, error)
 
 
-def _signer(desk: Desk, order: Say) -> Signer:
+def _signer(desk: Desk, order: Say, known: Sequence[str]) -> Signer:
     force = desk.ledger.look(lambda view: view.state.policy)
-    return signer_of(force.reviewers if force else {}, order.key, order.as_name)
+    people = force.reviewers if force else {}
+    if order.as_name is not None and len(known) == 1:
+        _check_may(desk, order.as_name, people, known[0])
+    return signer_of(people, order.key, order.as_name)
+
+
+def _check_may(desk: Desk, name: str, people: Container[str], action_id: str) -> None:
+    """Refuse a name that may not review the one action, whatever its keys. Raises `Refused`."""
+    shown = _reviewable(desk, action_id)
+    if name in shown.action.excluded:
+        text = f"{plain(name)} answers for {plain(shown.action.principal)} and may not review what it asks"
+        raise Refused("owner_excluded", text)
+    if name not in people:
+        able = dict.fromkeys(person for tally in shown.tallies for person in tally.eligible)
+        may = ", ".join(plain(person) for person in able) or "nobody at present"
+        raise Refused("not_a_reviewer", f"{plain(name)} is no reviewer; this action may be reviewed by: {may}")
 
 
 def _counted_or_not(desk: Desk, action_id: str, sign: Callable[[str], Signed]) -> dict[str, Any]:

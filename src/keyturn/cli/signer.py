@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from keyturn.cli.frame import may_ask
-from keyturn.model.errors import ConfigurationError
+from keyturn.model.errors import ConfigurationError, Refused
 
 if TYPE_CHECKING:
     from keyturn.model.sshkey import PublicKey
@@ -70,33 +70,57 @@ def signer_of(people: Mapping[str, Sequence[str]], key: Path | None, as_name: st
     """Return who signs with what. `people` maps the names that may sign to their public key lines.
 
     Without a key, those in ~/.ssh and then those of the ssh-agent are looked through; without a name, the key's
-    owner signs. Whether a name and a key that were both given belong together is left to whoever judges the
-    signature. Raises `click.UsageError` naming the candidates unless exactly one person fits, `ConfigurationError`
-    when a key cannot be read.
+    owner signs. Raises, before anything is signed, `Refused` ("not_a_reviewer") for a name or a key that may not
+    sign, `ConfigurationError` when none of the keys is at hand or one cannot be read, and `click.UsageError` when
+    several people fit.
     """
-    if key is None:
-        return _with_own_key(people, as_name)
-    path = key.expanduser()
-    return Signer(as_name or _only(_owners(people, _public_line(path)), people, f"the key {path}"), path)
+    if as_name is not None and as_name not in people:
+        names = ", ".join(people) or "there is none"
+        raise Refused("not_a_reviewer", f"{as_name} is no reviewer here; those who may sign: {names}")
+    wanted = people if as_name is None else {as_name: people[as_name]}
+    return _with_own_key(wanted) if key is None else _with_key(wanted, key.expanduser())
 
 
-def _with_own_key(people: Mapping[str, Sequence[str]], as_name: str | None) -> Signer:
-    wanted = people if as_name is None else {as_name: people.get(as_name, ())}
+def _with_key(wanted: Mapping[str, Sequence[str]], path: Path) -> Signer:
+    owners = _owners(wanted, _public_line(path))
+    if not owners:
+        names = ", ".join(wanted) or "there is none"
+        raise Refused("not_a_reviewer", f"the key {path} is not listed for anybody who may sign ({names})")
+    return Signer(_only(owners, f"the key {path}"), path)
+
+
+def _with_own_key(wanted: Mapping[str, Sequence[str]]) -> Signer:
     found: dict[str, Path | PublicKey] = {}
-    for place, line in _own_keys():
+    agent = _agent_keys()
+    for place, line in (*_file_keys(), *((key, key.line) for key in agent)):
         for name in _owners(wanted, line):
             found.setdefault(name, place)
-    name = _only(list(found), wanted, "a key in ~/.ssh or the ssh-agent")
+    if not found:
+        raise ConfigurationError(_nowhere(wanted, asked=bool(agent)))
+    name = _only(list(found), "a key in ~/.ssh or the ssh-agent")
     return Signer(name, found[name])
 
 
-def _only(found: Sequence[str], people: Mapping[str, Sequence[str]], key: str) -> str:
+def _nowhere(wanted: Mapping[str, Sequence[str]], *, asked: bool) -> str:
+    """Say which keys were looked for in vain."""
+    agent = "" if asked else " (which gave no keys; is it running, and SSH_AUTH_SOCK set?)"
+    where = f"in ~/.ssh or in the ssh-agent{agent}: name yours with --key PATH"
+    if len(wanted) != 1:
+        return f"no key of those who may sign ({', '.join(wanted) or 'there is none'}) is {where}"
+    [(name, lines)] = wanted.items()
+    return f"no key of {name} ({', '.join(_fingerprint(line) for line in lines)}) is {where}"
+
+
+def _fingerprint(line: str) -> str:
+    from keyturn.model.sshkey import PublicKey
+
+    return PublicKey.parse(line).fingerprint
+
+
+def _only(found: Sequence[str], key: str) -> str:
     if len(found) == 1:
         return found[0]
-    if found:
-        raise click.UsageError(f"{', '.join(found)} are all listed with {key}: say which with --as NAME")
-    names = ", ".join(people) or "there is none"
-    raise click.UsageError(f"nobody who may sign ({names}) is listed with {key}: name yours with --key PATH")
+    raise click.UsageError(f"{', '.join(found)} are all listed with {key}: say which with --as NAME")
 
 
 def _owners(people: Mapping[str, Sequence[str]], line: str) -> list[str]:
@@ -112,8 +136,8 @@ def _public_line(path: Path) -> str:
         raise ConfigurationError(str(error)) from error
 
 
-def _own_keys() -> Iterator[tuple[Path | PublicKey, str]]:
-    """Yield the caller's keys: files first, for they say where the private half is."""
+def _file_keys() -> Iterator[tuple[Path | PublicKey, str]]:
+    """Yield the caller's keys in ~/.ssh; they come before the agent's, for they say where the private half is."""
     from keyturn.assembly.outside import environment
     from keyturn.model.sshkey import PublicKey
 
@@ -125,7 +149,6 @@ def _own_keys() -> Iterator[tuple[Path | PublicKey, str]]:
             continue  # not a key of an accepted kind: somebody else's file
         # The public half: ssh-keygen asks the agent first, which may spare a passphrase, then looks beside the file.
         yield path, line
-    yield from ((key, key.line) for key in _agent_keys())
 
 
 def _agent_keys() -> Sequence[PublicKey]:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyturn.cli.acting import act_signer
 from keyturn.cli.frame import home_of
 from keyturn.cli.ids import full_id
 from keyturn.cli.output import AsJson, Column, emit, json_option, note, on_terminal, say
 from keyturn.cli.screen import plain
-from keyturn.cli.signer import Signer, signer_options
+from keyturn.cli.signer import Signer, signer_of, signer_options
 
 if TYPE_CHECKING:
     from keyturn.gateway.desk import Desk
@@ -56,7 +55,7 @@ def command(
     desk = open_desk(home_of(ctx), "keyturn action resolve")
     with closing(desk.ledger):
         force = desk.ledger.look(lambda view: view.state.policy)
-        signer = act_signer(force.reviewers if force else {}, key, as_name)
+        signer = signer_of(force.reviewers if force else {}, key, as_name)
         entry = _resolve(desk, id_, happened, reason, signer)
     status = entry.text("outcome")
     if on_terminal() and not as_json:

@@ -6,11 +6,10 @@ from pathlib import Path
 
 import click
 
-from keyturn.cli.acting import act_signer
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note, on_terminal, say
 from keyturn.cli.screen import safe
-from keyturn.cli.signer import signer_options
+from keyturn.cli.signer import signer_of, signer_options
 
 
 @click.command()
@@ -28,7 +27,7 @@ def command(ctx: click.Context, reason: str, key: Path | None, as_name: str | No
     home = home_of(ctx)
     proposal = read_proposal(home)
     policy, force = proposal.candidate.policy, proposal.force
-    signer = act_signer(force.reviewers, key, as_name)
+    signer = signer_of(force.reviewers, key, as_name)
     if on_terminal() and not as_json:
         click.echo(safe(proposal.difference, lines=True), nl=False)
     entry = activate(home, proposal, reason, signer.name, signer.sign)

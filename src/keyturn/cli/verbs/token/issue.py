@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyturn.cli.acting import act_signer
 from keyturn.cli.frame import home_of, leave_stdout
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
-from keyturn.cli.signer import signer_options
+from keyturn.cli.signer import signer_of, signer_options
 from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.model.time import format_timestamp, parse_duration
 
@@ -61,7 +60,7 @@ def command(
 
     home = home_of(ctx)
     order = TokenOrder(principal=principal, lives=_lives(expires), transports=transports, scopes=scopes or None)
-    signer = act_signer(in_force(home).reviewers, key, as_name)
+    signer = signer_of(in_force(home).reviewers, key, as_name)
     issued = issue_token(home, order, signer.name, signer.sign)
     try:
         _tell(issued, signer.name, as_json)
