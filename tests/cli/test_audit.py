@@ -272,6 +272,27 @@ def test_a_home_without_its_verifier_is_verified_with_the_one_somebody_kept(oper
     assert (said.code, said.json["pinned"]) == (0, True)
 
 
+def test_the_report_says_whose_word_the_log_key_is(operator: Operator, tmp_path: Path) -> None:
+    own = operator.tell("audit", "verify").out
+    assert "the log key is this home's own state/keys/log.vkey; compare it with the line you kept elsewhere" in own
+    kept = operator.tell("audit", "verify", "--json").json["log"]
+    assert "the log key is the one given with --key" in operator.tell("audit", "verify", "--key", kept).out
+    other = operator.tell("audit", "verify", "--key", kept.replace("keyturn/", "other/"))
+    assert other.code == 7
+    assert "the log and its key are what the file itself says, and not the one given with --key" in other.out
+    assert "compare the verifier string above" not in other.out
+
+
+def test_of_a_file_that_is_no_ledger_no_log_key_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "junk").write_text("junk")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KEYTURN_HOME", raising=False)
+    said = tell("audit", "verify", "--ledger", tmp_path / "junk")
+    assert said.code == 7
+    assert "no log key could be read" in said.out
+    assert "verifier string above" not in said.out
+
+
 def rows_of(operator: Operator) -> list[object]:
     with closing(sqlite3.connect(operator.home / "state" / "ledger.db")) as db:
         return db.execute("SELECT * FROM lookup ORDER BY seq").fetchall()

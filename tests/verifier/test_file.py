@@ -235,3 +235,6 @@ def test_another_log_than_the_pinned_one_fails(world: World, good: World) -> Non
     report = world.verify(pinned=str(other))
     assert bad(report) == (0, 12)
     assert not report.pinned
+    told = report.lines("the one given with --key")
+    assert "the log and its key are what the file itself says, and not the one given with --key" in told
+    assert not any("compare the verifier string" in line for line in told)

@@ -127,9 +127,12 @@ class Report:
         value: dict[str, Any] = _plain(self)
         return value
 
-    def lines(self) -> list[str]:
-        """Return the report for people, line by line; nothing in it can steer a terminal."""
-        return [_visible(line) for line in _lines(self)]
+    def lines(self, given: str | None = None) -> list[str]:
+        """Return the report for people, line by line; nothing in it can steer a terminal.
+
+        `given` says where the verifier string that the log was held against came from; None when there was none.
+        """
+        return [_visible(line) for line in _lines(self, given)]
 
 
 class Listing(Generic[T]):
@@ -182,24 +185,31 @@ def _visible(line: str) -> str:
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in line)
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _lines(report: Report, given: str | None) -> Iterator[str]:
     yield f"{report.verdict}: {report.log or 'no log could be read'}"
     if report.first_bad is not None:
         yield from _failure(report.first_bad)
     last = "" if report.last_at is None else f"; the last proved is {report.last_seq} of {_time(report.last_at)}"
     yield f"{report.size} entries{last}"
     yield f"read {report.opened}" if report.opened else "the file could not be read as a ledger"
-    yield (
-        "the log key is the one given from outside"
-        if report.pinned
-        else "the log key is what the file itself says: compare the verifier string above with one you kept"
-    )
+    yield _log_key(report, given)
     if report.unwitnessed:
         yield (
             f"unwitnessed: {report.unwitnessed} entries. Nobody outside is known to have seen them; whoever holds "
             "the keys could have rewritten them or cut off later ones"
         )
     yield from _events(report)
+
+
+def _log_key(report: Report, given: str | None) -> str:
+    """Tell whose word the log key is: a verdict is worth as much."""
+    if report.log is None:
+        return "no log key could be read"
+    if report.pinned:
+        return f"the log key is {given or 'the one given from outside'}"
+    if given is not None:
+        return f"the log and its key are what the file itself says, and not {given}"
+    return "the log key is what the file itself says: compare the verifier string above with one you kept"
 
 
 def _failure(bad: FirstBad) -> Iterator[str]:

@@ -14,6 +14,8 @@ from keyturn.model.errors import ConfigurationError
 if TYPE_CHECKING:
     from keyturn.verifier import Report
 
+_GIVEN = "the one given with --key"
+_KEPT = "this home's own state/keys/log.vkey; compare it with the line you kept elsewhere"
 _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 
 
@@ -40,37 +42,38 @@ def command(
     from keyturn.assembly.standing import remembered_end
     from keyturn.verifier import verify_ledger
 
-    file, pinned = _what(ctx, ledger, verifier)
+    file, pinned, given = _what(ctx, ledger, verifier)
     # Read before the ledger: entries may come in meanwhile, and none that it names may be missing.
     end = remembered_end(home_of(ctx)) if ledger is None else None
     report = verify_ledger(file, pinned=pinned, head=end)
     if as_json:
         emit_json(report.to_json(), as_json)
     else:
-        _say(report, at_home=ledger is None)
+        _say(report, given, at_home=ledger is None)
     if ledger is None and end is None:
         note("note: state/head is missing or damaged, so nothing here tells whether entries were cut off at the end")
     ctx.exit(_exit(report, require_anchor))
 
 
-def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tuple[Path, str | None]:
-    """Return the file to verify and the verifier string to hold it against; None when nobody has one."""
+def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tuple[Path, str | None, str | None]:
+    """Return the file to verify, the verifier string to hold it against, and where that came from, if anywhere."""
     from keyturn.assembly.standing import kept_verifier, require_founded
 
     if ledger is not None and verifier is not None:
-        return ledger, verifier.strip()
+        return ledger, verifier.strip(), _GIVEN
     try:
         home = home_of(ctx)
         require_founded(home)
     except ConfigurationError:
         if ledger is None:
             raise
-        return ledger, None
-    return ledger or home.place.database, verifier.strip() if verifier else kept_verifier(home)
+        return ledger, None, None
+    file = ledger or home.place.database
+    return (file, verifier.strip(), _GIVEN) if verifier else (file, kept_verifier(home), _KEPT)
 
 
-def _say(report: Report, *, at_home: bool) -> None:
-    first, *rest = report.lines()
+def _say(report: Report, given: str | None, *, at_home: bool) -> None:
+    first, *rest = report.lines(given)
     say(first, style=_STYLES.get(report.verdict))
     for line in rest:
         say(line)
