@@ -124,8 +124,24 @@ def test_wiring_that_does_not_load_is_refused_with_every_problem(place: Place, t
 
 def test_a_policy_file_that_was_only_edited_changes_nothing(place: Place, tmp_path: Path) -> None:
     home = copied(place, tmp_path / "home")
-    (home.folder / "policy.toml").write_text("not even toml")
-    assert started(home, token=home.token) == (0, "")
+    file = home.folder / "policy.toml"
+    file.write_text(file.read_text().replace('expires = "4h"', 'expires = "7d"'))
+    code, said = started(home, token=home.token)
+    assert code == 0
+    assert "policy.toml is not the policy in force (entry 2)" in said
+
+
+@pytest.mark.parametrize("text", [None, "not even toml", "version = 1\n[[grants]]\n"])
+def test_a_policy_file_that_is_missing_or_does_not_load_is_refused(
+    place: Place, tmp_path: Path, text: str | None
+) -> None:
+    home = copied(place, tmp_path / "home")
+    file = home.folder / "policy.toml"
+    file.unlink()
+    if text is not None:
+        file.write_text(text)
+    code, said = started(home, token=home.token)
+    assert (code, "policy.toml" in said or "grants[0]" in said) == (1, True)
 
 
 def test_a_ledger_that_is_another_one_is_refused(place: Place, tmp_path: Path) -> None:

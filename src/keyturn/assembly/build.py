@@ -19,6 +19,7 @@ from keyturn.gateway.in_force import texts_of
 from keyturn.ledger.lock import take_instance
 from keyturn.ledger.writer import Ledger, Reader, Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.policy import read_policy
 from keyturn.tools.arguments import models
 
 WORKER_IDLE = 10  # seconds an on-demand worker stays without work
@@ -120,6 +121,22 @@ def check_consent(gate: Gateway) -> None:
 
     if problems := gate.ledger.look(look):
         raise ConfigurationError(*problems)
+
+
+def check_proposal_loads(gate: Gateway, home: Home) -> str | None:
+    """Return what to say when `policy.toml` is not the policy in force, or None when it is.
+
+    Raises `ConfigurationError` when the file is missing, cannot be read or does not load: somebody is in the middle
+    of changing the rules, and a server is not started on such a home. One that runs is not disturbed.
+    """
+    policy = read_policy(home.policy_files(), gate.catalog.contracts)
+    force = gate.ledger.look(lambda view: view.state.policy)
+    if force is None or force.digest == policy.digest:
+        return None
+    return (
+        f"policy.toml is not the policy in force (entry {force.seq}): it counts for nothing until it is activated, "
+        "with keyturn policy activate -m REASON"
+    )
 
 
 def work_waits(gate: Gateway, home: Home) -> bool:

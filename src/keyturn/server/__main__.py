@@ -14,7 +14,7 @@ from functools import partial
 
 import anyio
 
-from keyturn.assembly.build import check_consent, open_gateway, work_waits
+from keyturn.assembly.build import check_consent, check_proposal_loads, open_gateway, work_waits
 from keyturn.assembly.home import Home, find_home
 from keyturn.assembly.outside import presented_token
 from keyturn.gateway.callers import authenticate
@@ -64,6 +64,8 @@ def _serve_home(folder: str | None, token_file: str | None) -> None:
     gate = open_gateway(home, "keyturn serve")
     try:
         check_consent(gate)
+        if (differs := check_proposal_loads(gate, home)) is not None:
+            say(differs)
         authenticate(gate, token, transport="stdio")
         gate.ledger.transact(sweep)  # also proves that the ledger can be written
         anyio.run(_until_over, gate, home, token, claim_wire())
