@@ -186,7 +186,7 @@ def _visible(line: str) -> str:
 
 
 def _lines(report: Report, given: str | None) -> Iterator[str]:
-    yield f"{report.verdict}: {report.log or 'no log could be read'}"
+    yield f"{report.verdict}: {report.log or 'nothing of a log was proved'}"
     if report.first_bad is not None:
         yield from _failure(report.first_bad)
     last = "" if report.last_at is None else f"; the last proved is {report.last_seq} of {_time(report.last_at)}"
@@ -204,11 +204,9 @@ def _lines(report: Report, given: str | None) -> Iterator[str]:
 def _log_key(report: Report, given: str | None) -> str:
     """Tell whose word the log key is: a verdict is worth as much."""
     if report.log is None:
-        return "no log key could be read"
+        return "no log key was believed"  # the file is no ledger, or another log than the one given
     if report.pinned:
         return f"the log key is {given or 'the one given from outside'}"
-    if given is not None:
-        return f"the log and its key are what the file itself says, and not {given}"
     return "the log key is what the file itself says: compare the verifier string above with one you kept"
 
 
