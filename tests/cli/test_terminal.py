@@ -274,7 +274,6 @@ READING = ("anyio", "mcp", "keyturn.tools", "keyturn.connectors", "keyturn.serve
         (("version",), LIGHT),
         (("approve", "--help"), LIGHT),
         (("inbox",), READING),
-        (("status",), READING),
         (("action", "list"), READING),
         (("audit", "log"), READING),
     ],

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from keyturn.cli.frame import home_of
+from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, emit_json, json_option, on_terminal
 from keyturn.cli.screen import plain
 from keyturn.cli.sheet import Line, speak
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context, /, as_json: AsJson) -> None:
     """Show how a home stands.
 
-    Its log, the policy in force, what is open, and what to worry about.
+    Its log, the policy in force, what is open, and what to worry about. Exits 1 when neither server nor worker could
+    start here now.
     """
     from keyturn.assembly.survey import survey
 
@@ -33,9 +34,11 @@ def command(ctx: click.Context, /, as_json: AsJson) -> None:
     if as_json:
         emit_json(value, as_json)
     elif on_terminal():
-        speak([*_lines(found), *(Line("", f"! {text}", "yellow") for text in found.warnings)])
+        speak([*_lines(found), *_worries(found)])
     else:
         emit(value, as_json=False, columns=[Column(name, name) for name in value])
+    if found.obstacles:
+        ctx.exit(Exit.FAILURE)
 
 
 def _value(found: Survey) -> dict[str, Json]:
@@ -55,8 +58,16 @@ def _value(found: Survey) -> dict[str, Json]:
         "open": dict(seen.open),
         "unknown": list(seen.unknown),
         "worker": found.worker,
+        "obstacles": list(found.obstacles),
         "warnings": list(found.warnings),
     }
+
+
+def _worries(found: Survey) -> Iterator[Line]:
+    if found.obstacles:
+        yield Line("", "! neither server nor worker can start here now:", "red")
+    yield from (Line("", f"! {text}", "red") for text in found.obstacles)
+    yield from (Line("", f"! {text}", "yellow") for text in found.warnings)
 
 
 def _lines(found: Survey) -> Iterator[Line]:
