@@ -380,10 +380,20 @@ def test_explain_answers_for_other_times(operator: Operator) -> None:
     assert [(a["at"][11:13], a["decision"]) for a in said.json["answers"]] == [("10", "permit"), ("18", "deny")]
 
 
-def test_explain_of_somebody_unknown_is_a_denial(operator: Operator) -> None:
-    said = operator.tell("policy", "explain", "get_ticket", "--as", "nobody", "--arguments", '{"ticket": "OPS-1"}')
-    assert said.rows[0][0] == "deny"
-    assert "the policy knows no principal" in said.rows[0][4]
+@pytest.mark.parametrize("which", [(), ("--in-force",)])
+def test_explain_of_somebody_unknown_names_those_it_knows(operator: Operator, which: tuple[str, ...]) -> None:
+    said = operator.tell("policy", "explain", "get_ticket", "--as", "nobody", "--target", "tickets:desk/1", *which)
+    assert said.transcript == lines("! keyturn: the policy has no principal 'nobody'; it has: claude", code=5)
+
+
+def test_explain_tells_the_environment_of_a_call_that_is_denied_before_it_matters(operator: Operator) -> None:
+    policy = operator.home / "policy.toml"
+    policy.write_text(policy.read_text() + '\n[principals.nightly]\nscopes = ["tickets:read"]\n')
+    question = ("policy", "explain", "open_pull_request", "--as", "nightly", "--target", "forge:shop/main")
+    said = operator.tell(*question)
+    assert (said.code, said.rows[0][0]) == (0, "deny"), said.err
+    assert said.rows[0][2] == "forge:shop/main (production)"
+    assert operator.tell(*question, "--json").json["answers"][0]["environment"] == "production"
 
 
 @pytest.mark.parametrize(

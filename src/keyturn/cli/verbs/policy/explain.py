@@ -18,7 +18,7 @@ from keyturn.model.time import format_timestamp
 
 if TYPE_CHECKING:
     from keyturn.assembly.questions import Explanations
-    from keyturn.gateway.explaining import Asked, Explained
+    from keyturn.gateway.explaining import Explained
 
 _COLORS = {"permit": "green", "hold": "yellow", "shadow": "cyan", "deny": "red"}
 _RULES = (
@@ -81,7 +81,7 @@ def command(
     for text in found.asked.notes:
         note(f"note: {text}")
     for answer in found.answers:
-        _say(found.asked, answer)
+        _say(found, answer)
 
 
 def _arguments(text: str) -> Mapping[str, Any]:
@@ -114,16 +114,16 @@ def _json(found: Explanations) -> dict[str, object]:
         "tool": request.tool,
         "target": request.target,
         "notes": list(found.asked.notes),
-        "answers": [_answer(answer) for answer in found.answers],
+        "answers": [_answer(answer, found.environment) for answer in found.answers],
     }
 
 
-def _answer(answer: Explained) -> dict[str, object]:
+def _answer(answer: Explained, environment: str | None) -> dict[str, object]:
     decision = answer.explanation.decision
     return {
         "at": format_timestamp(answer.at),
         "decision": _word(answer),
-        "environment": decision.environment,
+        "environment": decision.environment or environment,
         "rules": list(decision.rules),
         "reasons": [reason.to_json() for reason in decision.reasons],
         "trace": [trace.to_json() for trace in answer.explanation.rules],
@@ -134,9 +134,9 @@ def _word(answer: Explained) -> str:
     return type(answer.explanation.decision).__name__.lower()
 
 
-def _say(asked: Asked, answer: Explained) -> None:
-    decision, request = answer.explanation.decision, asked.request
-    where = f"{request.target} ({decision.environment or 'no environment'})"
+def _say(found: Explanations, answer: Explained) -> None:
+    decision, request = answer.explanation.decision, found.asked.request
+    where = f"{request.target} ({decision.environment or found.environment or 'no environment'})"
     rules = [trace.to_json() for trace in answer.explanation.rules]
     if not on_terminal():
         first = {"verdict": _word(answer), "kind": "decision", "mode": "live", "rule": where, "place": ""}
