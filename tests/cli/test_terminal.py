@@ -300,3 +300,10 @@ def test_the_inbox_is_there_about_as_soon_as_python_is(world: World) -> None:
         subprocess.run([PROGRAM, "--home", str(world.home.folder), "inbox"], check=True, capture_output=True)
         times.append(time.monotonic() - start)
     assert min(times) < 1
+
+
+def test_what_is_silent_by_nature_says_so_to_a_person(world: World) -> None:
+    assert "to a client that starts it, not to a person" in shown(world, "serve", code=4)
+    worker = Terminal(world, "worker", "--on-demand")
+    assert "executing what is approved; Ctrl-C ends it" in worker.read_until("ends it")
+    assert worker.end() == 0

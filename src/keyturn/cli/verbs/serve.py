@@ -8,6 +8,7 @@ import sys
 import click
 
 from keyturn.cli.frame import home_of
+from keyturn.cli.output import note
 
 
 @click.command(name="serve")
@@ -22,4 +23,6 @@ def command(ctx: click.Context, token_file: str | None) -> None:
     arguments = [sys.executable, "-P", "-m", "keyturn.server", "--home", str(home_of(ctx).folder)]
     if token_file is not None:
         arguments += ["--token-file", token_file]
+    if sys.stdin.isatty():
+        note("this speaks MCP to a client that starts it, not to a person; Ctrl-D ends it. See keyturn client-config")
     os.execv(sys.executable, arguments)

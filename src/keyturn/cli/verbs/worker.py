@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from keyturn.cli.frame import home_of
+from keyturn.cli.output import note
 
 
 @click.command(name="worker")
@@ -20,4 +23,6 @@ def command(ctx: click.Context, on_demand: bool) -> None:
     from keyturn.assembly.worker import run_worker
 
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    if sys.stdin.isatty():
+        note("executing what is approved; Ctrl-C ends it")
     run_worker(home_of(ctx), on_demand=on_demand)
