@@ -11,6 +11,8 @@ import pytest
 
 from keyturn.gateway.call import UnknownTool, call, visible_contracts
 from keyturn.gateway.core import Job
+from keyturn.gateway.envelope import describe_denied, refusal_in_words
+from keyturn.gateway.journal import sentence
 from keyturn.gateway.refusals import flush, flush_all
 from keyturn.gateway.submit import Incoming
 from keyturn.ledger.errors import LedgerUnavailable
@@ -62,6 +64,34 @@ def test_a_forbidden_plan_is_refused_naming_the_rule(world: World) -> None:
     assert reasons[0]["rule"] == "never touch what runs with secrets"
     entry = world.entries("action.denied")[-1]
     assert (entry.facts["stage"], entry.facts["target"], codes(world)) == ("policy", "forge:shop/main", ["forbidden"])
+
+
+def test_the_operator_reads_tool_code_and_rule_of_a_refusal_and_nothing_the_arguments_held(world: World) -> None:
+    files = [{"path": ".github/workflows/ci.yml", "content": "on: push\n"}]
+    world.call("open_pull_request", **{**PULL_REQUEST, "files": files})
+    world.call("rollback_deployment", deployment="web", environment="staging", to="9.9.9")
+    world.call("update_ticket", ticket="OPS-1", commment="typo")
+    denied, look = world.entries("action.denied"), world.gate.ledger.look
+    told = look(lambda view: [refusal_in_words(view, entry) for entry in denied])
+    assert told == [
+        "open_pull_request: forbidden by “never touch what runs with secrets”",
+        "rollback_deployment: plan_refused",
+        "update_ticket: argument_unknown",
+    ]
+    assert look(lambda view: [sentence(view, entry) for entry in denied]) == [
+        f"claude may not call {words}" for words in told
+    ]
+    messages = look(lambda view: [describe_denied(view, entry)["message"] for entry in denied])
+    assert messages == [f"Refused: {words}. Nothing was done." for words in told]
+
+
+def test_what_tells_no_argument_is_told_to_the_operator_as_it_was(world: World) -> None:
+    world.activate(('limits = ["50 calls per hour"]', 'limits = ["1 calls per hour"]'))
+    world.comment("One.")
+    world.comment("Two.")
+    denied = world.entries("action.denied")[-1]
+    told = world.gate.ledger.look(lambda view: refusal_in_words(view, denied))
+    assert told.startswith("update_ticket: limit 1 calls per 1h per principal")
 
 
 @pytest.mark.parametrize("kind", ["refused", "conflict", "retry", "unknown"])

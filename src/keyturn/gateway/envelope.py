@@ -23,6 +23,8 @@ from keyturn.model.time import format_timestamp
 
 ERRORS = frozenset({"denied", "failed", "expired", "rejected", "stale", "unknown", "cancelled"})
 _CLIP = {"message": 8000, "plan_summary": 8000, "reason": 4000, "rule": 400, "target": 1000}
+NOT_KEPT = "what was wrong was told to the caller; it may repeat what the arguments held, and is not kept"
+"""What stands in place of a refusal's own sentence."""
 _POLL_MS = {"pending": 5000, "approved": 500, "running": 500}
 
 
@@ -101,12 +103,28 @@ def describe_denied(view: Look, entry: Entry) -> dict[str, Json]:
     return build(
         tool=entry.optional_text("tool") or "unknown",
         status="denied",
-        message=f"Refused: {'; '.join(reason.text for reason in reasons)}. Nothing was done.",
+        message=f"Refused: {refusal_in_words(view, entry)}. Nothing was done.",
         action_id=entry.action,
         reasons=reasons,
         target=entry.optional_text("target"),
         environment=entry.optional_text("environment"),
     )
+
+
+def refusal_in_words(view: Look, entry: Entry) -> str:
+    """Tell a recorded refusal by what is kept of it: the tool, and each code with its rule or its sentence."""
+    tool = entry.optional_text("tool") or "a tool that is not there"
+    told = dict.fromkeys(_why(reason) for reason in read_reasons(view, entry))
+    return f"{tool}: {'; '.join(told)}"
+
+
+def _why(reason: Reason) -> str:
+    if reason.text != NOT_KEPT:
+        return reason.text
+    if reason.rule is None:
+        return reason.code
+    rule = f"“{clean(reason.rule, _CLIP['rule'])}”"
+    return f"forbidden by {rule}" if reason.code == "forbidden" else f"{reason.code} ({rule})"
 
 
 def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:

@@ -8,8 +8,9 @@ from typing import Any
 
 from keyturn.canon import Json
 from keyturn.gateway.desk import Look
+from keyturn.gateway.envelope import refusal_in_words
 from keyturn.gateway.finding import find_beginning, find_entries
-from keyturn.gateway.payloads import read_reasons, read_value
+from keyturn.gateway.payloads import read_value
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
 
@@ -84,8 +85,7 @@ def sentence(view: Look, entry: Entry) -> str:
                 f"{_DECISIONS[facts['decision']]}{_said(view, entry, 'reason')}"
             )
         case "action.denied":
-            why = "; ".join(reason.text for reason in read_reasons(view, entry))
-            return f"{facts['principal']} may not call {facts['tool'] or 'a tool that is not there'}: {why}"
+            return f"{facts['principal']} may not call {refusal_in_words(view, entry)}"
         case "requests.throttled":
             return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
     return _about_action(view, entry, facts)

@@ -9,7 +9,7 @@ from functools import partial
 
 from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Job, Suppressed
-from keyturn.gateway.envelope import Answer, build
+from keyturn.gateway.envelope import NOT_KEPT, Answer, build
 from keyturn.gateway.payloads import reasons_payload
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
@@ -104,12 +104,11 @@ def _suppress(gate: Gateway, tx: Job, principal: str, code: str) -> None:
 
 
 _TELLS_NO_ARGUMENT = frozenset({"clock", "limit", "scope", "token", "unknown_principal", "unknown_tool"})
-_NOT_KEPT = "what was wrong was told to the caller; it may repeat what the arguments held, and is not kept"
 
 
 def _kept(reasons: Sequence[Reason]) -> list[Reason]:
     """Return the reasons as they are stored: refused arguments are not, and a sentence could quote them."""
-    return [reason if reason.code in _TELLS_NO_ARGUMENT else replace(reason, text=_NOT_KEPT) for reason in reasons]
+    return [reason if reason.code in _TELLS_NO_ARGUMENT else replace(reason, text=NOT_KEPT) for reason in reasons]
 
 
 def _facts(gate: Gateway, tx: Job, refusal: Refusal) -> dict[str, Json]:
