@@ -19,8 +19,8 @@ from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.story import tell
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
-from keyturn.gateway.envelope import ERRORS, Answer, answer, describe, result_of
-from keyturn.gateway.finding import entries_of, find
+from keyturn.gateway.earlier import earlier_action
+from keyturn.gateway.envelope import ERRORS, Answer, answer, describe
 from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
 from keyturn.gateway.sweep import NotSwept, sweep
@@ -146,7 +146,7 @@ def earlier_of(gate: Gateway, principal: str) -> Earlier:
     """Return what tools may ask about earlier actions: only those of the same principal."""
 
     def earlier(action_id: str) -> EarlierAction | None:
-        return gate.ledger.look(lambda view: _earlier(view, principal, action_id))
+        return gate.ledger.look(lambda view: earlier_action(view, principal, action_id))
 
     return earlier
 
@@ -162,19 +162,6 @@ async def earlier_named(gate: Gateway, call: Call) -> Earlier:
         return earlier
     found = await on_ledger(earlier, named)
     return lambda action_id: found if action_id == named else earlier(action_id)
-
-
-def _earlier(view: Look, principal: str, action_id: str) -> EarlierAction | None:
-    action = find(view, action_id)
-    if action is None or action.principal != principal:
-        return None
-    return EarlierAction(
-        action=action.id,
-        tool=action.tool,
-        status=status(action, view.now),
-        plan=read_plan(view, view.entry(action.seq)),
-        result=result_of(view, entries_of(view, action)) or {},
-    )
 
 
 def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
