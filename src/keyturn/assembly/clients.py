@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,21 @@ class Start:
     command: str
     arguments: tuple[str, ...]
     principal: str
+
+    @property
+    def warning(self) -> str | None:
+        """What is wrong with pasting this start: uvx runs programs from a cache that uv empties. None: nothing."""
+        parts = Path(self.command).parts
+        cached = any(
+            name == "uv" and follows.startswith(("archive-v", "environments-v", "builds-v"))
+            for name, follows in pairwise(parts)
+        )
+        if not cached:
+            return None
+        return (
+            f"{self.command} lies in uv's cache, which may be emptied at any time; install Keyturn for good with "
+            "`uv tool install keyturn`, then run this again"
+        )
 
     @property
     def blank(self) -> str:
