@@ -40,6 +40,27 @@ def test_all_problems_come_at_once_each_with_its_dotted_path(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("version = 2", "version: this Keyturn knows version 1"),
+        ("", "version: is missing"),
+        (
+            'version = 1\n[forge.shop]\nkind = "git"\npath = "x"\npth = "y"',
+            "forge.shop.pth: is not known (did you mean path?)",
+        ),
+        ("version = 1\nzzz = 1", "zzz: is not known"),
+    ],
+)
+def test_a_problem_is_told_in_words_that_say_what_to_write(tmp_path: Path, text: str, problem: str) -> None:
+    assert problems(tmp_path, text) == (f"keyturn.toml: {problem}",)
+
+
+def test_bytes_that_are_no_text_are_named_by_their_place(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, b"version = 1\n# \xff")
+    assert problem.endswith("keyturn.toml: is not UTF-8 at byte 14")
+
+
+@pytest.mark.parametrize(
     "text",
     [b"\xff\xfe", b"version = ", b"version = 1\nversion = 1\n", b"#" * (MAX_BYTES + 1), b"a=" + b"[" * 5000, b"\0"],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -36,7 +37,11 @@ def read_wiring(path: Path) -> Wiring:
         if len(data) > MAX_BYTES:
             raise ConfigurationError(f"{path}: {len(data)} bytes; at most {MAX_BYTES} are read")
         value = tomllib.loads(data.decode("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8 at byte {error.start}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigurationError(f"{path}: {error}") from error
     problems: list[str] = []
     wiring = _checked(Wiring, _with_settings(_as_read(value), path, problems), path.name, problems)
@@ -69,7 +74,7 @@ def _checked(model: type[BaseModel], value: Any, place: str, problems: list[str]
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        problems += [_problem(place, item) for item in error.errors()]
+        problems += [_problem(model, place, item) for item in error.errors()]
         return None
 
 
@@ -80,7 +85,19 @@ def _as_read(value: Any) -> Any:
     return tuple(_as_read(item) for item in value) if isinstance(value, list) else value
 
 
-def _problem(place: str, item: Any) -> str:
+def _problem(model: type[BaseModel], place: str, item: Any) -> str:
     steps = ".".join(str(step) for step in item["loc"] if step != "[key]")
     separator = ": " if ":" not in place else "."
-    return f"{place}{separator}{steps}: {item['msg']}"
+    return f"{place}{separator}{steps}: {_said(model, item)}"
+
+
+def _said(model: type[BaseModel], item: Any) -> str:
+    name = str(item["loc"][-1]) if item["loc"] else ""
+    if item["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(name, model.model_fields, n=1)
+        return f"is not known (did you mean {near[0]}?)" if near else "is not known"
+    if item["type"] == "missing":
+        return "is missing"
+    if model is Wiring and item["loc"] == ("version",):
+        return "this Keyturn knows version 1"
+    return str(item["msg"])

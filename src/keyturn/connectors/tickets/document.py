@@ -127,7 +127,8 @@ def _fields(front: str) -> Mapping[str, yaml.Node]:
 
 
 def _single(fields: Mapping[str, yaml.Node], name: str) -> yaml.ScalarNode:
-    node = fields.get(name)
+    if (node := fields.get(name)) is None:
+        raise ValueError(f"{name} is missing")
     if not isinstance(node, yaml.ScalarNode) or node.tag != _TEXT or not node.value.strip():
         raise ValueError(f"{name} must be text (quote what YAML takes for a number, a date or yes and no)")
     if "\n" in node.value or node.start_mark.line != node.end_mark.line:
