@@ -127,7 +127,7 @@ def test_likely_mistakes_in_asking_for_the_log_are_named(operator: Operator) -> 
     assert (kind.code, "there is no kind 'reviewed'; there are: log.opened" in kind.err) == (2, True)
     assert operator.tell("log", "--limit", "0").code == 2
     assert operator.tell("log", "--action", "abcdef").transcript == lines(
-        "! keyturn: there is no action abcdef", code=5
+        "! keyturn: there is no action abcdef; see keyturn action list", code=5
     )
 
 

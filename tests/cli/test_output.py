@@ -21,7 +21,7 @@ def test_a_pipe_gets_one_complete_line_for_each_row(capsys: pytest.CaptureFixtur
 
 def test_a_pipe_gets_a_record_as_names_and_values(capsys: pytest.CaptureFixture[str]) -> None:
     emit(ROWS[0], as_json=False, columns=COLUMNS[:2])
-    assert capsys.readouterr().out == "NAME\ta\\u{9}b\\u{a}\\u{1b}[31m\nTHERE\tyes\n"
+    assert capsys.readouterr().out == "name\ta\\u{9}b\\u{a}\\u{1b}[31m\nthere\tyes\n"
 
 
 def test_no_rows_are_no_output(capsys: pytest.CaptureFixture[str]) -> None:

@@ -170,3 +170,24 @@ def test_without_a_verb_the_help_is_shown_once_and_alone(arguments: tuple[str, .
     said = program(*arguments)
     assert (said.code, said.out) == (2, "")
     assert said.err == program(*arguments, "--help").out
+
+
+@pytest.mark.parametrize("group", ["", "action", "audit", "limit", "policy", "token"])
+def test_no_line_of_help_about_a_verb_is_cut(group: str) -> None:
+    said = program(*group.split(), "--help", COLUMNS="80")
+    assert said.code == 0
+    assert "..." not in said.out.partition("Commands:")[2]
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"),
+    [
+        (("aprove",), "no such verb 'aprove'; did you mean approve?"),
+        (("policy", "chek"), "no such verb 'chek'; did you mean check?"),
+        (("limit", "zzz"), "no such verb 'zzz'; there are: list"),
+    ],
+)
+def test_a_misspelt_verb_is_told_what_it_may_have_been(typed: tuple[str, ...], told: str) -> None:
+    said = program(*typed)
+    assert said.code == 2
+    assert said.err.endswith(f"keyturn: {told}\n")

@@ -307,3 +307,15 @@ def test_what_is_silent_by_nature_says_so_to_a_person(world: World) -> None:
     worker = Terminal(world, "worker", "--on-demand")
     assert "executing what is approved; Ctrl-C ends it" in worker.read_until("ends it")
     assert worker.end() == 0
+
+
+def test_a_list_without_rows_says_what_was_looked_for(world: World) -> None:
+    world.held()
+    assert "no unknown actions of codex among the newest 1000" in " ".join(
+        shown(world, "action", "list", "--status", "unknown", "--principal", "codex").split()
+    )
+
+
+def test_a_table_keeps_bold_off_when_no_style_is_wanted(world: World) -> None:
+    world.held()
+    assert "\x1b[" not in shown(world, "inbox", NO_COLOR="1")

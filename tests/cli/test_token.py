@@ -91,7 +91,7 @@ def test_what_is_no_token_to_make_is_refused(operator: Operator, mallory: Path) 
         return said.code, said.err
 
     key = ("--key", operator.key)
-    assert refused("nobody", *key) == (5, "keyturn: the policy in force has no principal 'nobody'\n")
+    assert refused("nobody", *key) == (5, "keyturn: the policy in force has no principal 'nobody'; it has: claude\n")
     assert refused("claude", "--scope", "root", *key)[0] == 2
     assert refused("claude", "--expires", "soon", *key)[0] == 2
     assert refused("claude", "--expires", "400d", *key) == (2, "keyturn: --expires: at most 366d\n")

@@ -5,6 +5,7 @@ Nothing heavy is imported here: `--help` and `version` answer before a person no
 
 from __future__ import annotations
 
+import difflib
 import errno
 import importlib
 import os
@@ -79,6 +80,18 @@ class Verbs(click.Group):
             return None
         command: click.Command = importlib.import_module(f"{self._package}.{module}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that is called; for one that is not there, name what may have been meant."""
+        if args and not args[0].startswith("-") and args[0] not in self._modules():
+            close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=2)
+            meant = (
+                f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(self.list_commands(ctx))}"
+            )
+            ctx.fail(f"no such verb {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
 
     def _modules(self) -> dict[str, str]:
         """Verb → module; a trailing underscore keeps a module's name off a word of Python."""

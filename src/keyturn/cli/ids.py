@@ -31,7 +31,7 @@ def full_id(view: Look, given: str) -> str:
 
     found = find_ids(view, wanted, limit=4)
     if not found:
-        raise Refused("not_found", f"there is no action {given}")
+        raise Refused("not_found", f"there is no action {given}; see keyturn action list")
     if len(found) > 1:
         raise click.UsageError(f"{given} is the end of several ids: {', '.join(found)}; give more characters")
     return found[0]

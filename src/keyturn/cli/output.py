@@ -209,7 +209,7 @@ def _emit_record(row: Row, columns: Sequence[Column]) -> None:
         if on_terminal():
             click.echo(f"{styled(column.title.ljust(width), 'dim')}  {column.text(row)}")
         else:
-            click.echo(f"{column.title}\t{column.text(row)}")
+            click.echo(f"{column.title.lower()}\t{column.text(row)}")
 
 
 def _emit_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> None:
@@ -220,9 +220,9 @@ def _emit_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> N
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, header_style="bold" if coloured() else "", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column.title, overflow="fold")
     for row in rows:
         table.add_row(*(Text(column.text(row)) for column in columns))
-    Console(highlight=False).print(table)
+    Console(highlight=False, no_color=not coloured()).print(table)

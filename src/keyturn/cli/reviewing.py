@@ -26,6 +26,17 @@ if TYPE_CHECKING:
 Signed: TypeAlias = "tuple[ReviewDraft, bytes]"
 """A review and the signature over it."""
 
+_OVER = {
+    "succeeded": "has succeeded",
+    "failed": "has failed",
+    "expired": "has expired",
+    "unknown": "was carried out, and nobody knows how it ended",
+    "rejected": "was rejected",
+    "cancelled": "was cancelled",
+    "stale": "went stale",
+    "shadowed": "was only recorded",
+}
+
 _COLUMNS = (
     Column("ID", "action_id", identifier=True),
     Column("VERDICT", "verdict"),
@@ -192,7 +203,10 @@ def _reviewable(desk: Desk, action_id: str) -> Shown:
     if isinstance(shown, ShownRefusal):
         raise Refused("already_decided", "the policy refused it: nothing waits for a review")
     if shown.state not in {"pending", "approved"}:
-        raise Refused("already_decided", f"the action is {shown.state}: it can no longer be reviewed")
+        raise Refused(
+            "already_decided",
+            f"the action {_OVER.get(shown.state, f'is {shown.state}')}: it can no longer be reviewed",
+        )
     return shown
 
 

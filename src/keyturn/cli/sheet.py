@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -94,7 +94,7 @@ def sheet(shown: Shown, short: str) -> Iterator[Line]:
     until = f" · expires in {span(shown.now, action.expires_at)}, then refused" if waits else ""
     yield Line("Asked by", f"{_who(asked)} {ago(action.requested_at, shown.now)}{until}")
     yield from request_lines(asked)
-    yield from _rule_lines(action, shown.tallies)
+    yield from _rule_lines(action, shown.tallies, _may_still if waits else _had)
     yield from _review_lines(shown.words, shown.now)
     yield from _outcome_lines(shown)
     yield from digest_lines(asked)
@@ -110,7 +110,7 @@ def request_lines(asked: Asked) -> Iterator[Line]:
     yield Line("Tool", f"{plain(action.tool)} on {plain(action.target)} ({plain(action.environment)})")
     yield Line("Through", plain(" ".join(action.backend[name] for name in ("kind", "location"))))
     yield from _argument_lines(asked)
-    undo = f" · undo: {plan.inverse.summary}" if plan.inverse else ""
+    undo = f" · undo: {_with_id(plan.inverse.summary, action.id)}" if plan.inverse else ""
     yield Line("Effect", f"{_effects(action.effects)}{undo}")
     yield from _labelled("Checked", [plain(f"{name} {_compact(value)}") for name, value in plan.facts.items()])
 
@@ -124,7 +124,7 @@ def carried_sheet(asked: Asked) -> Iterator[Line]:
     asked_at, until = format_timestamp(action.requested_at), format_timestamp(action.expires_at)
     yield Line("Asked by", f"{_who(asked)} at {asked_at} · expires at {until}")
     yield from request_lines(asked)
-    yield from _rule_lines(action, tallies(action, action.requested_at))
+    yield from _rule_lines(action, tallies(action, action.requested_at), _when_asked)
     yield from digest_lines(asked)
 
 
@@ -151,6 +151,11 @@ def grouped(digest: str) -> str:
     """Write a digest in groups of four, for comparing by eye."""
     name, _, digits = digest.partition(":")
     return f"{name}:{' '.join(digits[i : i + 4] for i in range(0, len(digits), 4))}"
+
+
+def _with_id(text: str, action_id: str) -> str:
+    """Put the id in the place that a plan, which is made before there is one, keeps for it."""
+    return text.replace("<action id>", action_id)
 
 
 def _who(asked: Asked) -> str:
@@ -188,10 +193,10 @@ _COUNTED = (
 )
 
 
-def _rule_lines(action: Action, tallies: Sequence[Tally]) -> Iterator[Line]:
+def _rule_lines(action: Action, tallies: Sequence[Tally], standing: Callable[[Tally], str]) -> Iterator[Line]:
     held = {tally.obligation.rule for tally in tallies}
     free = [f"“{rule}” lets it run" for rule in action.rules if rule not in held]
-    yield from _labelled("Rule", [*(_obligation(tally) for tally in tallies), *free])
+    yield from _labelled("Rule", [*(f"{_obligation(tally)}: {standing(tally)}" for tally in tallies), *free])
     if action.excluded:
         names = ", ".join(plain(name) for name in action.excluded)
         yield Line("", f"may not review: {names} (answers for {plain(action.principal)})")
@@ -201,9 +206,23 @@ def _obligation(tally: Tally) -> str:
     asked = tally.obligation
     sources = ", ".join(plain(source) for source in asked.sources)
     keys = "" if asked.keys == "any" else f" with a {asked.keys} key"
-    people = ", ".join(plain(name) for name in tally.eligible) or "nobody at present"
-    standing = f"{len(tally.approved)} so far; may review: {people}"
-    return f"“{asked.rule}” needs {asked.quorum} from {sources}{keys}: {standing}"
+    return f"“{asked.rule}” needs {asked.quorum} from {sources}{keys}"
+
+
+def _may_still(tally: Tally) -> str:
+    return f"{len(tally.approved)} so far; may review: {_eligible(tally)}"
+
+
+def _had(tally: Tally) -> str:
+    return f"it had {len(tally.approved)}"
+
+
+def _when_asked(tally: Tally) -> str:
+    return f"when it was asked, these could review: {_eligible(tally)}"
+
+
+def _eligible(tally: Tally) -> str:
+    return ", ".join(plain(name) for name in tally.eligible) or "nobody at present"
 
 
 def _review_lines(words: Sequence[Word], now: datetime) -> Iterator[Line]:
@@ -228,7 +247,8 @@ def _outcome_lines(shown: Shown) -> Iterator[Line]:
     yield Line("Outcome", as_text(shown.envelope["message"]), None if shown.state == "succeeded" else "red")
     result = shown.envelope["result"]
     if isinstance(result, Mapping):
-        yield from _labelled("Result", [f"{plain(name)}: {_compact(value)}" for name, value in result.items()])
+        told = {name: value for name, value in result.items() if value is not None}
+        yield from _labelled("Result", [f"{plain(name)}: {_compact(value)}" for name, value in told.items()])
 
 
 def _next(state: str, short: str) -> list[str]:

@@ -15,13 +15,16 @@ if TYPE_CHECKING:
     from keyturn.assembly.home import Home
 
 
-@click.command()
-@click.argument("client", type=click.Choice(CLIENTS))
+@click.command(short_help="Print what to paste into an MCP client.")
+@click.argument("client", metavar="CLIENT", type=click.Choice(CLIENTS))
 @click.option("--principal", metavar="NAME", help="Whose token the client will hold (default: the only principal).")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, client: str, principal: str | None, as_json: AsJson) -> None:
-    """Print what to paste into CLIENT so that it starts this home's server. It never holds a token."""
+    """Print what to paste into CLIENT so that it starts this home's server. It never holds a token.
+
+    CLIENT is claude-code, claude-desktop, vscode, cursor or inspector.
+    """
     home = home_of(ctx)
     snippet = snippet_for(client, start_of(home, _principal(home, principal)))
     if as_json:

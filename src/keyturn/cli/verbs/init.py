@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from keyturn.assembly.starter import NewPrincipal, NewReviewer
 
 
-@click.command()
+@click.command(short_help="Make a home: policy, wiring, log, keys, a token.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option(
     "--principal",

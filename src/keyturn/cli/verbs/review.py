@@ -68,7 +68,7 @@ def _sign(asked: Asked, file: Path, output: Path | None, given: dict[str, Any]) 
     path = output or _beside(file)
     write_new(path, sign_away(asked, said, signer.sign))
     verb = "approve" if given["verdict"] == "approve" else "deny"
-    note(f"wrote {path}; hand it in where the home is: keyturn {verb} --signed {path}")
+    note(f"wrote {path}; hand it in where the home is: keyturn {verb} {asked.action.id} --signed {path}")
     return path
 
 

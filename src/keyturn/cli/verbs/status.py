@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -36,7 +36,8 @@ def command(ctx: click.Context, /, as_json: AsJson) -> None:
     elif on_terminal():
         speak([*_lines(found), *_worries(found)])
     else:
-        emit(value, as_json=False, columns=[Column(name, name) for name in value])
+        flat = dict(_flat(value))
+        emit(flat, as_json=False, columns=[Column(name, name) for name in flat])
     if found.obstacles:
         ctx.exit(Exit.FAILURE)
 
@@ -61,6 +62,15 @@ def _value(found: Survey) -> dict[str, Json]:
         "obstacles": list(found.obstacles),
         "warnings": list(found.warnings),
     }
+
+
+def _flat(value: dict[str, Json]) -> Iterator[tuple[str, Json]]:
+    """Give counts a line each, for programs that read lines."""
+    for name, field in value.items():
+        if isinstance(field, Mapping):
+            yield from ((f"{name}.{part}", count) for part, count in field.items())
+        else:
+            yield name, field
 
 
 def _worries(found: Survey) -> Iterator[Line]:

@@ -12,7 +12,7 @@ from keyturn.cli.output import AsJson, emit_json, json_option, say
 FORMAT = "keyturn-ledger/v1"
 
 
-@click.command()
+@click.command(short_help="Print the versions of program and format.")
 @json_option
 def command(as_json: AsJson) -> None:
     """Print the version of Keyturn, and of the ledger format it reads and writes."""

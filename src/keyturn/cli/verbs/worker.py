@@ -10,7 +10,7 @@ from keyturn.cli.frame import home_of
 from keyturn.cli.output import note
 
 
-@click.command(name="worker")
+@click.command(name="worker", short_help="Execute approved actions until told to stop.")
 @click.option("--on-demand", is_flag=True, help="End after a while without work, or when another worker is there.")
 @click.pass_context
 def command(ctx: click.Context, on_demand: bool) -> None:

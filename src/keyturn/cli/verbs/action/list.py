@@ -43,7 +43,12 @@ def command(ctx: click.Context, /, status: str | None, principal: str | None, li
     if as_json:
         emit(without(rows, BESIDE), as_json=as_json, columns=())
     else:
-        emit(rows, as_json=False, columns=COLUMNS, empty="no actions")
+        emit(rows, as_json=False, columns=COLUMNS, empty=_none(status, principal))
+
+
+def _none(status: str | None, principal: str | None) -> str:
+    about = f" of {principal}" if principal else ""
+    return f"no {status} actions{about} among the newest {SEARCHED}" if status else f"no actions{about}"
 
 
 def _rows(view: Look, status: str | None, principal: str | None, limit: int) -> list[dict[str, Json]]:

@@ -27,7 +27,7 @@ _PIPED = (
 )
 
 
-@click.command("log")
+@click.command("log", short_help="List the newest entries.")
 @click.option(
     "--limit", metavar="N", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many."
 )

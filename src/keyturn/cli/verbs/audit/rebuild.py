@@ -8,7 +8,7 @@ from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, say
 
 
-@click.command()
+@click.command(short_help="Make again what is derived from the log.")
 @click.option(
     "--head", is_flag=True, help="Make the record of the newest entry again instead, when it is missing or damaged."
 )

@@ -26,7 +26,7 @@ _STORY = (
 )
 
 
-@click.command()
+@click.command(short_help="Tell the story of an action or an entry.")
 @click.argument("named", metavar="ID|ENTRY")
 @json_option
 @click.pass_context

@@ -19,7 +19,7 @@ _KEPT = "this home's own state/keys/log.vkey; compare it with the line you kept 
 _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 
 
-@click.command()
+@click.command(short_help="Check every entry, signature and rule.")
 @click.option(
     "--ledger",
     metavar="FILE",

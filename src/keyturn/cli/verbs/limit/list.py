@@ -19,7 +19,7 @@ _COLUMNS = (
 )
 
 
-@click.command("list")
+@click.command("list", short_help="List what is used of the limits.")
 @click.option("--principal", metavar="NAME", help="Only the limits that bind this assistant.")
 @json_option
 @click.pass_context

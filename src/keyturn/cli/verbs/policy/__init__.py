@@ -7,6 +7,8 @@ import click
 from keyturn.cli.frame import Verbs
 
 
-@click.group(cls=Verbs, package="keyturn.cli.verbs.policy")
+@click.group(
+    cls=Verbs, package="keyturn.cli.verbs.policy", short_help="Check, explain, activate and show the policy."
+)
 def command() -> None:
     """Look at the policy: check a proposal, put it in force, ask what it would say."""

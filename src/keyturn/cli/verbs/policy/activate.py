@@ -12,7 +12,7 @@ from keyturn.cli.screen import safe
 from keyturn.cli.signer import signer_of, signer_options
 
 
-@click.command()
+@click.command(short_help="Put policy.toml in force, signed.")
 @click.option("-m", "--reason", metavar="REASON", required=True, help="Why; kept in the ledger.")
 @signer_options
 @json_option

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from keyturn.assembly.proposal import Check
 
 
-@click.command()
+@click.command(short_help="Show every error and warning in policy.toml.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: AsJson) -> None:

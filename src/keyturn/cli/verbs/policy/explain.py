@@ -30,7 +30,7 @@ _RULES = (
 )
 
 
-@click.command()
+@click.command(short_help="Say what would become of a call, and why.")
 @click.argument("tool")
 @click.option("--as", "principal", metavar="PRINCIPAL", required=True, help="Which assistant would call it.")
 @click.option(

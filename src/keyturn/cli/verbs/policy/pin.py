@@ -10,7 +10,7 @@ from keyturn.cli.output import AsJson, Column, Row, emit, emit_json, json_option
 _PIPED = ("place", "rule", "tool", "before", "after", "differences")
 
 
-@click.command()
+@click.command(short_help="Consent to the contracts in tool_schemas/.")
 @click.option("--dry-run", is_flag=True, help="Only show what would change.")
 @json_option
 @click.pass_context

@@ -10,7 +10,7 @@ from keyturn.cli.screen import safe
 from keyturn.model.time import format_timestamp
 
 
-@click.command()
+@click.command(short_help="Print the policy in force.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: AsJson) -> None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LONGEST = timedelta(days=366)
 
 
-@click.command()
+@click.command(short_help="Make a token and print it, this once.")
 @click.argument("principal", metavar="NAME")
 @click.option("--expires", metavar="DURATION", default="90d", show_default=True, help="For how long it is good.")
 @click.option(
@@ -60,7 +60,11 @@ def command(
 
     home = home_of(ctx)
     order = TokenOrder(principal=principal, lives=_lives(expires), transports=transports, scopes=scopes or None)
-    signer = signer_of(in_force(home).reviewers, key, as_name)
+    force = in_force(home)
+    if principal not in force.principals:
+        names = ", ".join(force.principals) or "none"
+        raise Refused("not_found", f"the policy in force has no principal {principal!r}; it has: {names}")
+    signer = signer_of(force.reviewers, key, as_name)
     issued = issue_token(home, order, signer.name, signer.sign)
     try:
         _tell(issued, signer.name, as_json)

@@ -18,7 +18,7 @@ _COLUMNS = (
 )
 
 
-@click.command("list")
+@click.command("list", short_help="List every token.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: AsJson) -> None:

@@ -8,7 +8,7 @@ from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, say
 
 
-@click.command()
+@click.command(short_help="End one token, or all of an assistant.")
 @click.argument("named", metavar="ID|NAME")
 @json_option
 @click.pass_context
