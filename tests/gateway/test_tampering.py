@@ -17,6 +17,7 @@ from keyturn.fold.state import State
 from keyturn.gateway.core import Job
 from keyturn.gateway.desk import Look
 from keyturn.gateway.finding import find, find_beginning
+from keyturn.gateway.review import Actor, cancel
 from keyturn.gateway.show import show
 from keyturn.gateway.work import work
 from keyturn.ledger.errors import LedgerBroken
@@ -354,3 +355,12 @@ def test_a_worker_ends_when_the_ledger_is_not_the_one_it_followed(world: World) 
                 await work(world.gate, world.executor, world.home.place.run, idle=None, stop=anyio.Event())
 
     anyio.run(running)
+
+
+def test_whose_a_refused_call_was_and_that_it_is_over_is_known_without_the_lookup_table(world: World) -> None:
+    denied = str(world.call("update_ticket", ticket="OPS-1", commment="typo").envelope["action_id"])
+    world.tamper(("DELETE FROM lookup WHERE action = ?", (denied,)))
+    for name, code in (("claude", "already_decided"), ("codex", "not_found")):
+        with pytest.raises(Refused) as refused:
+            cancel(world.gate, denied, Actor("principal", name), "no")
+        assert refused.value.code == code

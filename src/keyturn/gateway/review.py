@@ -13,6 +13,7 @@ from keyturn.approvals.statement import REASON_FIELD, ReviewStatement
 from keyturn.canon import Json
 from keyturn.fold.signatures import SignedReview, check_review
 from keyturn.gateway.desk import Desk, Job, Look
+from keyturn.gateway.finding import find_beginning
 from keyturn.log.commitment import SALT_BYTES, commit, opens
 from keyturn.model.errors import Refused
 
@@ -48,7 +49,7 @@ def find_action(view: Look, action_id: str) -> Action:
     """Return an action that is open or was until lately. Raises `Refused` ("not_found")."""
     action = view.state.actions.get(action_id)
     if action is None:
-        if view.history(action_id):
+        if find_beginning(view, action_id) is not None:
             raise Refused("already_decided", f"action {action_id} is over")
         raise Refused("not_found", f"there is no action {action_id}")
     return action
@@ -178,7 +179,5 @@ def cancel(desk: Desk, action_id: str, by: Actor, reason: str) -> Action:
 
 def _asked_by(view: Look, action_id: str, principal: str) -> bool:
     """Say whether a principal asked for an action, over or not: others' are to it as if there were none."""
-    action = view.state.actions.get(action_id)
-    if action is not None:
-        return action.principal == principal
-    return any(entry.facts.get("principal") == principal for entry in view.history(action_id))
+    begin = find_beginning(view, action_id)
+    return begin is not None and begin.facts.get("principal") == principal
