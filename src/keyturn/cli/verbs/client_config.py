@@ -26,7 +26,10 @@ def command(ctx: click.Context, client: str, principal: str | None, as_json: AsJ
     CLIENT is claude-code, claude-desktop, vscode, cursor or inspector.
     """
     home = home_of(ctx)
-    snippet = snippet_for(client, start_of(home, _principal(home, principal)))
+    start = start_of(home, _principal(home, principal))
+    snippet = snippet_for(client, start)
+    if start.warning is not None:
+        note(f"warning: {start.warning}")
     if as_json:
         value = {"client": client, "place": snippet.place, "paste": snippet.text, "then": snippet.then}
         emit_json(value, as_json)
