@@ -258,7 +258,7 @@ def test_rows_that_name_actions_nobody_asked_for_are_passed_over(world: World) -
     assert operators.tell("action", "show", action[-6:], "--json=action_id").json == {"action_id": action}
     for verb in (("action", "show"), ("action", "wait"), ("action", "export"), ("audit", "show")):
         said = operators.tell(*verb, ghost)
-        assert (said.code, said.err) == (5, f"keyturn: there is no action {ghost}\n")
+        assert (said.code, said.err) == (5, f"keyturn: there is no action {ghost}; see keyturn action list\n")
 
 
 class Counting(View[State]):

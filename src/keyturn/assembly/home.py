@@ -47,8 +47,12 @@ class Home:
             if len(data) > MAX_POLICY:
                 raise ConfigurationError(f"{path}: {len(data)} bytes; a policy has at most {MAX_POLICY}")
             return {POLICY: data.decode("utf-8")}
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigurationError(f"{path}: {error}") from error
+        except OSError as error:
+            raise ConfigurationError(
+                f"{path}: {error.strerror}; to bring back the policy in force: keyturn policy show > {POLICY}"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ConfigurationError(f"{path}: not UTF-8 at byte {error.start}") from error
 
     @property
     def founded(self) -> bool:

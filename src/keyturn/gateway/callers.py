@@ -22,7 +22,10 @@ def authenticate(gate: Gateway, token: str, *, transport: str, client: str = "")
     def check(look: Look) -> Caller:
         known = look.state.tokens.get(digest)
         if known is None:
-            raise Refused("not_authenticated", "the token is not known to this home; issue one: keyturn token issue")
+            raise Refused(
+                "not_authenticated",
+                "the token is not known to this home; issue one: keyturn --home HOME token issue PRINCIPAL",
+            )
         if (refusal := known.refusal(transport, look.now)) is not None:
             raise Refused("not_authenticated", f"{refusal}; issue a new one: keyturn token issue {known.principal}")
         if known.principal not in gate.policies.in_force(look).principals:

@@ -74,6 +74,10 @@ def _can_be_given(table: Table, approval: Approval, world: World, principals: It
         without = "" if owner is None else f" when the owner {shown(owner)} is left out"
         table.wrong(
             "quorum",
-            f"{approval.quorum} people{kind} must agree, but only {len(able)} can{without}: "
+            f"{_people(approval.quorum)}{kind} must agree, but only {len(able)} can{without}: "
             "lower it, or add reviewers or keys",
         )
+
+
+def _people(count: int) -> str:
+    return "1 person" if count == 1 else f"{count} people"

@@ -131,7 +131,7 @@ def read_limit(text: str, rule: str, per: str | None = None) -> Limit:
         raise LimitError(f"{unit} cannot be counted; units are {', '.join(UNITS)}")
     dimension = match["per"] or per or "principal"
     if dimension not in DIMENSIONS:
-        raise LimitError(f"cannot count per {dimension}; it is per {', '.join(DIMENSIONS)}")
+        raise LimitError(f"cannot count per {dimension}; {_FORMS}")
     if int(match["allowed"]) > MAX_INTEGER:
         raise LimitError("the count is too large")
     window = _window(unit, match["window"])
