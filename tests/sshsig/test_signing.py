@@ -278,7 +278,7 @@ def test_a_misbehaving_ssh_keygen_yields_a_reason_and_no_signature(tmp_path: Pat
 def test_an_interrupted_person_gets_no_signature(tmp_path: Path) -> None:
     # In a process of its own: an interrupt that came a moment late would end the test run.
     key = make_key(tmp_path)
-    interrupting = program(tmp_path / "bin", "kill -INT $PPID; exec tail -f /dev/null")
+    interrupting = program(tmp_path / "bin", "sleep 0.5; kill -INT $PPID; exec sleep 30")
     person = (
         "import json, signal, sys\n"
         "from pathlib import Path\n"

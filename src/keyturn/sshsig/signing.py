@@ -165,6 +165,9 @@ def _terminal() -> Iterator[int | None]:
             os.close(descriptor)
 
 
+_INTERRUPTED = "interrupted: nothing was signed"
+
+
 def _run(
     name: str, arguments: Sequence[str], key: Path, environment: Mapping[str, str], *, speaks: bool = False
 ) -> str:
@@ -175,17 +178,20 @@ def _run(
     """
     command = [_program(name, environment), *arguments]
     with _terminal() as terminal:
-        process = subprocess.Popen(
-            command,
-            env=dict(environment),
-            # With a terminal as input ssh-keygen asks there; without, by SSH_ASKPASS or not at all.
-            stdin=subprocess.DEVNULL if terminal is None else terminal,
-            stdout=subprocess.PIPE,
-            stderr=terminal if speaks and terminal is not None else subprocess.PIPE,
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                env=dict(environment),
+                # With a terminal as input ssh-keygen asks there; without, by SSH_ASKPASS or not at all.
+                stdin=subprocess.DEVNULL if terminal is None else terminal,
+                stdout=subprocess.PIPE,
+                stderr=terminal if speaks and terminal is not None else subprocess.PIPE,
+            )
+        except KeyboardInterrupt:
+            raise SigningError(_INTERRUPTED) from None
         stdout, stderr = _finish(process)
     if process.returncode < 0:
-        raise SigningError("interrupted: nothing was signed")
+        raise SigningError(_INTERRUPTED)
     if process.returncode != 0:
         raise SigningError(_why(_printable(stderr or b""), key))
     return stdout.decode("utf-8", errors="replace")
@@ -198,7 +204,7 @@ def _finish(process: subprocess.Popen[bytes]) -> tuple[bytes, bytes | None]:
         except KeyboardInterrupt:
             # Not SIGKILL: ssh-keygen switches the terminal's echo on again before it goes.
             process.terminate()
-            raise SigningError("interrupted: nothing was signed") from None
+            raise SigningError(_INTERRUPTED) from None
 
 
 def _printable(output: bytes) -> list[str]:
