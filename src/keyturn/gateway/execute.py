@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import anyio
 
@@ -116,6 +117,8 @@ def from_probe(probe: Probe) -> Outcome:
             return Failed(reason, effect=False)
         case CannotTell(reason):
             return Unknown(reason)
+        case never:
+            assert_never(never)
 
 
 def recordable(outcome: Outcome) -> Outcome:
@@ -135,6 +138,8 @@ def recordable(outcome: Outcome) -> Outcome:
             return Stale((UNREADABLE,))
         case Unknown():
             return Unknown(UNREADABLE)
+        case never:
+            assert_never(never)
 
 
 def outcome_facts(outcome: Outcome, instance: str, *, recovered: bool) -> dict[str, Json]:

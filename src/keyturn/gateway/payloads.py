@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, assert_never
 
 from keyturn import canon
 from keyturn.canon import Json
@@ -76,3 +76,5 @@ def outcome_value(outcome: Outcome) -> dict[str, Json]:
             return {"moved": list(moved)}
         case Unknown(reason):
             return {"reason": reason}
+        case never:
+            assert_never(never)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, assert_never
 
 from keyturn import canon
 from keyturn.approvals import life
@@ -154,6 +154,8 @@ def details(shown: Shown | ShownRefusal) -> dict[str, Json]:
                 "words": [_word(word) for word in shown.words],
                 "history": [_happened(entry) for entry in shown.history],
             }
+        case never:
+            assert_never(never)
 
 
 def request_details(asked: Asked) -> dict[str, Json]:
