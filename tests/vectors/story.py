@@ -315,6 +315,19 @@ def go_on(log: Log) -> None:
     log.add("token.revoked", {"token": TOKEN, "by": {"type": "account", "name": "root"}})
 
 
+def stop_and_resume(log: Log) -> None:
+    """Append a suspension, and its signed end."""
+    scope: Json = {"type": "tool", "name": "open_pull_request"}
+    words = canon.encode("The forge is being moved.")
+    facts: dict[str, Json] = {"scope": scope, "mode": "read-only", "by": {"type": "account", "name": "root"}}
+    stopped = log.add("suspension.set", facts, {"reason": words})
+    words = canon.encode("It has been moved.")
+    reason = commit(salt(len(log.rows), "reason"), "reason", words)
+    meant = canon.digest({"suspension": f"sha256:{stopped.leaf}", "reason": reason})
+    lift = act("suspension.lift", 12, "tool:open_pull_request", meant, log.at(24))
+    log.add("suspension.lifted", {"scope": scope, "act": lift}, {"reason": words})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -327,4 +340,5 @@ def make_log() -> Log:
     read_and_ask(log)
     review_and_run(log)
     go_on(log)
+    stop_and_resume(log)
     return log

@@ -21,6 +21,7 @@ from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
+from keyturn.fold.suspensions import LIFT, Suspension, Suspensions, lift_digest, read_scope
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.model.errors import Refused
@@ -35,18 +36,20 @@ _ACTIONS = TypeAdapter(list[Action])
 _TOKENS = TypeAdapter(list[Token])
 _POLICY = TypeAdapter(PolicyInForce | None)
 _CATALOG = TypeAdapter(CatalogInForce | None)
+_SUSPENSIONS = TypeAdapter(list[Suspension])
 _TIMES = TypeAdapter(list[tuple[str, list[datetime]]])
 
 
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 2
+    version = 3
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
         self.catalog: CatalogInForce | None = None
         self.tokens: dict[str, Token] = {}
+        self.suspensions = Suspensions()
         self.usage = Usage()
         self.denials: dict[str, deque[datetime]] = {}
         self._remembered = Remembered()
@@ -66,6 +69,10 @@ class State:
     def open_actions(self, now: datetime) -> Iterator[tuple[Action, str]]:
         """Return the actions that are pending, approved, running or unknown at `now`, with that state."""
         return self._remembered.open(now)
+
+    def open_on(self, target: str, now: datetime) -> Iterator[tuple[Action, str]]:
+        """Return what `open_actions` returns of one target."""
+        return self._remembered.open_on(target, now)
 
     def overdue(self, now: datetime) -> list[Action]:
         """Return the actions that have expired by now and have no `action.expired` entry yet."""
@@ -109,6 +116,7 @@ class State:
         state.policy = _POLICY.validate_python(fields["policy"])
         state.catalog = _CATALOG.validate_python(fields["catalog"])
         state.tokens = {token.digest: token for token in _TOKENS.validate_python(fields["tokens"])}
+        state.suspensions = Suspensions(_SUSPENSIONS.validate_python(fields["suspensions"]))
         state._remembered = Remembered(_ACTIONS.validate_python(fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
         denials = _TIMES.validate_python(fields["denials"])
@@ -118,11 +126,12 @@ class State:
         return state
 
     def standing(self) -> dict[str, Json]:
-        """Return policy, catalog, tokens, and whether entries may still go without a signature."""
+        """Return policy, catalog, tokens, suspensions, and whether entries may still go without a signature."""
         return {
             "policy": _POLICY.dump_python(self.policy, mode="json"),
             "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
             "tokens": _TOKENS.dump_python(list(self.tokens.values()), mode="json"),
+            "suspensions": _SUSPENSIONS.dump_python(self.suspensions.present(), mode="json"),
             "founding": self._founding,
         }
 
@@ -195,6 +204,8 @@ class State:
         self._founding = False
         self._check_policy(entry)
         facts: dict[str, Any] = dict(entry.facts)
+        where = (facts["principal"], facts["tool"], facts["environment"])
+        self.suspensions.check(entry, *where, governed=False)
         self.usage.reserve(
             f"read-{entry.seq}",
             at=entry.at,
@@ -213,6 +224,7 @@ class State:
             raise Refused("requested_twice", f"action {entry.action} is requested twice")
         self._check_in_force(entry)
         action = next_action(None, entry)
+        self._check_not_halted(entry, action)
         if action.decision != "shadow":
             self._reserve(action)
         self._remembered.keep(action)
@@ -246,6 +258,21 @@ class State:
             case _:
                 self.usage.settle(action.id, release=True)
 
+    def _suspend(self, entry: Entry) -> None:
+        self._founding = False
+        self.suspensions.set(entry)
+
+    def _lift(self, entry: Entry) -> None:
+        self._founding = False
+        facts: dict[str, Any] = dict(entry.facts)
+        scope = read_scope(facts["scope"])
+        present = self.suspensions.of(scope)
+        if present is None:
+            raise Refused("not_suspended", f"{scope} is not suspended")
+        meant = lift_digest(present.digest, entry.data.get("reason"))
+        self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
+        self.suspensions.lift(scope)
+
     # --- parts of the handlers --------------------------------------------------------------------------------
 
     def check_act(self, act: Json, expected: Act, log: str, now: datetime) -> str:
@@ -273,8 +300,14 @@ class State:
     def _check_start(self, entry: Entry) -> None:
         self._check_policy(entry)
         action = self.actions.get(entry.action or "")
-        if action is not None and self.busy(action.target, entry.at, without=action.id):
+        if action is None:
+            return  # its story says so
+        self._check_not_halted(entry, action)
+        if self.busy(action.target, entry.at, without=action.id):
             raise Refused("target_busy", f"another action is running on {action.target}")
+
+    def _check_not_halted(self, entry: Entry, action: Action) -> None:
+        self.suspensions.check(entry, action.principal, action.tool, action.environment, governed=True)
 
     def _check_resolution(self, entry: Entry) -> None:
         """An operator's word on an unknown outcome is signed; a probe's needs nobody."""
@@ -334,6 +367,8 @@ class State:
         "execution.started": _advance,
         "execution.finished": _advance,
         "execution.resolved": _advance,
+        "suspension.set": _suspend,
+        "suspension.lifted": _lift,
     }
 
 

@@ -93,7 +93,7 @@ def draft_activation(ledger: Ledger[State], candidate: Candidate, by: str, reaso
         unchanged = view.state.catalog is not None and view.state.catalog.digest == candidate.catalog.digest
         if force.digest == candidate.policy.digest and unchanged:
             raise Refused("already_in_force", "this policy is in force already")
-        return _statement(view, "policy.activate", force.digest, candidate.policy.digest, by)
+        return statement_of(view, "policy.activate", force.digest, candidate.policy.digest, by)
 
     statement = ledger.look(look)
 
@@ -166,7 +166,7 @@ def draft_token(ledger: Ledger[State], policies: PolicyShelf, grant: TokenGrant,
             raise Refused(
                 "usage", f"{grant.principal} has no scope {', '.join(useless)} in the policy; it has: {has}"
             )
-        return _statement(view, "token.issue", grant.principal, token_digest(grant.facts()), by)
+        return statement_of(view, "token.issue", grant.principal, token_digest(grant.facts()), by)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
         return append_token(tx, grant, act)
@@ -218,7 +218,7 @@ def draft_resolution(desk: Desk, action_id: str, *, happened: bool, reason: str,
     def look(view: Look) -> ActStatement:
         action = _unknown(view, action_id)
         content = resolution_digest(action.digest, outcome, commit(salt, RESOLVE_REASON, words))
-        return _statement(view, "action.resolve", action.id, content, by)
+        return statement_of(view, "action.resolve", action.id, content, by)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
         action = _unknown(tx, action_id)
@@ -241,7 +241,8 @@ def _unknown(view: View[State], action_id: str) -> Action:
     return action
 
 
-def _statement(view: View[State], verb: str, obj: str, digest: str, by: str) -> ActStatement:
+def statement_of(view: View[State], verb: str, obj: str, digest: str, by: str) -> ActStatement:
+    """Return what `by` signs now to do `verb` to `obj`; it counts only under the policy in force now."""
     force = view.state.policy
     return ActStatement(
         log=view.head.verifier.origin if view.head.verifier else "",

@@ -88,6 +88,8 @@ def sentence(view: Look, entry: Entry) -> str:
             return f"{facts['principal']} may not call {refusal_in_words(view, entry)}"
         case "requests.throttled":
             return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
+        case "suspension.set" | "suspension.lifted":
+            return _about_suspension(view, entry, facts)
     return _about_action(view, entry, facts)
 
 
@@ -109,6 +111,14 @@ def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
             told = f"issues the token {token}" if by else f"the token {token} is issued"
             return f"{by}{told} for {facts['principal']} until {facts['expires_at'][:10]}"
     return f"{_actor(facts)} revokes the token {facts['token'].removeprefix('sha256:')[:12]}"
+
+
+def _about_suspension(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    scope = "everything" if facts["scope"]["name"] is None else f"{facts['scope']['type']} {facts['scope']['name']}"
+    if entry.kind == "suspension.lifted":
+        return f"{facts['act']['statement']['by']} resumes {scope}{_said(view, entry, 'reason')}"
+    did = "suspends" if facts["mode"] == "suspended" else "allows only reads of"
+    return f"{_actor(facts)} {did} {scope}{_said(view, entry, 'reason')}"
 
 
 def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:

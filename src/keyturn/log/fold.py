@@ -16,9 +16,11 @@ STANDING = frozenset(
         "catalog.published",
         "token.issued",
         "token.revoked",
+        "suspension.set",
+        "suspension.lifted",
     }
 )
-"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens."""
+"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions."""
 
 
 class FoldError(Exception):

@@ -177,6 +177,7 @@ ACT_STATEMENT = record(
 )
 ACT = record(statement=ACT_STATEMENT, signature=signature)
 ACTOR = record(type=one_of("principal", "person", "account", "policy"), name=name)
+SCOPE = record(type=one_of("principal", "tool", "environment", "all"), name=nullable(text(100)))
 BACKEND = record(port=name, name=name, kind=name, location=text(1000), account=lambda v: None if v == "" else name(v))
 EFFECTS = record(calls=integer(), files_changed=integer(), lines_changed=integer(), recipients=integer())
 OBLIGATION = record(
@@ -280,6 +281,8 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "method": one_of("probe", "operator"),
             "act": nullable(ACT),
         },
+        "suspension.set": {"scope": SCOPE, "mode": one_of("suspended", "read-only"), "by": ACTOR},
+        "suspension.lifted": {"scope": SCOPE, "act": ACT},
     }
 )
 """Kind → its facts. Kinds that belong to one action also carry `action`."""
@@ -295,6 +298,7 @@ ADDS_AUTHORITY = frozenset(
         "action.requested",
         "action.reviewed",
         "execution.resolved",
+        "suspension.lifted",
     }
 )
 """Kinds whose own signature a reader verifies, even where a later signature vouches for the chain."""

@@ -17,6 +17,7 @@ from keyturn.log.keys import LogVerifier
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
+from keyturn.verifier.halts import Halts
 from keyturn.verifier.lives import Intent, Lives
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.report import (
@@ -58,6 +59,7 @@ class Examination:
         self._state = State.empty()
         self._shelf = Shelf()
         self._lives = Lives()
+        self._halts = Halts()
         self._found = Findings()
         self._keys: Mapping[str, tuple[str, ...]] = {}
         self._bad: NotProved | None = None
@@ -157,12 +159,14 @@ class Examination:
     def _read(self, entry: Entry, payloads: Payloads) -> None:
         token = self._live_token(entry)
         self._shelf.check_contract(entry)
+        self._halts.check(entry, entry, reads=True)
         check_read(entry, payloads, self._shelf.policy_for(entry), token, self._state.usage)
         self._follow(entry, payloads)
 
     def _request(self, entry: Entry, payloads: Payloads) -> None:
         token = self._live_token(entry)
         self._shelf.check_contract(entry)
+        self._halts.check(entry, entry)
         check_request(entry, payloads, self._shelf.policy_for(entry), token, self._state.usage)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
@@ -194,6 +198,7 @@ class Examination:
 
     def _start(self, entry: Entry, payloads: Payloads) -> None:
         asked = self._lives.request_of(entry)
+        self._halts.check(entry, asked)
         token = self._token(entry, asked)
         if token.revoked_at is not None:
             raise NotProved(entry.seq, 9, "it was begun although the token it was requested with had been revoked")
@@ -212,6 +217,14 @@ class Examination:
 
     def _resolve(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.resolved(entry)
+        self._follow(entry, payloads)
+
+    def _suspend(self, entry: Entry, payloads: Payloads) -> None:
+        self._halts.suspended(entry)
+        self._follow(entry, payloads)
+
+    def _lift(self, entry: Entry, payloads: Payloads) -> None:
+        self._halts.lifted(entry)
         self._follow(entry, payloads)
 
     # --- parts of the handlers ------------------------------------------------------------------------------------
@@ -289,6 +302,8 @@ class Examination:
         "execution.started": _start,
         "execution.finished": _finish,
         "execution.resolved": _resolve,
+        "suspension.set": _suspend,
+        "suspension.lifted": _lift,
     }
 
 
