@@ -29,6 +29,8 @@ NEAR = 256  # of these, the ones that are looked at every time
 TAIL_EVERY = 1_000_000  # microseconds between two looks at the whole tail while others write
 GENESIS = 2  # log.opened and the first key.added: read and verified at every start
 
+_CHECK = "check with `keyturn audit verify`"
+
 
 class Follower(Generic[F]):
     """Head and state over one connection. Not thread-safe: its owner holds a lock."""
@@ -166,9 +168,9 @@ class Follower(Generic[F]):
     def _expect(self, record: HeadRecord) -> None:
         row = self._connection.execute("SELECT leaf FROM entry WHERE seq = ?", (record.size - 1,)).fetchone()
         if row is None:
-            raise LedgerBroken(f"the ledger went backwards: entry {record.size - 1} was durable and is gone")
+            raise LedgerBroken(f"the ledger went backwards: entry {record.size - 1} was durable and is gone; {_CHECK}")
         if row[0].hex() != record.leaf:
-            raise LedgerBroken(f"the ledger was rewritten: entry {record.size - 1} is another one now")
+            raise LedgerBroken(f"the ledger was rewritten: entry {record.size - 1} is another one now; {_CHECK}")
 
     def _follow_new(self) -> None:
         last = None
