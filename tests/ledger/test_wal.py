@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.ledger.lock import held
 from keyturn.ledger.place import Place
-from keyturn.ledger.writer import Reader
+from keyturn.ledger.writer import Ledger, Reader
 from tests.ledger.world import Uses, opened, raw, surroundings, use, used, verified
 
 LIMIT = 300_000
@@ -18,7 +18,7 @@ LIMIT = 300_000
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Truncate early."""
+    """Fold early."""
     monkeypatch.setattr("keyturn.ledger.writer.WAL_LIMIT", LIMIT)
 
 
@@ -27,17 +27,43 @@ def size(place: Place) -> int:
     return wal.stat().st_size if wal.exists() else 0
 
 
-def test_the_wal_grows_to_four_mebibytes_and_is_then_truncated_once(place: Place) -> None:
-    sizes = [0]
+def filled(ledger: Ledger[Uses], place: Place, count: int) -> list[int]:
+    """Append entries of 60 kB and return the sizes the WAL had after each."""
+    sizes = []
+    for _ in range(count):
+        ledger.transact(lambda tx: use(tx, plan=os.urandom(60_000)))
+        sizes.append(size(place))
+    return sizes
+
+
+def test_the_wal_grows_to_four_mebibytes_and_is_then_written_again_from_its_beginning(place: Place) -> None:
+    one = 100_000  # bytes of WAL that one of these entries takes, at most
     with opened(place) as ledger:
-        for _ in range(80):
-            ledger.transact(lambda tx: use(tx, plan=os.urandom(60_000)))
-            sizes.append(size(place))
-        assert used(ledger) == 80
-    shrank = [after for before, after in pairwise(sizes) if after < before]
-    assert shrank == [0]
-    assert 4 * 2**20 - 100_000 < max(sizes) <= 4 * 2**20
-    assert len(verified(place)) == 83
+        sizes = filled(ledger, place, 200)
+        assert used(ledger) == 200
+    assert all(after >= before for before, after in pairwise(sizes))
+    assert 4 * 2**20 < max(sizes) <= 4 * 2**20 + 3 * one
+    assert sum(after == before for before, after in pairwise(sizes)) > 100
+    assert len(verified(place)) == 203
+
+
+def test_two_processes_keep_one_wal_short(place: Place) -> None:
+    with opened(place) as ledger, opened(place) as another:
+        for _ in range(10):
+            sizes = [*filled(ledger, place, 15), *filled(another, place, 15)]
+        assert used(ledger) == used(another) == 300
+    assert max(sizes) < 5 * 2**20
+
+
+@pytest.mark.usefixtures("small")
+def test_a_wal_that_has_become_twice_too_long_gives_its_space_back(place: Place) -> None:
+    reader = Reader(place, Uses, surroundings())
+    with opened(place) as ledger:
+        grown = reader.look(lambda view: filled(ledger, place, 12))
+        assert grown[-1] > 2 * LIMIT
+        ledger.transact(use)
+        assert size(place) == 0
+    reader.close()
 
 
 @pytest.mark.usefixtures("small")
@@ -48,17 +74,17 @@ def test_a_reader_in_the_middle_neither_delays_a_commit_nor_loses_its_view(place
 
         def look() -> tuple[int, float]:
             started = time.monotonic()
-            for _ in range(12):
-                ledger.transact(lambda tx: use(tx, plan=os.urandom(60_000)))
-            return size(place), time.monotonic() - started
+            return filled(ledger, place, 4)[-1], time.monotonic() - started
 
         seen = reader.look(lambda view: (look(), view.state.uses, view.entries(0)))
         (grown, took), uses, entries = seen
         assert grown > LIMIT
         assert took < 4
         assert (uses, len(entries)) == ({"claude": 1}, 4)
-        assert ledger.transact(use).seq == 16
-        assert size(place) == 0
+        assert ledger.transact(use).seq == 8
+        assert size(place) > grown
+        assert ledger.transact(use).seq == 9
+        assert max(filled(ledger, place, 4)) < 2 * grown
     reader.close()
 
 

@@ -15,8 +15,7 @@ from keyturn.ledger.keys import SigningKey
 from keyturn.ledger.rows import read_entries, read_entry_at, read_opening, read_payload
 from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
-from keyturn.log.entry import VERSION, Entry, read_entry, write_body
-from keyturn.log.envelope import ENTRY_TYPE, pae
+from keyturn.log.entry import VERSION, Entry, write_entry
 from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import format_timestamp
@@ -181,8 +180,7 @@ class Transaction(View[F]):
             "kid": key.public.kid,
             "kind": kind,
         }
-        body = write_body(frame, facts, commitments, action)
-        entry = read_entry(body, key.sign(pae(ENTRY_TYPE, body)))
+        entry = write_entry(frame, facts, commitments, action, key.sign)
         try:
             return entry, follow(self.head, entry, signed=False)
         except ChainError as error:

@@ -27,7 +27,9 @@ from keyturn.model.time import Moment
 F = TypeVar("F", bound=Fold)
 R = TypeVar("R")
 
-WAL_LIMIT = 4 * 1024 * 1024
+WAL_LIMIT = 4 * 1024 * 1024  # bytes; from there on the WAL is copied into the file whenever it is full
+_COPY = "PRAGMA wal_checkpoint(PASSIVE)"
+_TRUNCATE = "PRAGMA wal_checkpoint(TRUNCATE)"
 SCRUB_STEP = 500  # entries looked at in one turn of a scrub
 _PATIENCE = 1.0  # seconds after which a waiting caller looks for itself: whoever had to wake it was interrupted
 _INTERRUPTED = "the program was interrupted; nothing was recorded"
@@ -172,11 +174,14 @@ class Ledger(Reader[F]):
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
         self._head_due = False
+        self._lock, self._head = place.lock, place.head
+        self._wal = place.database.with_name(f"{place.database.name}-wal")
+        self._wal_size = 0
         super().__init__(place, kind, outside)
 
     def _open(self) -> sqlite3.Connection:
         self._pen = Pen(load_key(self._place.keys / ENTRY_KEY), self._outside.entropy)
-        with held(self._place.lock, self._outside.program):
+        with held(self._lock, self._outside.program):
             return open_writer(self._place.database)
 
     def transact(self, job: Callable[[Transaction[F]], R]) -> R:
@@ -205,7 +210,7 @@ class Ledger(Reader[F]):
 
         When another process holds the lock for too long, the connection stays open until this process ends.
         """
-        with self._my_turn(), suppress(LedgerUnavailable), held(self._place.lock, self._outside.program):
+        with self._my_turn(), suppress(LedgerUnavailable), held(self._lock, self._outside.program):
             self._connection.close()
 
     def _work_or_wait(self, ticket: _Ticket) -> None:
@@ -242,7 +247,7 @@ class Ledger(Reader[F]):
         try:
             with self._queue:
                 batch, self._waiting = self._waiting, []
-            with self._stop_when_broken(), held(self._place.lock, self._outside.program):
+            with self._stop_when_broken(), held(self._lock, self._outside.program):
                 self._commit(batch)
         except LedgerError as error:
             _fail(batch, error)
@@ -275,7 +280,7 @@ class Ledger(Reader[F]):
         # Neither of these can take back what is durable: their failures are no failures of the batch.
         with suppress(LedgerUnavailable):
             self._write_due_head()
-        self._truncate_wal()
+        self._fold_wal()
 
     def _was_committed(self, error: BaseException) -> bool:
         """Tell whether an interruption came after COMMIT: a signal that arrives during it surfaces once it is done.
@@ -288,7 +293,7 @@ class Ledger(Reader[F]):
         """Bring the head record up to date. One that cannot be written keeps the next batch from starting."""
         if self._head_due:
             head = self._follower.head
-            write_head(self._place.head, HeadRecord(head.size, head.leaf))
+            write_head(self._head, HeadRecord(head.size, head.leaf))
             self._head_due = False
 
     def _run_jobs(self, batch: list[_Ticket], finished: list[tuple[_Ticket, object]]) -> None:
@@ -326,15 +331,22 @@ class Ledger(Reader[F]):
             write_snapshot(self._connection, head, self._follower.state, self._pen.key)
             self._follower.snapshot_size = head.size
 
-    def _truncate_wal(self) -> None:
-        wal = self._place.database.with_name(self._place.database.name + "-wal")
+    def _fold_wal(self) -> None:
+        """Copy a long WAL into the file, so that the next commit writes it from its beginning again.
+
+        It keeps its length, for overwriting a file costs fdatasync half of what making it longer does; only one that
+        outgrew itself is truncated. It grows when it was written to its end: that is when there is much to copy.
+        """
         with suppress(OSError, sqlite3.Error):
-            if wal.stat().st_size > WAL_LIMIT:
-                # Under the lock, so that no writer commits meanwhile. A reader may keep it from finishing: then the
-                # next batch tries again, for nobody waits for readers with the lock held.
-                self._connection.execute("PRAGMA busy_timeout = 0")
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-                self._connection.execute(BUSY_TIMEOUT)
+            size = self._wal.stat().st_size
+            if size <= WAL_LIMIT or size == self._wal_size:
+                return
+            self._wal_size = size
+            # Under the lock, so that no writer commits meanwhile. A reader may keep it from finishing: then the
+            # next batch tries again, for nobody waits for readers with the lock held.
+            self._connection.execute("PRAGMA busy_timeout = 0")
+            self._connection.execute(_TRUNCATE if size > 2 * WAL_LIMIT else _COPY).fetchone()
+            self._connection.execute(BUSY_TIMEOUT)
 
 
 class Watcher:

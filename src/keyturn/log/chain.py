@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
@@ -76,7 +76,16 @@ def follow(head: Head, entry: Entry, *, signed: bool = True) -> Head:
     if (signed or authority) and not key.verifies(entry.signed_bytes, entry.signature):
         raise ChainError(entry.seq, 5, f"the signature is not key {entry.kid}'s over these bytes")
     keys = _add_key(head, entry) if entry.kind == "key.added" else head.keys
-    return replace(head, keys=keys, size=head.size + 1, leaf=entry.leaf, at=entry.at, boot=entry.boot, up=entry.up)
+    # Not `replace`, which takes three times as long: this runs for every entry.
+    return Head(
+        verifier=head.verifier,
+        keys=keys,
+        size=head.size + 1,
+        leaf=entry.leaf,
+        at=entry.at,
+        boot=entry.boot,
+        up=entry.up,
+    )
 
 
 def parse(seq: int, body: bytes, signature: bytes) -> Entry:

@@ -7,7 +7,7 @@ hash. Source of the leaf hash: RFC 6962 section 2.1.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -116,17 +116,22 @@ def write_body(
     frame: Mapping[str, Json], facts: Mapping[str, Json], data: Mapping[str, str], action: str | None
 ) -> bytes:
     """Return the canonical body of an entry. Raises `EntryError` when a field is not as its kind defines."""
-    fields: dict[str, Json] = {**facts, **frame}
-    if action is not None:
-        fields["action"] = action
-    if data:
-        fields["data"] = dict(data)
-    try:
-        body = canon.encode(fields)
-    except canon.CanonError as error:
-        raise EntryError(str(error)) from error
-    read_entry(body, b"")
-    return body
+    return _compose(frame, facts, data, action)[0]
+
+
+def write_entry(
+    frame: Mapping[str, Json],
+    facts: Mapping[str, Json],
+    data: Mapping[str, str],
+    action: str | None,
+    sign: Callable[[bytes], bytes],
+) -> Entry:
+    """Return a new entry signed by `sign`, which is asked only for what is an entry. Raises as `write_body`.
+
+    The entry is parsed from the bytes that are signed and stored, as any reader will.
+    """
+    body, fields = _compose(frame, facts, data, action)
+    return _build(body, sign(pae(ENTRY_TYPE, body)), fields)
 
 
 def read_entry(body: bytes, signature: bytes) -> Entry:
@@ -134,16 +139,40 @@ def read_entry(body: bytes, signature: bytes) -> Entry:
 
     The signature is carried along, not checked: that is the chain's work. Raises `EntryError`.
     """
-    if len(body) > MAX_BODY:
-        raise EntryError(f"body of {len(body)} bytes; at most {MAX_BODY} are allowed")
+    _check_size(body)
     try:
         fields = canon.decode_object(body)
     except canon.CanonError as error:
         raise EntryError(str(error)) from error
+    _check_fields(fields)
     return _build(body, signature, fields)
 
 
-def _build(body: bytes, signature: bytes, fields: dict[str, Json]) -> Entry:
+def _compose(
+    frame: Mapping[str, Json], facts: Mapping[str, Json], data: Mapping[str, str], action: str | None
+) -> tuple[bytes, dict[str, Any]]:
+    """Return the body of an entry and what is read back from it."""
+    fields: dict[str, Json] = {**facts, **frame}
+    if action is not None:
+        fields["action"] = action
+    if data:
+        fields["data"] = dict(data)
+    try:
+        body = canon.encode(fields)
+        _check_size(body)
+        read: Any = canon.parse(body)
+    except canon.CanonError as error:
+        raise EntryError(str(error)) from error
+    _check_fields(read)
+    return body, read
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > MAX_BODY:
+        raise EntryError(f"body of {len(body)} bytes; at most {MAX_BODY} are allowed")
+
+
+def _check_fields(fields: Mapping[str, Json]) -> None:
     kind = fields.get("kind")
     if not isinstance(kind, str):
         raise EntryError("kind is missing or no text")
@@ -152,7 +181,11 @@ def _build(body: bytes, signature: bytes, fields: dict[str, Json]) -> Entry:
     expected = {**_MEMBERS[kind], "data": _DATA} if "data" in fields else _MEMBERS[kind]
     if wrong := kinds.wrong_fields(fields, expected):
         raise EntryError(f"{kind}: {wrong}")
-    frame = cast(dict[str, Any], fields)  # every member has just been held against its definition
+
+
+def _build(body: bytes, signature: bytes, fields: Mapping[str, Json]) -> Entry:
+    frame = cast(dict[str, Any], fields)  # every member has been held against its definition
+    kind: str = frame["kind"]
     return Entry(
         body=body,
         signature=signature,
@@ -165,7 +198,7 @@ def _build(body: bytes, signature: bytes, fields: dict[str, Json]) -> Entry:
         kid=frame["kid"],
         kind=kind,
         action=frame.get("action"),
-        facts={name: fields[name] for name in kinds.KINDS[kind]},
+        facts={name: frame[name] for name in kinds.KINDS[kind]},
         data=frame.get("data", {}),
         leaf=leaf_hash(body),
     )
