@@ -80,6 +80,7 @@ def _permissions(gate: Gateway, caller: Caller) -> Answer:
             "scopes": sorted(principal.scopes if caller.scopes is None else principal.scopes & caller.scopes),
             "tools": [_tool(gate, policy, principal.name, tool) for tool in tools],
             "limits": [_limit(state) for state in limits_for(policy, principal.name, view.state.usage, view.now)],
+            "suspended": _suspended(view, principal.name),
             "policy": policy.digest,
         }
         envelope = build(
@@ -91,6 +92,13 @@ def _permissions(gate: Gateway, caller: Caller) -> Answer:
         return Answer(envelope, is_error=False, receipt=view.newest_of(caller.principal))
 
     return gate.ledger.look(look)
+
+
+def _suspended(view: Look, principal: str) -> list[Json]:
+    """Return what an operator has stopped, other principals' affairs left out."""
+    there = view.state.suspensions.present()
+    mine = [one for one in there if one.scope.type != "principal" or one.scope.name == principal]
+    return [{"scope": str(one.scope), "mode": one.mode} for one in mine]
 
 
 def _tool(gate: Gateway, policy: Policy, principal: str, tool: str) -> dict[str, Json]:

@@ -37,9 +37,10 @@ class Halted:
     """What came of suspending a scope.
 
     entry      place of the new `suspension.set`, or None when it was suspended as far already
+    present    what was suspended before, if anything
     cancelled  actions in it that waited and do not any more
     running    actions in it that have begun: nothing stops these
-    waiting    approved actions in it that stay approved until they expire (read-only mode)
+    waiting    actions in it that go on waiting for it to be lifted, until they expire (read-only mode)
     """
 
     entry: int | None

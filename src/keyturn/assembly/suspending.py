@@ -1,0 +1,90 @@
+"""Suspending a part of a home at once, and resuming it by signature."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from keyturn.approvals.statement import ACT_NAMESPACE
+from keyturn.assembly.home import Home
+from keyturn.assembly.outside import account
+from keyturn.assembly.standing import open_desk, open_ledger
+from keyturn.fold.suspensions import Scope, Suspension
+from keyturn.gateway.acts import submit_act
+from keyturn.gateway.desk import Look
+from keyturn.gateway.in_force import read_in_force
+from keyturn.gateway.review import Actor
+from keyturn.gateway.suspensions import Halted, draft_lift, set_suspension
+from keyturn.model.errors import Refused
+
+Signing: TypeAlias = tuple[str, Callable[[bytes, str], bytes]]
+"""A reviewer's name, and what signs for them: message, namespace → SSHSIG blob."""
+
+_SECTIONS = {"principal": "principals", "environment": "environments"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resumption:
+    """What may be resumed: the suspension that is there, and who may sign for its end (name → key lines)."""
+
+    suspension: Suspension
+    reviewers: Mapping[str, Sequence[str]]
+
+
+def suspend(home: Home, scope: Scope, *, mode: str, reason: str) -> Halted:
+    """Suspend a scope in the name of this account. `mode` is "suspended" or "read-only".
+
+    Raises `Refused` ("not_found") for a name that neither the policy in force nor a suspension knows.
+    """
+    with closing(open_ledger(home, "keyturn suspend")) as ledger:
+        # What stops everything must not depend on a policy that can be read.
+        if scope.name is not None:
+            ledger.look(lambda view: _check_name(view, scope))
+        return set_suspension(ledger, scope, mode=mode, by=Actor("account", account()), reason=reason)
+
+
+def resume(
+    home: Home,
+    scope: Scope,
+    *,
+    reason: str,
+    signer: Callable[[Resumption], tuple[str, Callable[[bytes, str], bytes]]],
+) -> tuple[int, str]:
+    """End a suspension; returns the place of the entry that says so, and who signed.
+
+    `signer` is told what is to end. Raises `Refused` when the scope is not suspended or the signature does not
+    count; nothing is written then.
+    """
+    desk = open_desk(home, "keyturn resume")
+    with closing(desk.ledger):
+        name, sign = signer(desk.ledger.look(lambda view: _resumption(view, scope)))
+        draft = draft_lift(desk, scope, reason=reason, by=name)
+        return submit_act(desk.ledger, draft, sign(draft.to_sign, ACT_NAMESPACE)).seq, name
+
+
+def _resumption(view: Look, scope: Scope) -> Resumption:
+    present = view.state.suspensions.of(scope)
+    if present is None:
+        there = ", ".join(str(other.scope) for other in view.state.suspensions.present()) or "nothing"
+        raise Refused("not_found", f"{scope} is not suspended; what is: {there}")
+    return Resumption(present, view.state.policy.reviewers if view.state.policy else {})
+
+
+def _check_name(view: Look, scope: Scope) -> None:
+    known = _known(view, scope.type)
+    if scope.name in known or view.state.suspensions.of(scope) is not None:
+        return
+    close = difflib.get_close_matches(scope.name or "", known, n=2)
+    meant = f"did you mean {' or '.join(close)}?" if close else f"it has: {', '.join(sorted(known)) or 'none'}"
+    raise Refused("not_found", f"the policy in force has no {scope.type} {scope.name!r}; {meant}")
+
+
+def _known(view: Look, kind: str) -> Collection[str]:
+    if kind == "tool":
+        return view.state.catalog.contracts.keys() if view.state.catalog else ()
+    tables = tomllib.loads(read_in_force(view).files["policy.toml"]).get(_SECTIONS[kind], {})
+    return tables.keys() if isinstance(tables, dict) else ()
