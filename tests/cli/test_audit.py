@@ -21,11 +21,11 @@ from keyturn.gateway.call import UnknownTool, call
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.review import draft_review, submit_review
 from keyturn.gateway.submit import Incoming
-from keyturn.gateway.work import drain
 from keyturn.ledger.keys import VERIFIER
 from keyturn.log.keys import LogVerifier, parse_verifier
 from keyturn.sshsig.signing import sign
 from tests.cli.operator import Operator, column, lines, tell
+from tests.gateway.hands import drain
 
 ROLLBACK: dict[str, Json] = {"deployment": "web", "environment": "production", "to": "previous", "reason": "p95 up"}
 

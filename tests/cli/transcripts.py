@@ -32,11 +32,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from keyturn.assembly.outside import account
-from keyturn.gateway.claim import claim_next
 from keyturn.gateway.execute import finish
 from keyturn.gateway.sweep import sweep
 from keyturn.model.outcome import Unknown
 from tests.cli.operator import tell
+from tests.gateway.hands import claim_next
 from tests.gateway.world import World
 
 WRITE = "KEYTURN_WRITE"

@@ -18,14 +18,13 @@ from keyturn.assembly.home import Home
 from keyturn.assembly.worker import run_worker
 from keyturn.gateway.call import call
 from keyturn.gateway.callers import authenticate
-from keyturn.gateway.claim import claim_next
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import execute
 from keyturn.gateway.submit import Incoming
-from keyturn.gateway.work import drain
 from keyturn.model.outcome import Outcome, Succeeded
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, GovernedTool
+from tests.gateway.hands import claim_next, drain
 from tests.gateway.world import Simulator
 
 

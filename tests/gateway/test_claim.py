@@ -14,11 +14,12 @@ from keyturn.approvals.action import Review
 from keyturn.assembly.build import become_executor
 from keyturn.fold.state import State
 from keyturn.gateway.acts import revoke_token
-from keyturn.gateway.claim import claim_next, claimable
+from keyturn.gateway.claim import claimable
 from keyturn.gateway.review import Actor
 from keyturn.ledger.keys import ENTRY_KEY, load_key
 from keyturn.ledger.snapshot import write_snapshot
 from keyturn.model.sshkey import PublicKey
+from tests.gateway.hands import claim_next
 from tests.gateway.world import PRODUCTION, PULL_REQUEST, STAGING, World
 
 ONE_REVIEW = ("quorum = 1", "quorum = 2")

@@ -22,8 +22,9 @@ from keyturn.gateway.call import call
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import ContractsMoved
 from keyturn.gateway.review import Actor
-from keyturn.gateway.submit import Call, Incoming, read_call, submit
+from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
+from tests.gateway.hands import submit
 from tests.gateway.world import PULL_REQUEST, World
 
 LESS = ('limits = ["50 calls per hour"]', 'limits = ["1 calls per hour"]')

@@ -8,11 +8,11 @@ import anyio
 import pytest
 
 from keyturn.gateway.acts import draft_resolution
-from keyturn.gateway.claim import claim_next
 from keyturn.gateway.recover import recover, reprobe
 from keyturn.model.errors import ConnectorError, Refused
 from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Unknown
 from tests.gateway import processes
+from tests.gateway.hands import claim_next
 from tests.gateway.world import STAGING, Simulator, World, raises, result
 from tests.ledger.processes import running, told
 

@@ -6,10 +6,11 @@ import anyio
 import pytest
 
 from keyturn.gateway.recover import reprobe
-from keyturn.gateway.submit import Call, Incoming, read_call, submit
+from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.model.outcome import CannotTell, Failed, Unknown
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
+from tests.gateway.hands import submit
 from tests.gateway.world import PRODUCTION, PULL_REQUEST, Simulator, World
 
 

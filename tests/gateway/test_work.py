@@ -12,13 +12,13 @@ import pytest
 
 import keyturn.gateway.execute
 import keyturn.gateway.work
-from keyturn.gateway.claim import claim_next
 from keyturn.gateway.execute import execute, recordable
 from keyturn.gateway.work import plain_errors, work
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.outcome import CannotTell, Failed, Outcome, Stale, Succeeded, Unknown
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
+from tests.gateway.hands import claim_next
 from tests.gateway.world import STAGING, Simulator, World
 
 FRACTION = Succeeded({"ratio": 0.5})  # type: ignore[dict-item]  # outside of what can be recorded, on purpose

@@ -26,11 +26,10 @@ from keyturn.gateway.call import call
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
-from keyturn.gateway.execute import Executor
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.review import Reviewed, draft_review, submit_review
 from keyturn.gateway.submit import Incoming
 from keyturn.gateway.wait import Report
-from keyturn.gateway.work import drain
 from keyturn.ledger.writer import Ledger, Surroundings
 from keyturn.log.entry import Entry
 from keyturn.model.outcome import Outcome, Probe, Succeeded
@@ -39,6 +38,7 @@ from keyturn.model.principal import Caller
 from keyturn.model.time import Moment
 from keyturn.model.tool import ActionRef, Earlier, GovernedTool
 from keyturn.sshsig.signing import sign
+from tests.gateway.hands import drain
 from tests.sshsig.keys import make_key, public_key
 
 SCHEMAS = Path(__file__).parents[2] / "tool_schemas"

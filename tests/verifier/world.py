@@ -29,14 +29,13 @@ from keyturn.fold.state import State, resolution_digest, token_digest
 from keyturn.gateway.acts import append_policy, read_candidate
 from keyturn.gateway.call import visible_contracts
 from keyturn.gateway.callers import authenticate
-from keyturn.gateway.claim import claim_next
 from keyturn.gateway.core import Gateway
-from keyturn.gateway.execute import Executor, finish
+from keyturn.gateway.execute import finish
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.reading import read
 from keyturn.gateway.review import Actor, cancel, draft_review, submit_review
-from keyturn.gateway.submit import Call, Incoming, read_call, submit
+from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.gateway.sweep import sweep
-from keyturn.gateway.work import drain
 from keyturn.ledger.keys import ENTRY_KEY, SigningKey, load_key
 from keyturn.ledger.writer import Ledger, Surroundings
 from keyturn.log.commitment import commit
@@ -48,6 +47,7 @@ from keyturn.policy import pin
 from keyturn.sshsig import verify
 from keyturn.sshsig.signing import sign
 from keyturn.verifier import Report, verify_ledger
+from tests.gateway.hands import claim_next, drain, submit
 from tests.sshsig import keys
 
 REVIEW = "keyturn.review.v1"

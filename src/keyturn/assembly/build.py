@@ -13,7 +13,7 @@ from keyturn.contracts import Catalog, catalog_changes, catalog_of, check_pins, 
 from keyturn.fold.state import State
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway, Look, PolicyShelf
-from keyturn.gateway.execute import Executor
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.explaining import Explainer
 from keyturn.gateway.in_force import texts_of
 from keyturn.ledger.lock import take_instance
@@ -33,8 +33,8 @@ class Standing:
     policies: PolicyShelf
 
 
-def open_gateway(home: Home, program: str) -> Gateway:
-    """Build everything for a process that takes actions along their path.
+def open_gateway(home: Home, program: str, executor: Executor | None = None) -> Gateway:
+    """Build everything for a process that takes actions along their path, and executes them where it has an executor.
 
     Raises `ConfigurationError` (all problems of wiring and contracts) or `LedgerError`.
     """
@@ -54,6 +54,7 @@ def open_gateway(home: Home, program: str) -> Gateway:
         watch=lambda: Watcher(home.place),
         start_worker=worker_starter(home),
         policies=PolicyShelf(catalog),
+        executor=executor,
     )
 
 

@@ -8,10 +8,11 @@ import anyio
 
 from keyturn.assembly.build import WORKER_IDLE, become_executor, check_consent, open_gateway
 from keyturn.assembly.home import Home
+from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.standing import take_worker_turn
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway
-from keyturn.gateway.execute import Executor
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.work import plain_errors, work
 from keyturn.ledger.errors import LedgerUnavailable
@@ -38,6 +39,7 @@ async def _until_stopped(gate: Gateway, home: Home, on_demand: bool) -> None:
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, stop)
+            tasks.start_soon(tell_people, home)
             if on_demand:
                 await _take_turns(gate, home, executor, stop)
             else:

@@ -20,6 +20,7 @@ class Remembered:
     def __init__(self, actions: Iterable[Action] = ()) -> None:
         self.actions: dict[str, Action] = {}
         self._live: dict[str, Action] = {}
+        self._on: dict[str, dict[str, Action]] = {}  # of these, by target
         self._over: list[tuple[datetime, str]] = []
         for action in actions:
             self.keep(action)
@@ -29,16 +30,18 @@ class Remembered:
         self.actions[action.id] = action
         since = _over_since(action)
         if since is None:
-            self._live[action.id] = action
+            self._live[action.id] = self._on.setdefault(action.target, {})[action.id] = action
             return
-        self._live.pop(action.id, None)
+        self._leave(action)
         heapq.heappush(self._over, (since, action.id))
 
     def open(self, now: datetime) -> Iterator[tuple[Action, str]]:
         """Yield what is pending, approved, running or unknown at `now`, oldest first, with that state."""
-        for action in self._live.values():
-            if (state := status(action, now)) in OPEN:
-                yield action, state
+        return _open(self._live.values(), now)
+
+    def open_on(self, target: str, now: datetime) -> Iterator[tuple[Action, str]]:
+        """Yield what `open` yields of one target."""
+        return _open(self._on.get(target, {}).values(), now)
 
     def overdue(self, now: datetime) -> list[Action]:
         """Return the actions that have expired by now and have no `action.expired` entry yet."""
@@ -46,8 +49,8 @@ class Remembered:
 
     def running_on(self, target: str, now: datetime, without: str) -> Action | None:
         """Return an action that is running on `target`, other than `without`."""
-        there = (action for action in self._live.values() if action.target == target and action.id != without)
-        return next((action for action in there if status(action, now) == "running"), None)
+        there = (action for action, state in self.open_on(target, now) if state == "running")
+        return next((action for action in there if action.id != without), None)
 
     def rejected_by_time(self, now: datetime) -> list[Action]:
         """Return the actions that no entry ended: an escalation let an earlier rejection count."""
@@ -64,7 +67,20 @@ class Remembered:
                 del self.actions[action_id]
         for action in self.rejected_by_time(now):
             if (end := ended_at(action, now)) and now - end > REMEMBER:
-                del self.actions[action.id], self._live[action.id]
+                del self.actions[action.id]
+                self._leave(action)
+
+    def _leave(self, action: Action) -> None:
+        self._live.pop(action.id, None)
+        there = self._on.get(action.target)
+        if there is not None and there.pop(action.id, None) is not None and not there:
+            del self._on[action.target]
+
+
+def _open(actions: Iterable[Action], now: datetime) -> Iterator[tuple[Action, str]]:
+    for action in actions:
+        if (state := status(action, now)) in OPEN:
+            yield action, state
 
 
 def _over_since(action: Action) -> datetime | None:

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from keyturn.gateway.about import about
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer
+from keyturn.gateway.errand import Errand
 from keyturn.gateway.finding import find_state
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refuse
 from keyturn.gateway.starting import call_worker
-from keyturn.gateway.submit import Call, Incoming, read_call, submit
+from keyturn.gateway.submit import Call, Decided, Incoming, decide, prepare, read_call
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import Report, wait_for
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Reason
+from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
 
 PERMIT_WAIT = 20.0  # seconds a permitted call waits for its effect before it answers "running"
@@ -56,16 +58,30 @@ async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
         case "self":
             plain: Mapping[str, object] = taken.arguments.plain()
             return await about(gate, taken.caller, taken.contract.tool, plain, report)  # type: ignore[arg-type]  # Json
-    submitted = await submit(gate, taken)
+    planned = await prepare(gate, taken)
+    return planned if isinstance(planned, Answer) else await _submit(gate, taken, planned, report)
+
+
+async def _submit(gate: Gateway, taken: Call, plan: Plan, report: Report | None) -> Answer:
+    """Decide a planned call; stay with a permitted one for a while and tell how it went."""
+    executor = gate.executor
+    if executor is None or executor.crew is None:
+        decided = await on_ledger(decide, gate, taken, plan)
+    else:
+        errand = Errand(gate, executor, taken, plan)
+        errand.begin(executor.crew)
+        decided = await errand.decided()
+        if decided.claimed is not None and (over := await errand.answer(PERMIT_WAIT)) is not None:
+            return over
+    return await _see_through(gate, taken.caller, decided, report)
+
+
+async def _see_through(gate: Gateway, caller: Caller, decided: Decided, report: Report | None) -> Answer:
+    submitted = decided.answer
     if submitted.envelope["status"] not in {"approved", "running"}:
         return submitted
-    return await _see_through(gate, taken.caller, submitted, report)
-
-
-async def _see_through(gate: Gateway, caller: Caller, submitted: Answer, report: Report | None) -> Answer:
-    """A permitted action runs in an executor of its own; stay with it for a while and tell how it went."""
     action_id, repeated = str(submitted.envelope["action_id"]), submitted.envelope["repeated"] is True
-    if await call_worker(gate):
+    if decided.claimed is None and await call_worker(gate):
         await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
 
     def look(view: Look) -> Answer:

@@ -7,7 +7,8 @@ entries: neither the database nor the server's keys can make one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from keyturn import canon
@@ -16,6 +17,7 @@ from keyturn.approvals.judgement import unmet
 from keyturn.canon import Json
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
@@ -27,23 +29,56 @@ from keyturn.policy import evaluate
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """An action whose intent is durable under this executor's name: exactly this plan is to be executed."""
+    """An action whose intent is durable under this executor's name: exactly this plan is to be executed.
+
+    `entries` are its entries so far where this process has written them all in one transaction.
+    """
 
     action: Action
     plan: Plan
     reference: ActionRef
+    entries: tuple[Entry, ...] = ()
 
 
-def claim_next(gate: Gateway, instance: str) -> Claimed | None:
-    """Claim the oldest action that may run now, or return None. One transaction; two executors never get the same.
+def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
+    """Claim the oldest actions that may run now, as many as there is room for (at most `most`), in one transaction.
 
-    Actions that may not run any more become stale on the way.
+    Two executors never get the same. Actions that may not run any more become stale on the way.
     """
     while True:
-        claimed, voided = gate.ledger.transact(lambda tx: _claim(gate, tx, instance))
+        with taking(executor) as taken:
+            claimed, voided = gate.ledger.transact(lambda tx: _claim(gate, tx, taken, most))
         # What is stale now may have kept the next one on its target waiting: look again.
-        if claimed is not None or not voided:
+        if claimed or not voided:
             return claimed
+
+
+class Taken:
+    """The actions that one transaction counts as running here; all are given back when it fails."""
+
+    def __init__(self, executor: Executor) -> None:
+        self.executor = executor
+        self.ids: list[str] = []
+
+    def take(self, action_id: str) -> bool:
+        """Count one as running, if there is room."""
+        if not self.executor.take(action_id):
+            return False
+        self.ids.append(action_id)
+        return True
+
+
+@contextmanager
+def taking(executor: Executor) -> Iterator[Taken]:
+    """Take actions inside the transaction of the block."""
+    taken = Taken(executor)
+    try:
+        yield taken
+    except BaseException:
+        # Where a commit failed and its entries are on the disk all the same, recovery finds intents nobody runs.
+        for action_id in taken.ids:
+            executor.give_back(action_id)
+        raise
 
 
 def claimable(gate: Gateway, view: Look) -> list[Action]:
@@ -55,40 +90,85 @@ def claimable(gate: Gateway, view: Look) -> list[Action]:
         if state == "running":
             first[action.target] = action
     for action, state in view.state.open_actions(view.now):
-        if state == "approved" and _reaches(gate, action):
+        if state == "approved" and _may_begin(gate, view, action):
             first.setdefault(action.target, action)
     return [action for action in first.values() if status(action, view.now) == "approved"]
 
 
-def _reaches(gate: Gateway, action: Action) -> bool:
+def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
+    """Say whether an earlier action runs on the target or is about to: they run one at a time and in order."""
+    return any(
+        state == "running" or (state == "approved" and _may_begin(gate, view, earlier))
+        for earlier, state in view.state.open_on(target, view.now)
+    )
+
+
+def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
     """A process claims only what its own tools and back ends reach."""
     return action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
 
 
-def _claim(gate: Gateway, tx: Job, instance: str) -> tuple[Claimed | None, int]:
-    """Claim one, and say how many became stale before it."""
+def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
+    """Claim what may run, and say how many became stale."""
+    claimed: list[Claimed] = []
     voided = 0
     for action in claimable(gate, tx):
+        if len(claimed) == most:
+            break
         reasons = objections(gate, tx, action)
-        if not reasons:
-            return _start(gate, tx, action, instance), voided
-        _void(tx, action, reasons)
-        voided += 1
-    return None, voided
+        if reasons:
+            _void(tx, action, reasons)
+            voided += 1
+        elif taken.take(action.id):
+            claimed.append(_start(gate, tx, action, taken.executor.instance))
+        else:
+            break
+    return claimed, voided
 
 
 def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
     request = tx.entry(action.seq)
+    _append_start(gate, tx, action, instance)
+    reference = ActionRef(
+        action=action.id, principal=action.principal, reason=str(read_value(tx, request, "reason") or "")
+    )
+    return Claimed(action, read_plan(tx, request), reference)
+
+
+def _append_start(gate: Gateway, tx: Job, action: Action, instance: str) -> Entry:
     facts: dict[str, Json] = {
         "instance": instance,
         "reviews": [review.seq for review in action.reviews],
         "policy": gate.policies.in_force(tx).digest,
     }
-    tx.append("execution.started", facts, action=action.id)
-    reference = ActionRef(
-        action=action.id, principal=action.principal, reason=str(read_value(tx, request, "reason") or "")
-    )
-    return Claimed(action, read_plan(tx, request), reference)
+    return tx.append("execution.started", facts, action=action.id)
+
+
+def start_permitted(gate: Gateway, tx: Job, action: Action, planned: Planned, taken: Taken) -> Claimed | None:
+    """Claim an action in the transaction that permits it, or return None: then it stays approved for a later claim.
+
+    The policy in force has judged it a moment ago, on this fold; its token and contract too. What is left to ask is
+    whether it may begin here and now, and whether its request says what its plan does.
+    """
+    if not _may_begin(gate, tx, action) or tx.reading.fault is not None or _differing(action, planned.plan):
+        return None
+    if _somebody_first(gate, tx, action.target):
+        taken.executor.pass_over()
+        return None
+    if not taken.take(action.id):
+        return None
+    started = _append_start(gate, tx, action, taken.executor.instance)
+    reference = ActionRef(action=action.id, principal=action.principal, reason=planned.reason)
+    return Claimed(action, planned.plan, reference, (planned.request, started))
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What the transaction that permits an action has at hand: the request's entry, the plan, and the reason."""
+
+    request: Entry
+    plan: Plan
+    reason: str
 
 
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
@@ -114,7 +194,13 @@ def _story_differs(action: Action, entries: Sequence[Entry]) -> Reason | None:
 
 def _plan_differs(view: Look, action: Action, request: Entry) -> Reason | None:
     """Compare what limits, policy and reviewers go by in the request's facts with the plan that would be executed."""
-    plan = read_plan(view, request)
+    differing = _differing(action, read_plan(view, request))
+    if not differing:
+        return None
+    return Reason("story", f"the request says something else than its plan ({', '.join(differing)})")
+
+
+def _differing(action: Action, plan: Plan) -> list[str]:
     recorded = {
         "tool": (action.tool, plan.tool),
         "target": (action.target, plan.target),
@@ -122,10 +208,7 @@ def _plan_differs(view: Look, action: Action, request: Entry) -> Reason | None:
         "effects": (action.effects, {"calls": 1, **plan.effects.to_json()}),
         "environment": (action.environment, plan.environment or action.environment),
     }
-    differing = [name for name, (told, meant) in recorded.items() if told != meant]
-    if not differing:
-        return None
-    return Reason("story", f"the request says something else than its plan ({', '.join(differing)})")
+    return [name for name, (told, meant) in recorded.items() if told != meant]
 
 
 def _token_revoked(view: Look, request: Entry) -> Reason | None:

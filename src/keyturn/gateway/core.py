@@ -11,6 +11,7 @@ from keyturn.contracts import Catalog
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
+from keyturn.gateway.executor import Executor
 from keyturn.ledger.writer import Watcher
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
@@ -71,7 +72,8 @@ class Gateway(Desk):
     new_id         makes a UUIDv7 for the given time
     reach          the declared back ends as (port, name): only their actions are claimed here
     watch          makes a watcher that tells when somebody wrote to the ledger
-    start_worker   starts a worker unless one is there; effects never run in a server
+    start_worker   starts a worker unless one is there; of no use to a process that executes itself
+    executor       what executes in this process; None where its client may end it at any moment
     suppressed     refusals of this process that are counted and not recorded one by one
     """
 
@@ -84,6 +86,7 @@ class Gateway(Desk):
     watch: Callable[[], Watcher]
     start_worker: Callable[[], None]
     policies: PolicyShelf
+    executor: Executor | None = None
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
 
 

@@ -7,21 +7,23 @@ its outcome are shielded. If the process dies in between, whoever can take its i
 from __future__ import annotations
 
 import logging
-import threading
-from dataclasses import dataclass, field
+from contextlib import suppress
 from typing import assert_never
 
 import anyio
 
 from keyturn import canon
 from keyturn.canon import Json
-from keyturn.gateway.claim import Claimed, claim_next
+from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Job
+from keyturn.gateway.envelope import Answer
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import outcome_payload, outcome_value
+from keyturn.gateway.submit import answer_new
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
-from keyturn.ledger.lock import InstanceLock
-from keyturn.model.errors import ConnectorError
+from keyturn.log.entry import Entry
+from keyturn.model.errors import ConnectorError, LedgerError
 from keyturn.model.outcome import (
     CannotHappen,
     CannotTell,
@@ -43,41 +45,20 @@ RETRY_EVERY = 1.0
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class Executor:
-    """One executing process: its instance id, the lock that proves it alive, and what it is running.
+async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer | None:
+    """Perform an action that `executor` has claimed and record what came of it.
 
-    claiming    held from a claim until it is in `running`: an own intent that is not there was left behind
+    Returns the answer about it where all its entries are at hand. Raises `LedgerUnavailable` when the ledger could
+    not be written for two minutes: then the intent stands open, and a probe settles it as if its executor had died.
     """
-
-    instance: str
-    lock: InstanceLock
-    running: set[str] = field(default_factory=set)
-    claiming: threading.Lock = field(default_factory=threading.Lock)
-
-
-def claim_one(gate: Gateway, executor: Executor) -> Claimed | None:
-    """Claim the oldest action that may run now for this process, or return None."""
-    with executor.claiming:
-        claimed = claim_next(gate, executor.instance)
-        if claimed is not None:
-            executor.running.add(claimed.action.id)
-    return claimed
-
-
-async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
-    """Perform a claimed action and record what came of it.
-
-    Raises `LedgerUnavailable` when the ledger could not be written for two minutes: then the intent stands open, and
-    is settled by a probe like one whose executor died.
-    """
-    executor.running.add(claimed.action.id)
+    answer: Answer | None = None
     try:
         with anyio.CancelScope(shield=True):
             outcome = await perform(gate.governed[claimed.action.tool], claimed.plan, claimed.reference)
-            await _record(gate, executor, claimed, outcome)
+            answer = await _record(gate, executor, claimed, outcome)
     finally:
-        executor.running.discard(claimed.action.id)
+        executor.give_back(claimed.action.id)
+    return answer
 
 
 async def perform(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
@@ -153,28 +134,31 @@ def outcome_facts(outcome: Outcome, instance: str, *, recovered: bool) -> dict[s
     }
 
 
-def finish(tx: Job, action: str, outcome: Outcome, instance: str, *, recovered: bool) -> None:
+def finish(tx: Job, action: str, outcome: Outcome, instance: str, *, recovered: bool) -> Entry:
     """Append the outcome of an action."""
     facts = outcome_facts(outcome, instance, recovered=recovered)
-    tx.append("execution.finished", facts, action=action, data=outcome_payload(outcome))
+    return tx.append("execution.finished", facts, action=action, data=outcome_payload(outcome))
 
 
-async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: Outcome) -> None:
+async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: Outcome) -> Answer | None:
     """Make the outcome durable; a ledger that cannot be written for the moment is waited for."""
+
+    def end(tx: Job) -> Answer | None:
+        finished = finish(tx, claimed.action.id, outcome, executor.instance, recovered=False)
+        if claimed.entries:
+            with suppress(LedgerError):  # a payload that somebody damaged keeps no outcome from being recorded
+                return answer_new(tx, [*claimed.entries, finished])
+        return None
+
     until = anyio.current_time() + LEDGER_PATIENCE
     while True:
         try:
-            await on_ledger(
-                gate.ledger.transact,
-                lambda tx: finish(tx, claimed.action.id, outcome, executor.instance, recovered=False),
-            )
+            return await on_ledger(gate.ledger.transact, end)
         except LedgerUnavailable as error:
             if anyio.current_time() >= until:
                 raise
             _log.warning("the outcome of %s cannot be recorded yet: %s", claimed.action.id, error)
             await anyio.sleep(RETRY_EVERY)
-        else:
-            return
 
 
 def _sorted(error: ConnectorError) -> Outcome:

@@ -15,7 +15,8 @@ import anyio
 from keyturn.approvals.action import Action
 from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Job, Look
-from keyturn.gateway.execute import Executor, finish, settle
+from keyturn.gateway.execute import finish, settle
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import outcome_payload, read_plan, read_value
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock, take_instance
@@ -59,9 +60,7 @@ def _left(gate: Gateway, executor: Executor) -> list[Action]:
 
     An own intent that it is not running is one whose outcome could not be recorded at the time.
     """
-    with executor.claiming:
-        # In this order: what is over by now was among the running, and what begins must wait.
-        own = frozenset(executor.running)
+    with executor.observed() as own:
         begun = gate.ledger.look(lambda view: _in_state(gate, view, "running"))
     return [action for action in begun if action.id not in own]
 

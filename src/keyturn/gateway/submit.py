@@ -18,6 +18,7 @@ from keyturn.contracts import RefusedArguments, parse_arguments
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.story import tell
 from keyturn.gateway.callers import fallen_token
+from keyturn.gateway.claim import Claimed, Planned, Taken, start_permitted, taking
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.envelope import ERRORS, Answer, answer, describe
@@ -109,15 +110,18 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
     )
 
 
-async def submit(gate: Gateway, call: Call) -> Answer:
-    """Take a governed call to its decision. Returns once the decision is durable."""
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What came of a call's decision: the answer, and the action that begins here because it is permitted."""
+
+    answer: Answer
+    claimed: Claimed | None = None
+
+
+async def prepare(gate: Gateway, call: Call) -> Plan | Answer:
+    """Screen and plan a governed call; an answer when it is refused on the way."""
     screened = await on_ledger(screened_out, gate, call)
-    if screened is not None:
-        return screened
-    planned = await make_plan(gate, call)
-    if isinstance(planned, Answer):
-        return planned
-    return await on_ledger(_decide_once_swept, gate, call, planned)
+    return await make_plan(gate, call) if screened is None else screened
 
 
 def screened_out(gate: Gateway, call: Call) -> Answer | None:
@@ -172,34 +176,46 @@ def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
     return None if denied is not None and _same_arguments(view, call) is not None else denied
 
 
-def _decide_once_swept(gate: Gateway, call: Call, plan: Plan) -> Answer:
+def decide(gate: Gateway, call: Call, plan: Plan) -> Decided:
+    """Decide a planned call and record it. Returns once that is durable.
+
+    Where this process executes and the action may begin at once, its intent is in the same commit: it is the caller's
+    to see to that it is executed.
+    """
     while True:
         try:
-            return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan))
+            return _decide_now(gate, call, plan)
         except NotSwept:
             gate.ledger.transact(sweep)
         except EntryError as error:
             reasons = (Reason("entry_too_large", f"the request does not fit into one entry: {error}"),)
-            return refuse(gate, _refusal(call, "policy", reasons))
+            return Decided(refuse(gate, _refusal(call, "policy", reasons)))
 
 
-def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan) -> Answer:
+def _decide_now(gate: Gateway, call: Call, plan: Plan) -> Decided:
+    if gate.executor is None or not gate.executor.accepting:
+        return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, None))
+    with taking(gate.executor) as taken:
+        return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, taken))
+
+
+def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None) -> Decided:
     if tx.state.overdue(tx.now):
         # What has expired still holds its reservation until its entry is there; write those first.
         raise NotSwept
     if (fallen := fallen_token(tx, call.caller)) is not None:
-        return record(gate, tx, _refusal(call, "policy", (fallen,)))
+        return Decided(record(gate, tx, _refusal(call, "policy", (fallen,))))
     same = _same_arguments(tx, call)
     if same is not None and not _moved(tx, same, plan):
-        return answer(tx, same, repeated=True)
+        return Decided(answer(tx, same, repeated=True))
     # One that is superseded makes room for the one that takes its place.
     usage = tx.state.usage if same is None else tx.state.usage.without(same.id)
     decision = evaluate(gate.policies.in_force(tx), request_of(call, plan), usage, tx.now)
     if isinstance(decision, Deny):
         refusal = _refusal(call, "policy", decision.reasons)
         where = replace(refusal, target=plan.target, environment=decision.environment, retry_at=decision.retry_at)
-        return record(gate, tx, where)
-    return _admit(gate, tx, _Admission(call, plan, decision, supersedes=same))
+        return Decided(record(gate, tx, where))
+    return _admit(gate, tx, _Admission(call, plan, decision, supersedes=same), taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +226,7 @@ class _Admission:
     supersedes: Action | None
 
 
-def _admit(gate: Gateway, tx: Job, admission: _Admission) -> Answer:
+def _admit(gate: Gateway, tx: Job, admission: _Admission, taken: Taken | None) -> Decided:
     action_id = gate.new_id(tx.now)
     if admission.supersedes is not None:
         _mark_superseded(tx, admission.supersedes, action_id)
@@ -218,10 +234,14 @@ def _admit(gate: Gateway, tx: Job, admission: _Admission) -> Answer:
     data = request_payloads(call.plain, plan, call.reason, call.caller.client)
     data |= reasons_payload(decision.reasons)
     entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
-    entries = [entry]
     if isinstance(decision, Shadow):
-        entries.append(_finish_in_shadow(tx, action_id))
-    return _answer_new(tx, entries)
+        return Decided(answer_new(tx, [entry, _finish_in_shadow(tx, action_id)]))
+    if taken is not None and isinstance(decision, Permit):
+        planned = Planned(entry, plan, call.reason)
+        claimed = start_permitted(gate, tx, told_by([entry]), planned, taken)
+        if claimed is not None:
+            return Decided(answer_new(tx, claimed.entries), claimed)
+    return Decided(answer_new(tx, [entry]))
 
 
 def _request_facts(gate: Gateway, tx: Job, admission: _Admission) -> dict[str, Json]:
@@ -252,11 +272,17 @@ def _request_facts(gate: Gateway, tx: Job, admission: _Admission) -> dict[str, J
     }
 
 
-def _answer_new(tx: Job, entries: Sequence[Entry]) -> Answer:
+def told_by(entries: Sequence[Entry]) -> Action:
+    """Return the action that entries written in this transaction tell."""
     action = tell(entries)
     if action is None:
         raise EntryError("a request was admitted without its entry")
-    envelope = describe(tx, action, history=entries)
+    return action
+
+
+def answer_new(tx: Job, entries: Sequence[Entry]) -> Answer:
+    """Answer about an action of which all entries are at hand, the newest in this transaction."""
+    envelope = describe(tx, told_by(entries), history=entries)
     return Answer(envelope, envelope["status"] in ERRORS, entries[-1])
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import anyio
 from anyio.abc import TaskGroup
 
-from keyturn.gateway.claim import Claimed, claimable
+from keyturn.gateway.claim import Claimed, claim_ready, claimable
 from keyturn.gateway.core import Gateway
-from keyturn.gateway.execute import RETRY_EVERY, Executor, claim_one, execute
+from keyturn.gateway.execute import RETRY_EVERY, execute
+from keyturn.gateway.executor import Executor
 from keyturn.gateway.recover import recover, reprobe
 from keyturn.gateway.sweep import sweep
 from keyturn.gateway.threads import on_ledger
@@ -22,7 +23,6 @@ from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.ledger.writer import Watcher
 from keyturn.model.errors import LedgerError
 
-AT_ONCE = 4  # actions on different targets that one process runs side by side
 LOOK_EVERY = 0.1  # seconds between looks for news: one PRAGMA, no lock
 LOOK_ANYWAY = 5.0  # seconds after which it looks without news: time and the clock's repair write nothing
 HOUSEKEEPING_EVERY = 60.0
@@ -60,9 +60,26 @@ async def work(gate: Gateway, executor: Executor, run: Path, *, idle: float | No
     try:
         with plain_errors():
             async with anyio.create_task_group() as tasks:
-                await _rounds(gate, executor, run, watcher, _Crew(tasks, stop, idle))
+                await _work_with(gate, executor, run, watcher, _Crew(tasks, stop, idle))
     finally:
         watcher.close()
+
+
+async def _work_with(gate: Gateway, executor: Executor, run: Path, watcher: Watcher, crew: _Crew) -> None:
+    executor.crew = crew.tasks
+    try:
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(_stop_with, crew.stop, executor)
+            await _rounds(gate, executor, run, watcher, crew)
+            beside.cancel_scope.cancel()
+    finally:
+        executor.crew = None  # whoever is decided from here on stays approved, for others
+
+
+async def _stop_with(stop: anyio.Event, executor: Executor) -> None:
+    await stop.wait()
+    executor.stopping = True
+    executor.wake()
 
 
 @contextmanager
@@ -85,15 +102,7 @@ async def _rounds(gate: Gateway, executor: Executor, run: Path, watcher: Watcher
         if anyio.current_time() >= rounds.housekeeping_due:
             await _keep_house(gate, executor, run, rounds)
         await _look(gate, executor, watcher, crew, rounds)
-        with anyio.move_on_after(LOOK_EVERY):
-            await crew.stop.wait()
-
-
-async def drain(gate: Gateway, executor: Executor, run: Path) -> None:
-    """Settle, claim and execute what is ready now, one after another, and return."""
-    await recover(gate, executor, run)
-    while (claimed := await on_ledger(claim_one, gate, executor)) is not None:
-        await execute(gate, executor, claimed)
+        await executor.called(LOOK_EVERY)
 
 
 def _idle(rounds: Rounds, executor: Executor, idle: float | None) -> bool:
@@ -117,14 +126,15 @@ async def _look(gate: Gateway, executor: Executor, watcher: Watcher, crew: _Crew
 
 async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew, rounds: Rounds) -> None:
     """Claim what is ready, up to the number of actions run side by side, until told to stop."""
-    while len(executor.running) < AT_ONCE and not crew.stop.is_set():
+    while executor.free and not crew.stop.is_set():
         if not await on_ledger(gate.ledger.look, partial(claimable, gate)):
             return
-        claimed = await on_ledger(claim_one, gate, executor)
-        if claimed is None:
+        claimed = await on_ledger(claim_ready, gate, executor)
+        if not claimed:
             return
         rounds.busy_until = anyio.current_time()
-        crew.tasks.start_soon(_execute, gate, executor, claimed)
+        for one in claimed:
+            crew.tasks.start_soon(_execute, gate, executor, one)
 
 
 async def _execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:

@@ -1,0 +1,77 @@
+"""An errand: one call decided and executed among the process's own tasks, while the call waits for it or has left.
+
+From its decision on nothing that happens to the call reaches the action: a client that hangs up, a server that closes
+its connections. What is permitted in this process begins in the commit that permits it.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+from anyio.abc import TaskGroup
+
+from keyturn.gateway.core import Gateway
+from keyturn.gateway.envelope import Answer
+from keyturn.gateway.execute import execute
+from keyturn.gateway.executor import Executor
+from keyturn.gateway.submit import Call, Decided, decide
+from keyturn.gateway.threads import on_ledger
+from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.model.plan import Plan
+
+_log = logging.getLogger(__name__)
+
+
+class Errand:
+    """One call on its way from the decision to the outcome."""
+
+    def __init__(self, gate: Gateway, executor: Executor, call: Call, plan: Plan) -> None:
+        self._gate = gate
+        self._executor = executor
+        self._call = call
+        self._plan = plan
+        self._is_decided = anyio.Event()
+        self._is_over = anyio.Event()
+        self._decided: Decided | BaseException | None = None
+        self._answer: Answer | None = None
+
+    def begin(self, crew: TaskGroup) -> None:
+        """Set out, in a task of `crew`."""
+        crew.start_soon(self._run)
+
+    async def decided(self) -> Decided:
+        """Return what was decided once it is durable. Raises what the decision raised."""
+        await self._is_decided.wait()
+        if isinstance(self._decided, Decided):
+            return self._decided
+        raise self._decided or RuntimeError("an errand ended without a decision")
+
+    async def answer(self, seconds: float) -> Answer | None:
+        """Return the answer about the action once it is over, or None after `seconds`."""
+        with anyio.move_on_after(seconds):
+            await self._is_over.wait()
+        return self._answer
+
+    async def _run(self) -> None:
+        try:
+            with anyio.CancelScope(shield=True):
+                await self._decide_and_execute()
+        finally:
+            self._is_decided.set()
+            self._is_over.set()
+
+    async def _decide_and_execute(self) -> None:
+        try:
+            self._decided = await on_ledger(decide, self._gate, self._call, self._plan)
+        except Exception as error:  # noqa: BLE001 - the call raises it, in its own task
+            self._decided = error
+            return
+        claimed = self._decided.claimed
+        self._is_decided.set()
+        if claimed is None:
+            return
+        try:
+            self._answer = await execute(self._gate, self._executor, claimed)
+        except LedgerUnavailable as error:
+            _log.error("%s: its outcome is not recorded; housekeeping settles it: %s", claimed.action.id, error)

@@ -1,0 +1,34 @@
+"""Hands that claim and execute step by step, where a test wants no loop of its own timing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keyturn.gateway.claim import Claimed, claim_ready
+from keyturn.gateway.core import Gateway
+from keyturn.gateway.envelope import Answer
+from keyturn.gateway.execute import execute
+from keyturn.gateway.executor import Executor
+from keyturn.gateway.recover import recover
+from keyturn.gateway.submit import Call, decide, prepare
+from keyturn.gateway.threads import on_ledger
+from keyturn.ledger.lock import InstanceLock
+
+
+def claim_next(gate: Gateway, instance: str) -> Claimed | None:
+    """Claim the oldest action that may run now in the name of an instance, or return None."""
+    executor = Executor(instance, InstanceLock(Path("nowhere"), -1))
+    return next(iter(claim_ready(gate, executor, 1)), None)
+
+
+async def drain(gate: Gateway, executor: Executor, run: Path) -> None:
+    """Settle, claim and execute what is ready now, one after another, and return."""
+    await recover(gate, executor, run)
+    while claimed := await on_ledger(claim_ready, gate, executor, 1):
+        await execute(gate, executor, claimed[0])
+
+
+async def submit(gate: Gateway, call: Call) -> Answer:
+    """Take a governed call to its decision."""
+    planned = await prepare(gate, call)
+    return planned if isinstance(planned, Answer) else (await on_ledger(decide, gate, call, planned)).answer
