@@ -1,0 +1,166 @@
+"""Metrics of a home: follows its entries beside everything else, and serves what they add up to.
+
+The follower has a connection of its own and takes no lock. It reads in short steps, none of which is open while
+somebody is waited for, and nothing is decided on what it counts.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from contextlib import closing, suppress
+from importlib.metadata import version
+from pathlib import Path
+
+from keyturn.assembly.home import Home
+from keyturn.assembly.outside import moment
+from keyturn.assembly.standing import open_reader
+from keyturn.gateway.desk import Look
+from keyturn.ledger.clock import read_clock
+from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.ledger.tail import Tail
+from keyturn.log.chain import Head
+from keyturn.model.errors import LedgerError
+from keyturn.telemetry import exposition
+from keyturn.telemetry.counts import Counts
+from keyturn.telemetry.exposition import Process, Seen, written
+from keyturn.telemetry.listener import Listener, read_address
+
+STEP = 500  # entries read at a time
+CATCH_UP_EVERY = 2.0  # seconds between looks for new entries when nobody asks
+AT_A_SCRAPE = 1.0  # seconds a scrape spends at most on entries that are not counted yet
+
+_log = logging.getLogger(__name__)
+
+
+class Metrics:
+    """The metrics of one home, kept up to date by a thread. Raises `LedgerError` when the ledger cannot be read."""
+
+    def __init__(self, home: Home, process: Process) -> None:
+        self._place = home.place
+        self._process = process
+        self._version = version("keyturn")
+        self._turn = threading.Lock()
+        self._over = threading.Event()
+        with closing(open_reader(home, "keyturn metrics")) as reader:
+            self._counts, head = reader.look(_begin)
+        self._tail = Tail(home.place, head)
+        self._readable = True
+        self._thread = threading.Thread(target=self._keep_up, name="metrics", daemon=True)
+        self._thread.start()
+
+    def page(self) -> bytes:
+        """Return the text of one scrape."""
+        self._catch_up(AT_A_SCRAPE)
+        with self._turn:
+            reading = read_clock(moment(), self._tail.head)
+            self._counts.settle(reading.now)
+            return written(
+                Seen(
+                    counts=self._counts,
+                    open=self._counts.open(reading.now),
+                    home=self._home(fault=reading.fault is not None),
+                    process=self._process,
+                    version=self._version,
+                    readable=self._readable,
+                )
+            )
+
+    def close(self) -> None:
+        """Stop following."""
+        self._over.set()
+        self._thread.join()
+        with self._turn:
+            self._tail.close()
+
+    def _keep_up(self) -> None:
+        while not self._over.wait(CATCH_UP_EVERY):
+            self._catch_up(CATCH_UP_EVERY)
+
+    def _catch_up(self, seconds: float) -> None:
+        """Count what is new, for so long; what is left is counted the next time."""
+        end = time.monotonic() + seconds
+        while self._readable and not self._over.is_set() and time.monotonic() < end:
+            with self._turn:
+                if not self._step():
+                    return
+
+    def _step(self) -> bool:
+        """Count the next entries; say whether there may be more."""
+        try:
+            found = self._tail.read(STEP)
+        except LedgerUnavailable as error:
+            _log.warning("metrics wait: %s", error)
+            return False
+        except LedgerError as error:
+            self._readable = False
+            _log.error("metrics end at entry %d: %s", self._tail.head.size, error)
+            return False
+        for entry in found:
+            self._counts.take(entry)
+        return len(found) == STEP
+
+    def _home(self, *, fault: bool) -> exposition.Home:
+        database, counted = self._place.database, self._tail.head.size
+        return exposition.Home(
+            entries=self._size(),
+            counted=counted,
+            ledger_bytes=_bytes_in(database),
+            wal_bytes=_bytes_in(database.with_name(f"{database.name}-wal")),
+            free_bytes=free_bytes(self._place.folder),
+            fault=fault,
+        )
+
+    def _size(self) -> int:
+        with suppress(LedgerError):  # the record of it is gone or half written: what was counted is there at least
+            return self._tail.size()
+        return self._tail.head.size
+
+
+class Served:
+    """Metrics behind an address: `address` says which, also where any free port was asked for."""
+
+    def __init__(self, home: Home, address: str, process: Process) -> None:
+        place = read_address(address)
+        self._metrics = Metrics(home, process)
+        try:
+            self._listener = Listener(place, self._metrics.page, exposition.CONTENT_TYPE)
+        except BaseException:
+            self._metrics.close()
+            raise
+        self.address = str(self._listener.address)
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._listener.close()
+        self._metrics.close()
+
+
+def serve_metrics(home: Home, address: str, process: Process | None = None) -> Served:
+    """Serve the metrics of `home` on `HOST:PORT` (loopback when only a port is named) until closed.
+
+    `process` says what this process counts of itself. Raises `ConfigurationError` for an address that cannot be
+    listened on, `LedgerError` when the ledger cannot be read.
+    """
+    return Served(home, address, process or Process())
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes this account may still write to the disk of `folder`; 0 when that cannot be told."""
+    with suppress(OSError):
+        disk = os.statvfs(folder)
+        return disk.f_bavail * disk.f_frsize
+    return 0
+
+
+def _begin(view: Look) -> tuple[Counts, Head]:
+    present = view.state.suspensions.present()
+    return Counts(view.now, view.state.actions.values(), [one.scope for one in present]), view.head
+
+
+def _bytes_in(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
