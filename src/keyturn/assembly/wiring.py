@@ -9,13 +9,47 @@ from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from keyturn.assembly.back_ends import BACK_ENDS
+from keyturn.assembly.outside import TOKEN
 from keyturn.model.errors import ConfigurationError
 
 MAX_BYTES = 256 * 1024
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+class Notify(BaseModel):
+    """`[notify]`: the command that tells people, and which variables of the environment it gets beside the usual."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, regex_engine="rust-regex")
+
+    command: tuple[Annotated[str, Field(min_length=1, max_length=4096, pattern=r"^[^\x00]+$")], ...] = Field(
+        min_length=1, max_length=100
+    )
+    environment: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,99}$")], ...] = Field(
+        default=(), max_length=100
+    )
+
+    @field_validator("environment")
+    @classmethod
+    def _without_token(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if TOKEN in value:
+            raise ValueError(f"{TOKEN} is passed on to nothing: whoever holds it can act as the assistant")
+        return value
+
+
+HostName = Annotated[str, Field(pattern=r"^(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$")]
+Origin = Annotated[str, Field(pattern=r"^https?://(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(:[0-9]{1,5})?$")]
+
+
+class Http(BaseModel):
+    """`[http]`: the names a server that others can reach is known by, and the web pages that may speak to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="rust-regex")
+
+    hosts: tuple[HostName, ...] = Field(default=(), max_length=100)
+    origins: tuple[Origin, ...] = Field(default=(), max_length=100)
 
 
 class Wiring(BaseModel):
@@ -28,6 +62,8 @@ class Wiring(BaseModel):
     forge: Mapping[Name, Any] = Field(default_factory=dict)
     deployments: Mapping[Name, Any] = Field(default_factory=dict)
     tickets: Mapping[Name, Any] = Field(default_factory=dict)
+    http: Http = Field(default_factory=Http)
+    notify: Notify | None = None
 
 
 def read_wiring(path: Path) -> Wiring:

@@ -49,9 +49,6 @@ def short_id(action_id: str, among: Iterable[str]) -> str:
 
 def short_in(view: Look, action_id: str) -> str:
     """Return the short id of an action among all of the ledger."""
-    from keyturn.gateway.finding import find_ids
+    from keyturn.gateway import finding
 
-    for length in range(USUAL, len(action_id)):
-        if len(find_ids(view, action_id[-length:], limit=2)) < 2:
-            return action_id[-length:]
-    return action_id
+    return finding.short_in(view, action_id)

@@ -20,6 +20,7 @@ BEGINNINGS = frozenset({"action.requested", "action.denied"})
 """The kinds of entry that an action's entries begin with."""
 
 WHOLE = 36  # characters of an id in full
+SHORT = 6  # characters at its end that usually tell it from others
 _CHUNK = 32  # entries read at a time while the right one is near
 _ROUNDED = timedelta(milliseconds=1)  # by how much the time in an id may differ from its entry's
 
@@ -70,6 +71,14 @@ def find_ids(view: Look, end: str, limit: int = 10) -> list[str]:
     named = {*view.matching(end, limit), *([end] if len(end) == WHOLE else [])} - known
     real = {action for action in named if find_beginning(view, action) is not None}
     return sorted(known | real, reverse=True)[:limit]
+
+
+def short_in(view: Look, action_id: str) -> str:
+    """Return the shortest end of an action's id, six characters at least, that is no other's in all of the ledger."""
+    for length in range(SHORT, len(action_id)):
+        if len(find_ids(view, action_id[-length:], limit=2)) < 2:
+            return action_id[-length:]
+    return action_id
 
 
 def find_requests(view: Look, *, principal: str | None = None, limit: int = 100) -> list[Entry]:
@@ -128,7 +137,7 @@ def _begun_at_its_time(view: Look, action_id: str) -> Entry | None:
         made = action_time(action_id)
     except ConnectorError:
         return None  # no id of ours
-    for first in range(_first_not_before(view, shifted(made, -_ROUNDED)), view.head.size, _CHUNK):
+    for first in range(first_not_before(view, shifted(made, -_ROUNDED)), view.head.size, _CHUNK):
         for entry in view.entries(first, first + _CHUNK):
             if entry.at > shifted(made, _ROUNDED):
                 return None
@@ -137,7 +146,8 @@ def _begun_at_its_time(view: Look, action_id: str) -> Entry | None:
     return None
 
 
-def _first_not_before(view: Look, time: datetime) -> int:
+def first_not_before(view: Look, time: datetime) -> int:
+    """Return the number of the first entry that is not older than `time`; the ledger's size when all are."""
     low, high = 0, view.head.size
     while low < high:
         middle = (low + high) // 2
