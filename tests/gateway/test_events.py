@@ -39,7 +39,7 @@ class Listener:
         state = self.world.state
         entries = self.world.entries[self.told.seq : self.told.seq + most]
         caught_up = self.told.seq + len(entries) == len(self.world.entries)
-        waiting = list(state.actions.values()) if caught_up else []
+        waiting = list(state.actions.values()) if caught_up else None
         events, after = news(state.actions.get, waiting, entries, self.world.now, self.told)
         if crash_after is not None and crash_after < len(events):
             events = events[:crash_after]

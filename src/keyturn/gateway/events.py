@@ -88,7 +88,7 @@ class Event:
 
 def news(
     find: Find,
-    waiting: Iterable[Action],
+    waiting: Iterable[Action] | None,
     entries: Sequence[Entry],
     now: datetime,
     told: Told,
@@ -98,14 +98,14 @@ def news(
     """Return what happened since `told`, in order: what `entries` say, then what time did to the `waiting` actions.
 
     `entries` are those from `told.seq` on; `find` and `waiting` know actions as all entries up to now tell them, and
-    `waiting` is empty while there are more entries to come. What happened more than an hour ago comes as one event,
+    `waiting` is None while there are more entries to come. What happened more than an hour ago comes as one event,
     "missed", before the rest, and so does what the caller `passed` over. The second value is how far telling is once
     all of it is told.
     """
     events = [*passed, *(event for entry in entries for event in _by_entry(find, entry, told))]
     held = {event.action for event in events if event.kind == "held" and now - event.at <= LATE}
     end, silent = entries[-1].seq + 1 if entries else told.seq, set[Moment]()
-    for action in waiting:
+    for action in waiting or ():
         if action.decision == "hold" and _lives(action):
             events += _turns(action, now, told)
             reminders, over = _reminders(action, now, told)
@@ -114,7 +114,9 @@ def news(
             silent |= over
     events = _together(events, now)
     after = reduce(Told.after, events, told)
-    return events, _without_settled(find, Told(max(end, after.seq), after.moments | silent))
+    after = Told(max(end, after.seq), after.moments | silent)
+    # An entry that is still to come may tell what time did: until then it must be known that this was told.
+    return events, after if waiting is None else _without_settled(find, after)
 
 
 def _together(events: Sequence[Event], now: datetime) -> list[Event]:

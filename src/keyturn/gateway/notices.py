@@ -77,7 +77,7 @@ def news_in(view: Look, since: Told) -> tuple[list[Event], Told]:
     first = seq if seq == view.head.size else max(seq, first_not_before(view, shifted(view.now, -LATE)))
     passed = [Event(kind=MISSED, action="", at=view.entry(seq).at, entry=first - 1)] if first > seq else []
     end = min(first + AT_ONCE, view.head.size)
-    waiting = view.state.actions.values() if end == view.head.size else ()
+    waiting = view.state.actions.values() if end == view.head.size else None
     start = Told(first, since.moments)
     return news(partial(find, view), waiting, view.entries(first, end), view.now, start, passed=passed)
 
