@@ -45,7 +45,15 @@ def hexadecimal(digits: int) -> Check:
 
 def text(limit: int) -> Check:
     """Check for a name: 1 to `limit` code points, none of them a control or an invisible character."""
-    return pattern(re.compile(f"[^{_HIDDEN}]{{1,{limit}}}"), f"printable text of 1 to {limit} characters")
+    what = f"printable text of 1 to {limit} characters"
+    matches = pattern(re.compile(f"[^{_HIDDEN}]{{1,{limit}}}"), what)
+
+    def run(value: Json) -> str | None:
+        if isinstance(value, str) and value.isascii():  # most texts; what is printable in ASCII never changes
+            return None if value.isprintable() and 0 < len(value) <= limit else what
+        return matches(value)
+
+    return run
 
 
 def integer(low: int = 0) -> Check:
@@ -86,16 +94,13 @@ def mapping(check: Check, names: Check, low: int = 0, limit: int = 256) -> Check
         if not isinstance(value, dict) or not low <= len(value) <= limit:
             return f"an object of {low} to {limit} members"
         for name, item in value.items():
-            if wrong := _not_ascii(name) or names(name) or check(item):
+            if not name.isascii():  # canonical JSON takes no other: its order would depend on the reader
+                return f"{name!a}: a name in ASCII"
+            if wrong := names(name) or check(item):
                 return f"{name!a}: {wrong}"
         return None
 
     return run
-
-
-def _not_ascii(member: str) -> str | None:
-    """Say what was expected where canonical JSON takes no such member name: its order would depend on the reader."""
-    return None if member.isascii() else "a name in ASCII"
 
 
 def record(**fields: Check) -> Check:
