@@ -19,6 +19,7 @@ from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
+from keyturn.gateway.suspensions import suspended
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
 from keyturn.model.plan import Plan
@@ -104,8 +105,15 @@ def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
 
 
 def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
-    """A process claims only what its own tools and back ends reach."""
-    return action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
+    """A process claims only what its own tools and back ends reach, and nothing that an operator has suspended."""
+    reached = action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
+    return reached and _suspended(view, action) is None
+
+
+def _suspended(view: Look, action: Action) -> Reason | None:
+    return suspended(
+        view, principal=action.principal, tool=action.tool, environment=action.environment, governed=True
+    )
 
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:

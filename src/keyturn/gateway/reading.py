@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from keyturn import canon
 from keyturn.canon import Json
 from keyturn.gateway.callers import fallen_token
-from keyturn.gateway.core import Gateway, Job
+from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import Answer, build
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refuse
-from keyturn.gateway.submit import Call, earlier_named, request_of, screened_out
+from keyturn.gateway.submit import Call, earlier_named, request_of, screened_out, suspension
 from keyturn.gateway.threads import on_ledger
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
@@ -46,10 +46,17 @@ async def read(gate: Gateway, call: Call) -> Answer:
 
 def _denied(gate: Gateway, call: Call, plan: Plan) -> Answer | None:
     """Decide before the system is read: a read that is not allowed does not happen."""
-    decision = gate.ledger.look(
-        lambda view: evaluate(gate.policies.in_force(view), request_of(call, plan), view.state.usage, view.now)
-    )
-    return None if isinstance(decision, Permit) else refuse(gate, _refusal(call, "policy", _why(decision), plan))
+    judged = gate.ledger.look(lambda view: _judge(gate, view, call, plan))
+    return None if isinstance(judged, Permit) else refuse(gate, _refusal(call, "policy", judged, plan))
+
+
+def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
+    """Return the permit for a read, or the reasons there is none."""
+    decision = evaluate(gate.policies.in_force(view), request_of(call, plan), view.state.usage, view.now)
+    if not isinstance(decision, Permit):
+        return _why(decision)
+    stopped = suspension(view, call, decision.environment)
+    return decision if stopped is None else (stopped,)
 
 
 def _serve(gate: Gateway, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
@@ -60,10 +67,10 @@ def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str,
     # Decided again on the fold of this transaction, so that limits on reads are exact between processes.
     if (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,), plan))
-    policy = gate.policies.in_force(tx)
-    decision = evaluate(policy, request_of(call, plan), tx.state.usage, tx.now)
+    decision = _judge(gate, tx, call, plan)
     if not isinstance(decision, Permit):
-        return record(gate, tx, _refusal(call, "policy", _why(decision), plan))
+        return record(gate, tx, _refusal(call, "policy", decision, plan))
+    policy = gate.policies.in_force(tx)
     facts: dict[str, Json] = {
         "principal": call.caller.principal,
         "owner": policy.principals[call.caller.principal].owner,

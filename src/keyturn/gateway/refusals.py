@@ -103,7 +103,9 @@ def _suppress(gate: Gateway, tx: Job, principal: str, code: str) -> None:
     counted.until = tx.now
 
 
-_TELLS_NO_ARGUMENT = frozenset({"clock", "limit", "scope", "token", "unknown_principal", "unknown_tool"})
+_TELLS_NO_ARGUMENT = frozenset(
+    {"clock", "limit", "read_only", "scope", "suspended", "token", "unknown_principal", "unknown_tool"}
+)
 
 
 def _kept(reasons: Sequence[Reason]) -> list[Reason]:

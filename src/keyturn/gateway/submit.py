@@ -24,6 +24,7 @@ from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.envelope import ERRORS, Answer, answer, describe
 from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
+from keyturn.gateway.suspensions import suspended
 from keyturn.gateway.sweep import NotSwept, sweep
 from keyturn.gateway.threads import on_ledger
 from keyturn.log.entry import Entry, EntryError
@@ -136,6 +137,12 @@ def screened_out(gate: Gateway, call: Call) -> Answer | None:
     return refuse(gate, replace(_refusal(call, "screen", denied.reasons), retry_at=denied.retry_at))
 
 
+def suspension(view: Look, call: Call, environment: str | None) -> Reason | None:
+    """Say why an operator's suspension stops a call; `environment` is None while it is not known."""
+    tool, governed = call.contract.tool, call.contract.kind == "governed"
+    return suspended(view, principal=call.caller.principal, tool=tool, environment=environment, governed=governed)
+
+
 async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
     """Plan a governed call, or refuse it when the system acted on says why it cannot be."""
     try:
@@ -171,6 +178,8 @@ async def earlier_named(gate: Gateway, call: Call) -> Earlier:
 def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
     if view.reading.fault is not None:
         return Deny(reasons=(Reason("clock", view.reading.fault),))
+    if (stopped := suspension(view, call, None)) is not None:
+        return Deny(reasons=(stopped,))
     denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
     # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
     return None if denied is not None and _same_arguments(view, call) is not None else denied
@@ -211,6 +220,8 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None)
     # One that is superseded makes room for the one that takes its place.
     usage = tx.state.usage if same is None else tx.state.usage.without(same.id)
     decision = evaluate(gate.policies.in_force(tx), request_of(call, plan), usage, tx.now)
+    if not isinstance(decision, Deny) and (stopped := suspension(tx, call, decision.environment)) is not None:
+        decision = Deny(reasons=(stopped,), environment=decision.environment)
     if isinstance(decision, Deny):
         refusal = _refusal(call, "policy", decision.reasons)
         where = replace(refusal, target=plan.target, environment=decision.environment, retry_at=decision.retry_at)
