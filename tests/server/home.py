@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Place:
     folder: Path
     token: str
     key: Path
+    tokens: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def home(self) -> Home:
@@ -84,13 +85,14 @@ class Place:
         life: timedelta = timedelta(days=1),
         transports: tuple[str, ...] = ("stdio",),
         scopes: tuple[str, ...] | None = None,
+        principal: str = "claude",
     ) -> None:
-        """Issue another token to claude, signed by alice."""
+        """Issue another token, signed by alice."""
         with self.gateway() as gate:
             now: datetime = gate.ledger.look(lambda view: view.now)
             grant = TokenGrant(
                 token=canon.sha256(token.encode()),
-                principal="claude",
+                principal=principal,
                 transports=transports,
                 scopes=scopes,
                 expires_at=now + life,
@@ -143,10 +145,11 @@ class Place:
         return environment(self.key.parent)
 
 
-def found(folder: Path, wiring: str = "", expires: str = "1h") -> Place:
+def found(folder: Path, wiring: str = "", expires: str = "1h", others: Sequence[str] = (), tables: str = "") -> Place:
     """Found a home whose principal claude belongs to bob and whose reviewer is alice.
 
-    `wiring` extends the deployment web; `expires` is how long a production rollback waits for its review.
+    `wiring` extends the deployment web; `expires` is how long a production rollback waits for its review;
+    `others` are more principals of bob's; `tables` is appended to the wiring.
     """
     keys = folder / "keys"
     keys.mkdir(parents=True)
@@ -155,13 +158,14 @@ def found(folder: Path, wiring: str = "", expires: str = "1h") -> Place:
     home.mkdir()
     text, mark = (ROOT / "keyturn.toml").read_text(), "[deployments.web] "
     lines = [f"{line}\n{wiring}" if line.startswith(mark) else line for line in text.split("\n")]
-    (home / "keyturn.toml").write_text("\n".join(lines))
-    principals, reviewers = [NewPrincipal("claude", "bob")], [NewReviewer("alice", public_key(key))]
+    (home / "keyturn.toml").write_text("\n".join(lines) + tables)
+    principals = [NewPrincipal(name, "bob") for name in ("claude", *others)]
+    reviewers = [NewReviewer("alice", public_key(key))]
     policy = starter_policy(principals, reviewers, bare=False)
     assert policy.count('expires = "1h"') == 1
     (home / "policy.toml").write_text(policy.replace('expires = "1h"', f'expires = "{expires}"'))
     new = found_home(Order(folder=home, principals=principals, reviewers=reviewers))
-    return Place(home, new.tokens["claude"], key)
+    return Place(home, new.tokens["claude"], key, new.tokens)
 
 
 def until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:

@@ -1,4 +1,5 @@
-"""Serves one assistant over standard input and output: checks that it may, serves, and leaves in order.
+"""Serves one assistant over standard input and output, or many over HTTP: checks that it may, serves, and leaves in
+order.
 
 Exit codes: 0 when the client closed or a signal asked for it, 1 when the home does not let it serve or its ledger
 cannot be trusted any more, 2 for usage, 4 for a token that does not count.
@@ -16,6 +17,7 @@ import anyio
 
 from keyturn.assembly.build import check_consent, check_proposal_loads, open_gateway, work_waits
 from keyturn.assembly.home import Home, find_home
+from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.outside import presented_token
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
@@ -23,7 +25,7 @@ from keyturn.gateway.refusals import flush_all
 from keyturn.gateway.sweep import sweep
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.server.fault import Fault
-from keyturn.server.handlers import Handlers
+from keyturn.server.handlers import Handlers, Presented
 from keyturn.server.identity import find_token
 from keyturn.server.speech import place_of, say, set_up
 from keyturn.server.upkeep import start_workers
@@ -35,13 +37,23 @@ NOT_AUTHENTICATED = 4
 
 def main() -> int:
     """Run the program; return its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m keyturn.server", description="Serve one assistant over stdio.")
+    parser = argparse.ArgumentParser(
+        prog="python -m keyturn.server", description="Serve assistants over stdio or HTTP."
+    )
     parser.add_argument("--home", metavar="DIR", help="the home (default: $KEYTURN_HOME, else the current folder)")
     parser.add_argument("--token-file", metavar="PATH", help="a 0600 file with the token (default: $KEYTURN_TOKEN)")
+    parser.add_argument("--http", metavar="HOST:PORT", help="serve over HTTP on this address")
+    parser.add_argument("--socket", metavar="PATH", help="serve over HTTP on this socket file")
     options = parser.parse_args()
+    over_http = options.http is not None or options.socket is not None
+    if over_http and options.token_file is not None:
+        parser.error("--token-file is for stdio; over HTTP each request brings its own token")
     set_up()
     try:
-        _serve_home(options.home, options.token_file)
+        if over_http:
+            _serve_http(options.home, options.http, options.socket)
+        else:
+            _serve_home(options.home, options.token_file)
     except ConfigurationError as error:
         for problem in error.problems:
             say(problem)
@@ -56,6 +68,13 @@ def main() -> int:
         say(f"internal error: {place_of(error)}")
         return FAILURE
     return 0
+
+
+def _serve_http(folder: str | None, address: str | None, path: str | None) -> None:
+    # Imported here: a stdio server has no use for a web server, and should start without loading one.
+    from keyturn.server.http.program import serve_http  # noqa: PLC0415
+
+    serve_http(find_home(folder), address, path)
 
 
 def _serve_home(folder: str | None, token_file: str | None) -> None:
@@ -78,7 +97,7 @@ def _serve_home(folder: str | None, token_file: str | None) -> None:
 async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None:
     fault = Fault()
     watcher = gate.watch()
-    server = Handlers(gate, token, fault).build()
+    server = Handlers(gate, lambda _: Presented(token, "stdio", ""), fault).build()
     async with anyio.create_task_group() as tasks:
 
         async def until_signal() -> None:
@@ -93,6 +112,7 @@ async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None
         tasks.start_soon(until_signal)
         tasks.start_soon(until_fault)
         tasks.start_soon(start_workers, gate, watcher, partial(work_waits, gate, home), fault)
+        tasks.start_soon(tell_people, home)
         await serve(server, wire, fault.sent)
         tasks.cancel_scope.cancel()
     watcher.close()

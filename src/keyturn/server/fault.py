@@ -26,6 +26,10 @@ class Fault:
             self._answers = request
         self._met.set()
 
+    async def met(self) -> None:
+        """Return once there is a fault."""
+        await self._met.wait()
+
     def sent(self, message: types.JSONRPCMessage) -> None:
         """Take note of a message that has left."""
         answered = message.id if isinstance(message, types.JSONRPCResponse | types.JSONRPCError) else None

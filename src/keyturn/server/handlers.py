@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -18,7 +17,7 @@ from keyturn.approvals.action import Action
 from keyturn.gateway.call import UnknownTool, call, visible_contracts
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
-from keyturn.gateway.envelope import clean
+from keyturn.gateway.envelope import Answer, clean
 from keyturn.gateway.submit import Incoming
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import Report
@@ -27,36 +26,61 @@ from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.principal import Caller
 from keyturn.server import words
 from keyturn.server.fault import Fault
+from keyturn.server.leaving import Leaving
 from keyturn.server.speech import place_of
+from keyturn.server.turns import Shares, TooMany, Turns
 
 AT_ONCE = 32
-"""Calls worked on at the same time; more wait for their turn."""
+"""Calls of one principal worked on at the same time; more wait for their turn."""
 
 WAITING = 32
-"""`get_action` calls that wait at the same time; they have turns of their own, so that waiting keeps nobody out."""
+"""`get_action` calls of one principal that wait at the same time; they have turns of their own, so that waiting keeps
+nobody out."""
 
 OPEN = 256
-"""Calls of one client that may be open; the next is refused."""
+"""Calls of one principal that may be open; the next is refused."""
 
 OPEN_BYTES = 64 * 1024 * 1024
-"""Bytes of arguments that all open calls may hold together."""
+"""Bytes of arguments that all open calls of one principal may hold together."""
+
+PRINCIPALS = 4
+"""How many times one principal's turns there are for all of them together."""
 
 WAITS = "get_action"
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 
 
-class Handlers:
-    """The handlers of one server; `token` is checked against the ledger at every request."""
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What came with a request to say who asks: a token, the transport it came by, and whose share the call is of.
 
-    def __init__(self, gate: Gateway, token: str, fault: Fault) -> None:
+    `share` decides about turns alone; who the caller is, the token says, checked against the ledger each time.
+    """
+
+    token: str = field(repr=False)
+    transport: str
+    share: str
+
+
+class Handlers:
+    """The handlers of one server; what `who` finds in a request is checked against the ledger each time."""
+
+    def __init__(
+        self,
+        gate: Gateway,
+        who: Callable[[ServerRequestContext], Presented],
+        fault: Fault,
+        leaving: Leaving | None = None,
+        at_once: int = AT_ONCE,
+    ) -> None:
         self._gate = gate
-        self._token = token
+        self._who = who
         self._fault = fault
-        self._turns = anyio.CapacityLimiter(AT_ONCE)
-        self._waits = anyio.CapacityLimiter(WAITING)
-        self._open = 0
-        self._bytes = 0
+        self._leaving = leaving or Leaving()
+        self._turns = Turns(PRINCIPALS * at_once, at_once)
+        self._waits = Turns(PRINCIPALS * WAITING, WAITING)
+        self._shares = Shares(OPEN, OPEN_BYTES)
 
     def build(self) -> Server:
         """Build the MCP server whose requests are handled here."""
@@ -67,6 +91,9 @@ class Handlers:
             instructions=words.INSTRUCTIONS,
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
+            # No schema of ours binds an argument to a header: there is nothing to look up, and nothing to run
+            # `tools/list` for at each call.
+            get_tool_input_schema=lambda _: None,
         )
         server.middleware.clear()  # the one that is there by default exports traces where it is told to
         return server
@@ -93,18 +120,26 @@ class Handlers:
             caller = await self._caller(ctx)
             try:
                 incoming = Incoming(params.name, arguments, size)
-                return words.result_of(await call(self._gate, caller, incoming, _reporter(ctx)))
+                return words.result_of(await self._answer(caller, incoming, _reporter(ctx)))
             except UnknownTool:
                 raise words.unknown_tool(params.name) from None
 
         turns = self._waits if params.name == WAITS else self._turns
         return await self._guarded(ctx, size, turns, called)
 
+    async def _answer(self, caller: Caller, incoming: Incoming, report: Report | None) -> Answer:
+        """Take a call to its answer; one that waits for an action is answered at once when the server leaves."""
+        if incoming.tool != WAITS or not isinstance(incoming.arguments, dict):
+            return await call(self._gate, caller, incoming, report)
+        with self._leaving.waiting():
+            return await call(self._gate, caller, incoming, report)
+        return await call(self._gate, caller, replace(incoming, arguments={**incoming.arguments, "wait_seconds": 0}))
+
     async def _caller(self, ctx: ServerRequestContext) -> Caller:
-        label = _client_label(ctx)
+        label, presented = _client_label(ctx), self._who(ctx)
 
         def check() -> Caller:
-            return authenticate(self._gate, self._token, transport="stdio", client=label)
+            return authenticate(self._gate, presented.token, transport=presented.transport, client=label)
 
         try:
             return await on_ledger(check)
@@ -115,15 +150,20 @@ class Handlers:
         self,
         ctx: ServerRequestContext,
         size: int,
-        turns: anyio.CapacityLimiter,
+        turns: Turns,
         work: Callable[[], Awaitable[_Result]],
     ) -> _Result:
         """Do the work when it is its turn; whatever goes wrong leaves as an error without our insides."""
         try:
-            async with self._admitted(size), turns:
-                return await work()
+            mine = self._who(ctx).share
+            with self._shares.one(mine) as share:
+                share.hold(size)
+                async with turns.one(mine):
+                    return await work()
         except MCPError:
             raise
+        except TooMany as many:
+            raise words.too_many(many.open_calls) from None
         except LedgerUnavailable as error:
             _log.warning("%s", error)
             raise words.ledger_unavailable() from None
@@ -133,18 +173,6 @@ class Handlers:
         except Exception as error:  # noqa: BLE001 - the SDK would send the text of the exception to the client
             _log.error("internal error: %s", place_of(error))
             raise words.internal_error() from None
-
-    @asynccontextmanager
-    async def _admitted(self, size: int) -> AsyncIterator[None]:
-        if self._open >= OPEN or self._bytes + size > OPEN_BYTES:
-            raise words.too_many(self._open)
-        self._open += 1
-        self._bytes += size
-        try:
-            yield
-        finally:
-            self._open -= 1
-            self._bytes -= size
 
 
 def _client_label(ctx: ServerRequestContext) -> str:

@@ -22,6 +22,9 @@ NOT_AUTHENTICATED = -32010
 TOO_MANY = -32011
 """JSON-RPC error code: too many calls of this client are open."""
 
+STOPPING = -32012
+"""JSON-RPC error code: the server is about to stop and takes no more calls."""
+
 LONGEST_NAME = 100  # characters of an unknown tool's name that are repeated
 
 INSTRUCTIONS = """\
