@@ -13,8 +13,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Literal, TypeAlias, get_args
 
 from keyturn.model.decision import Obligation
+
+State: TypeAlias = Literal[
+    "denied",
+    "shadowed",
+    "pending",
+    "approved",
+    "running",
+    "succeeded",
+    "failed",
+    "unknown",
+    "rejected",
+    "expired",
+    "cancelled",
+    "stale",
+]
+"""Where an action, or a call that was refused, can stand."""
+
+STATES: tuple[str, ...] = get_args(State)
 
 TERMINAL = frozenset({"denied", "shadowed", "succeeded", "failed", "rejected", "expired", "cancelled", "stale"})
 """States that nothing leaves. `unknown` is not one of them, yet waiting for it ends at once."""
@@ -55,7 +74,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One action from its `action.requested` entry on; `digest` is that entry's leaf hash, what reviewers sign."""
+    """One action from its `action.requested` entry on; `digest` is that entry's leaf hash, what reviewers sign.
+
+    `signed_after` is when the ledger was last restored from a copy while the action waited: what was signed until
+    then does not count, wherever it was kept meanwhile.
+    """
 
     id: str
     seq: int
@@ -81,6 +104,7 @@ class Action:
     ended: str | None = None
     ended_at: datetime | None = None
     effect: bool | None = None
+    signed_after: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

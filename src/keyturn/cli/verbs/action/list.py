@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from keyturn.approvals.action import STATES
 from keyturn.cli.looking import look
 from keyturn.cli.output import AsJson, emit, json_option
 from keyturn.cli.rows import BESIDE, COLUMNS, rows_of, without
@@ -14,20 +15,6 @@ if TYPE_CHECKING:
     from keyturn.canon import Json
     from keyturn.gateway.desk import Look
 
-STATES = (
-    "denied",
-    "shadowed",
-    "pending",
-    "approved",
-    "running",
-    "succeeded",
-    "failed",
-    "unknown",
-    "rejected",
-    "expired",
-    "cancelled",
-    "stale",
-)
 SEARCHED = 1000  # newest actions among which those of one status are looked for
 
 
