@@ -107,7 +107,8 @@ def test_planning_writes_nothing_and_says_everything(shop: Repository) -> None:
     assert plan.effects == Effects(files_changed=3, lines_changed=5)
     assert plan.facts["base_commit"] == plan.guard["head"] == shop.head("main")
     assert "-print('shop')\n+print('hello')\n" in plan.diff
-    assert plan.view["title"] == "Say hello"
+    shown = {name: value for name, value in plan.view.items() if name != "files"}
+    assert shown == {"title": "Say hello", "body": "Because.", "base": "main", "draft": True}
 
 
 def test_a_stored_plan_is_executed_and_reported(shop: Repository) -> None:
@@ -181,6 +182,16 @@ def test_a_plan_that_shows_something_else_than_it_does_opens_nothing(
 ) -> None:
     plan = replace(plan_opening(shop), **forged)
     assert without_effect(execute(open_pull_request.TOOL({"shop": shop.forge()}), plan, action(1)), named)
+    assert shop.git("for-each-ref", "refs/heads/keyturn", "refs/keyturn") == ""
+
+
+@pytest.mark.parametrize("shown", [{"body": "Nothing of note."}, {"body": ""}, {"draft": False}])
+def test_a_plan_that_shows_another_text_or_another_standing_than_it_opens_opens_nothing(
+    shop: Repository, shown: dict[str, Any]
+) -> None:
+    plan = plan_opening(shop)
+    forged = replace(plan, view={**plan.view, **shown})
+    assert without_effect(execute(open_pull_request.TOOL({"shop": shop.forge()}), forged, action(1)), "view")
     assert shop.git("for-each-ref", "refs/heads/keyturn", "refs/keyturn") == ""
 
 

@@ -22,6 +22,7 @@ from keyturn.cli.times import ago, span
 if TYPE_CHECKING:
     from keyturn.approvals.action import Action, Tally
     from keyturn.gateway.show import Asked, Shown, ShownRefusal, Word
+    from keyturn.model.decision import Reason
 
 INDENT = 11
 DEEPER = "  "
@@ -141,10 +142,14 @@ def refusal_sheet(shown: ShownRefusal) -> Iterator[Line]:
     yield Line("Asked by", f"{plain(as_text(facts['principal']))}{owner} {ago(shown.entry.at, shown.now)}")
     if facts["target"]:
         yield Line("Target", f"{plain(as_text(facts['target']))} ({plain(as_text(facts['environment'])) or 'none'})")
-    reasons = [f"{reason.text}{f' (rule “{reason.rule}”)' if reason.rule else ''}" for reason in shown.reasons]
-    yield from _labelled("Refused", reasons)
+    yield from _labelled("Refused", [_refused(reason) for reason in shown.reasons])
     yield Line("Stage", f"{as_text(facts['stage'])}; the arguments ({facts['arguments_bytes']} bytes) were not kept")
     yield Line("Entry", str(shown.entry.seq))
+
+
+def _refused(reason: Reason) -> str:
+    rule = f" by “{reason.rule}”" if reason.rule else ""
+    return f"{plain(reason.code)}{rule}: {reason.text}"
 
 
 def grouped(digest: str) -> str:

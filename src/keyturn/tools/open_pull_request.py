@@ -21,11 +21,11 @@ from keyturn.connectors.forge.changes import (
 from keyturn.connectors.forge.names import check_base
 from keyturn.connectors.forge.text import clean_body, clean_title
 from keyturn.model.agreement import disagreeing
-from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.outcome import Outcome, Probe
 from keyturn.model.plan import Backend, Inverse, Plan
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.open_pull_request import Arguments
+from keyturn.tools.landing import Landing
 
 
 class OpenPullRequest:
@@ -61,22 +61,11 @@ class OpenPullRequest:
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""
-        forge = declared(self._forges, plan.backend.name, plan.backend)
-        opening = _opening(plan)
-        objection = await disagreement(plan, forge, opening)
-        if objection is not None:
-            return Failed(objection)
-        answer = await forge.apply(opening, action)
-        return answer if isinstance(answer, Stale) else Succeeded(_result(plan, answer))
+        return await _LANDING.execute(self._forges, plan, action)
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
         """Look for the branch; where it is not, make sure it cannot come."""
-        try:
-            forge = declared(self._forges, plan.backend.name, plan.backend)
-            answer = await forge.probe(_opening(plan), action)
-        except ConnectorError as error:
-            return CannotTell(str(error))
-        return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(_result(plan, answer))
+        return await _LANDING.probe(self._forges, plan, action)
 
 
 def planned(backend: Backend, opening: Opening, worked: Worked) -> Plan:
@@ -89,7 +78,13 @@ def planned(backend: Backend, opening: Opening, worked: Worked) -> Plan:
         summary=f'Open pull request "{opening.title}" on {place}',
         diff=worked.patch,
         effects=worked.effects(),
-        view={"files": worked.view(), "title": opening.title, "base": opening.base},
+        view={
+            "files": worked.view(),
+            "title": opening.title,
+            "body": opening.body,
+            "base": opening.base,
+            "draft": opening.draft,
+        },
         facts={"base_commit": opening.base_commit, "blobs": states_to_json(worked.files)},
         guard={"head": opening.base_commit},
         change={
@@ -136,4 +131,5 @@ def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
     }
 
 
+_LANDING = Landing(_opening, disagreement, _result)
 TOOL = OpenPullRequest

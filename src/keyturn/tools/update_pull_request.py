@@ -19,10 +19,11 @@ from keyturn.connectors.forge.changes import (
 )
 from keyturn.model.agreement import disagreeing
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
+from keyturn.model.outcome import Outcome, Probe
 from keyturn.model.plan import Backend, Inverse, Plan
 from keyturn.model.tool import ActionRef, Earlier, EarlierAction
 from keyturn.tools.arguments.update_pull_request import Arguments
+from keyturn.tools.landing import Landing
 
 
 class UpdatePullRequest:
@@ -48,22 +49,11 @@ class UpdatePullRequest:
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land the commit once, if the branch is still at the reviewed head and the plan shows what it does."""
-        forge = declared(self._forges, plan.backend.name, plan.backend)
-        revision = _revision(plan)
-        objection = await disagreement(plan, forge, revision)
-        if objection is not None:
-            return Failed(objection)
-        answer = await forge.apply(revision, action)
-        return answer if isinstance(answer, Stale) else Succeeded(_result(plan, answer))
+        return await _LANDING.execute(self._forges, plan, action)
 
     async def probe(self, plan: Plan, action: ActionRef) -> Probe:
         """Look for the commit on the branch; where it is not, make sure it cannot come."""
-        try:
-            forge = declared(self._forges, plan.backend.name, plan.backend)
-            answer = await forge.probe(_revision(plan), action)
-        except ConnectorError as error:
-            return CannotTell(str(error))
-        return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(_result(plan, answer))
+        return await _LANDING.probe(self._forges, plan, action)
 
 
 def planned(backend: Backend, opened: str, pull: Pull, head: str, worked: Worked) -> Plan:
@@ -126,4 +116,5 @@ def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
     }
 
 
+_LANDING = Landing(_revision, disagreement, _result)
 TOOL = UpdatePullRequest
