@@ -21,12 +21,12 @@ from keyturn.gateway.desk import Look
 from keyturn.gateway.review import Actor
 from keyturn.ledger import head, rebuild
 from keyturn.model.errors import Refused
+from keyturn.model.principal import TRANSPORTS
 from keyturn.model.time import format_timestamp
 from keyturn.policy import LimitState, limits_for
 
 R = TypeVar("R")
 
-TRANSPORTS = ("stdio", "http")
 SECRET = "kt_"  # noqa: S105 - how every token begins
 ID_DIGITS = 12
 

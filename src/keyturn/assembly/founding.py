@@ -39,13 +39,13 @@ from keyturn.gateway.acts import Candidate, TokenGrant, append_policy, append_to
 from keyturn.ledger.founding import found
 from keyturn.ledger.transaction import Transaction
 from keyturn.model.errors import ConfigurationError
+from keyturn.model.principal import TRANSPORTS
 from keyturn.model.sshkey import PublicKey
 from keyturn.policy import Policy
 from keyturn.policy.tables import is_name
 from keyturn.sshsig.signing import SigningError, list_agent_keys
 
 TOKEN_LIFE = timedelta(days=90)
-TRANSPORTS = ("stdio", "http")
 FIRST_PRINCIPAL = NewPrincipal("claude")
 SAME_ACCOUNT = (
     "an assistant that can run commands under this account can do everything Keyturn can: for a real boundary run "

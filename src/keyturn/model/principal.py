@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+TRANSPORTS = ("stdio", "http")
+"""How a caller may come in; a token names those that it is good for."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Principal:

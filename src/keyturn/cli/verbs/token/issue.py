@@ -12,6 +12,7 @@ from keyturn.cli.frame import home_of, leave_stdout
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
 from keyturn.cli.signer import signer_of, signer_options
 from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.model.principal import TRANSPORTS
 from keyturn.model.time import format_timestamp, parse_duration
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ LONGEST = timedelta(days=366)
 @click.option(
     "--transport",
     "transports",
-    type=click.Choice(("stdio", "http")),
+    type=click.Choice(TRANSPORTS),
     multiple=True,
     help="How it may come in (repeatable; default: every way).",
 )
