@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.connectors import files
-from keyturn.connectors.files import Disk, Folder, Mark, journal
+from keyturn.connectors.files import Disk, Folder
+from keyturn.connectors.journal import Mark, journal
 from keyturn.model.errors import ConnectorError
 from tests.connectors.deployments.processes import action
 

@@ -13,10 +13,11 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.canon import encode
-from keyturn.connectors.deployments import Deployments, Preview, Rollback, releases
+from keyturn.connectors.deployments import Deployments, Preview, Rollback, layout
 from keyturn.connectors.deployments.releases import Settings, build
 from keyturn.connectors.deployments.tree import Tree, scan_tree
-from keyturn.connectors.files import Disk, Folder, journal
+from keyturn.connectors.files import Disk, Folder
+from keyturn.connectors.journal import journal
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded
 from tests.connectors.deployments.contract import DeploymentsContract, preview
@@ -222,7 +223,7 @@ def test_a_deployment_that_moves_while_it_is_planned_asks_to_come_back(
             world.move("2.2.0")
         return scan_tree(folder)
 
-    monkeypatch.setattr(releases, "scan_tree", moving)
+    monkeypatch.setattr(layout, "scan_tree", moving)
     with pytest.raises(ConnectorError, match="moved while planning") as refusal:
         preview(world)
     assert refusal.value.kind == "retry"

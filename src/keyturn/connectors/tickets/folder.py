@@ -18,7 +18,8 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json, sha256
-from keyturn.connectors.files import STATE_FOLDER, Disk, Folder, Journal, Mark, journal
+from keyturn.connectors.files import Disk, Folder
+from keyturn.connectors.journal import STATE_FOLDER, Journal, Mark, journal
 from keyturn.connectors.tickets import Objection, Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
