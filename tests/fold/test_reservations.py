@@ -12,7 +12,6 @@ from keyturn import canon
 from keyturn.approvals.action import status
 from keyturn.fold.remembered import REMEMBER
 from keyturn.fold.state import State
-from keyturn.log.fold import FoldError
 from keyturn.policy.usage import DIMENSIONS, PENDING, Scope
 from tests.approvals.world import MICROSECOND, START, TTL, action_id, obligation, seconds
 from tests.fold.people import ALICE, BOB
@@ -275,11 +274,20 @@ def test_a_rejection_that_time_let_count_is_given_back_and_forgotten() -> None:
     assert action_id(1) not in long_after(made, MICROSECOND).state.actions
 
 
-def test_an_id_that_comes_again_after_it_was_forgotten_is_refused_while_its_use_counts() -> None:
-    made = long_after(LIVES["success"][0]())
-    with pytest.raises(FoldError, match="reserved already"):
-        made.ask(1)
-    assert action_id(1) not in made.state.actions
+def test_of_one_principal_only_its_newest_actions_that_are_over_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyturn.fold.remembered.MOST", 3)
+    made = World().found()
+    _leave(made, 1)
+    for number in range(2, 8):
+        _run(made, number)
+    made.pad()
+    assert list(made.state.actions) == [action_id(number) for number in (1, 5, 6, 7)]
+    copy = State.from_json(canon.decode(canon.encode(made.state.to_json())))
+    _run(made, 8)
+    made.pad()
+    for entry in made.entries[-67:]:
+        copy.apply(entry)
+    assert list(copy.actions) == list(made.state.actions) == [action_id(number) for number in (1, 6, 7, 8)]
 
 
 def test_forgetting_looks_at_the_time_of_entries_alone() -> None:

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from keyturn.approvals.action import OPEN, Action, ended_at, status
 
 REMEMBER = timedelta(hours=1)  # how long an action that is over is kept for repeats and waiting clients
+MOST = 1_000  # the newest of these that are kept of one principal: whoever asks without end forgets only its own
 
 
 class Remembered:
@@ -22,6 +23,7 @@ class Remembered:
         self._live: dict[str, Action] = {}
         self._on: dict[str, dict[str, Action]] = {}  # of these, by target
         self._over: list[tuple[datetime, str]] = []
+        self._ended: dict[str, dict[str, datetime]] = {}  # what is over and since when, by principal
         for action in actions:
             self.keep(action)
 
@@ -29,11 +31,13 @@ class Remembered:
         """Take an action as its newest entry left it."""
         self.actions[action.id] = action
         since = _over_since(action)
+        self._ended.get(action.principal, {}).pop(action.id, None)
         if since is None:
             self._live[action.id] = self._on.setdefault(action.target, {})[action.id] = action
             return
         self._leave(action)
         heapq.heappush(self._over, (since, action.id))
+        self._ended.setdefault(action.principal, {})[action.id] = since
 
     def open(self, now: datetime) -> Iterator[tuple[Action, str]]:
         """Yield what is pending, approved, running or unknown at `now`, oldest first, with that state."""
@@ -64,11 +68,22 @@ class Remembered:
         while self._over and now - self._over[0][0] > REMEMBER:
             since, action_id = heapq.heappop(self._over)
             if action_id in self.actions and _over_since(self.actions[action_id]) == since:
-                del self.actions[action_id]
+                self._drop(action_id)
+        for ended in list(self._ended.values()):
+            surplus = len(ended) - MOST
+            for _, action_id in heapq.nsmallest(surplus, ((at, known) for known, at in ended.items())):
+                self._drop(action_id)
         for action in self.rejected_by_time(now):
             if (end := ended_at(action, now)) and now - end > REMEMBER:
                 del self.actions[action.id]
                 self._leave(action)
+
+    def _drop(self, action_id: str) -> None:
+        principal = self.actions.pop(action_id).principal
+        ended = self._ended[principal]
+        del ended[action_id]
+        if not ended:
+            del self._ended[principal]
 
     def _leave(self, action: Action) -> None:
         self._live.pop(action.id, None)

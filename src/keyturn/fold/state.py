@@ -206,8 +206,9 @@ class State:
         facts: dict[str, Any] = dict(entry.facts)
         where = (facts["principal"], facts["tool"], facts["environment"])
         self.suspensions.check(entry, *where, governed=False)
+        name = f"read-{entry.seq}"
         self.usage.reserve(
-            f"read-{entry.seq}",
+            name,
             at=entry.at,
             principal=facts["principal"],
             owner=facts["owner"],
@@ -217,6 +218,7 @@ class State:
             amounts={"calls": 1},
             pending=False,
         )
+        self.usage.settle(name, release=False)
 
     def _request(self, entry: Entry) -> None:
         self._founding = False
@@ -251,8 +253,10 @@ class State:
                 # A changed mind may have made it wait again: then it counts as waiting again.
                 self.usage.settle(action.id, release=True)
                 self._reserve(action)
-            case "approved" | "running" | "unknown" | "succeeded":
+            case "approved" | "running" | "unknown":
                 self.usage.unpend(action.id)
+            case "succeeded":
+                self.usage.settle(action.id, release=False)
             case "failed":
                 self.usage.settle(action.id, release=action.effect is False)
             case _:
@@ -325,20 +329,17 @@ class State:
         return self._remembered.running_on(target, now, without)
 
     def _reserve(self, action: Action) -> None:
-        try:
-            self.usage.reserve(
-                action.id,
-                at=action.requested_at,
-                principal=action.principal,
-                owner=action.owner,
-                tool=action.tool,
-                target=action.target,
-                environment=action.environment,
-                amounts=action.effects,
-                pending=action.decision == "hold",
-            )
-        except ValueError as error:  # the id of an action that was forgotten, with its use still counted
-            raise Refused("requested_twice", str(error)) from error
+        self.usage.reserve(
+            action.id,
+            at=action.requested_at,
+            principal=action.principal,
+            owner=action.owner,
+            tool=action.tool,
+            target=action.target,
+            environment=action.environment,
+            amounts=action.effects,
+            pending=action.decision == "hold",
+        )
 
     def _tidy(self, now: datetime) -> None:
         """Give back what nobody will settle any more, and forget what is long over."""
