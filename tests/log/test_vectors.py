@@ -102,7 +102,13 @@ def test_a_damaged_entry_is_refused_for_its_reason(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("seq", "namespace"),
-    [(8, "keyturn.review.v1"), (11, "keyturn.act.v1"), (12, "keyturn.act.v1"), (24, "keyturn.act.v1")],
+    [
+        (8, "keyturn.review.v1"),
+        (11, "keyturn.act.v1"),
+        (12, "keyturn.act.v1"),
+        (24, "keyturn.act.v1"),
+        (25, "keyturn.act.v1"),
+    ],
 )
 def test_stock_ssh_keygen_accepts_what_people_signed(seq: int, namespace: str, tmp_path: Path) -> None:
     row = chain()[seq]

@@ -328,6 +328,18 @@ def stop_and_resume(log: Log) -> None:
     log.add("suspension.lifted", {"scope": scope, "act": lift}, {"reason": words})
 
 
+def restore(log: Log) -> None:
+    """Append the word of a person who put an older copy in place."""
+    words = canon.encode("The disk failed.")
+    seq = len(log.rows)
+    facts: dict[str, Json] = {
+        "reason": "restored", "size": seq, "leaf": log.prev, "missing": {"size": 31, "leaf": "7" * 64}, "clock": None,
+    }  # fmt: skip
+    meant = canon.digest({**facts, "words": commit(salt(seq, "reason"), "reason", words)})
+    signed = act("ledger.recover", 12, "restored", meant, log.at(seq))
+    log.add("recovery", {**facts, "act": signed}, {"reason": words})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -341,4 +353,5 @@ def make_log() -> Log:
     review_and_run(log)
     go_on(log)
     stop_and_resume(log)
+    restore(log)
     return log

@@ -68,6 +68,8 @@ def _in_time(action: Action, statement: ReviewStatement, now: datetime) -> _Foun
         return "from_the_future", "the statement's time is more than five minutes ahead of the ledger's clock"
     if action.requested_at - statement.at > SKEW:
         return "before_the_request", "the statement is older than the action"
+    if action.signed_after is not None and statement.at <= action.signed_after:
+        return "before_the_restore", "the statement is older than the restored ledger: review the action anew"
     return None
 
 

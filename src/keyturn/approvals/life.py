@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from keyturn.approvals.action import Action, Review, Started, status
@@ -61,6 +62,16 @@ def requested(entry: Entry) -> Action:
 def reviewed(action: Action, review: Review) -> Action:
     """Take a review that counts."""
     return replace(action, reviews=(*action.reviews, review))
+
+
+def restored(action: Action, at: datetime) -> Action:
+    """Take a restoration of the ledger at `at`: no approval from before it counts any more.
+
+    What is lost may have changed a mind: a person's newest word stays where it was a no.
+    """
+    newest = {review.reviewer: review for review in action.reviews}
+    kept = tuple(review for review in action.reviews if newest[review.reviewer] == review)
+    return replace(action, reviews=tuple(one for one in kept if one.verdict == "reject"), signed_after=at)
 
 
 def started(action: Action, entry: Entry) -> Action:

@@ -15,8 +15,10 @@ from typing import Any, ClassVar, Self
 from pydantic import TypeAdapter
 
 from keyturn import canon
+from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
+from keyturn.fold.recovery import RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
@@ -37,6 +39,7 @@ _TOKENS = TypeAdapter(list[Token])
 _POLICY = TypeAdapter(PolicyInForce | None)
 _CATALOG = TypeAdapter(CatalogInForce | None)
 _SUSPENSIONS = TypeAdapter(list[Suspension])
+_RESTORATION = TypeAdapter(Restoration | None)
 _TIMES = TypeAdapter(list[tuple[str, list[datetime]]])
 
 
@@ -50,6 +53,7 @@ class State:
         self.catalog: CatalogInForce | None = None
         self.tokens: dict[str, Token] = {}
         self.suspensions = Suspensions()
+        self.restored: Restoration | None = None
         self.usage = Usage()
         self.denials: dict[str, deque[datetime]] = {}
         self._remembered = Remembered()
@@ -117,6 +121,7 @@ class State:
         state.catalog = _CATALOG.validate_python(fields["catalog"])
         state.tokens = {token.digest: token for token in _TOKENS.validate_python(fields["tokens"])}
         state.suspensions = Suspensions(_SUSPENSIONS.validate_python(fields["suspensions"]))
+        state.restored = _RESTORATION.validate_python(fields["restored"])
         state._remembered = Remembered(_ACTIONS.validate_python(fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
         denials = _TIMES.validate_python(fields["denials"])
@@ -126,12 +131,13 @@ class State:
         return state
 
     def standing(self) -> dict[str, Json]:
-        """Return policy, catalog, tokens, suspensions, and whether entries may still go without a signature."""
+        """Return what entries of the kinds `STANDING` made, and whether entries may still go without a signature."""
         return {
             "policy": _POLICY.dump_python(self.policy, mode="json"),
             "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
             "tokens": _TOKENS.dump_python(list(self.tokens.values()), mode="json"),
             "suspensions": _SUSPENSIONS.dump_python(self.suspensions.present(), mode="json"),
+            "restored": _RESTORATION.dump_python(self.restored, mode="json"),
             "founding": self._founding,
         }
 
@@ -246,9 +252,11 @@ class State:
             self._check_start(entry)
         if entry.kind == "execution.resolved":
             self._check_resolution(entry)
-        action = next_action(self.actions.get(entry.action or ""), entry)
+        self._take(next_action(self.actions.get(entry.action or ""), entry), entry.at)
+
+    def _take(self, action: Action, at: datetime) -> None:
         self._remembered.keep(action)
-        match status(action, entry.at):
+        match status(action, at):
             case "pending":
                 # A changed mind may have made it wait again: then it counts as waiting again.
                 self.usage.settle(action.id, release=True)
@@ -276,6 +284,19 @@ class State:
         meant = lift_digest(present.digest, entry.data.get("reason"))
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
+
+    def _recover(self, entry: Entry) -> None:
+        self._founding = False
+        check_recovery(entry)
+        facts: dict[str, Any] = dict(entry.facts)
+        meant = recovery_digest(facts, entry.data.get("reason"))
+        self.check_act(facts["act"], Act(verb=RECOVER, object=facts["reason"], digest=meant), entry.log, entry.at)
+        if facts["reason"] != RESTORED:
+            return  # the chain holds clocks against it from here on
+        self.restored = Restoration(entry.seq, entry.at)
+        for action, state in list(self.open_actions(entry.at)):
+            if state in {"pending", "approved"}:
+                self._take(life.restored(action, entry.at), entry.at)
 
     # --- parts of the handlers --------------------------------------------------------------------------------
 
@@ -307,6 +328,8 @@ class State:
         if action is None:
             return  # its story says so
         self._check_not_halted(entry, action)
+        if action.decision == "permit" and self.restored is not None and action.seq < self.restored.seq:
+            raise Refused("restored", "it was permitted before the ledger was restored")
         if self.busy(action.target, entry.at, without=action.id):
             raise Refused("target_busy", f"another action is running on {action.target}")
 
@@ -370,6 +393,7 @@ class State:
         "execution.resolved": _advance,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
+        "recovery": _recover,
     }
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from keyturn.approvals import life
-from keyturn.approvals.action import Action
+from keyturn.approvals.action import Action, status
 from keyturn.approvals.life import LifeError
+from keyturn.fold.recovery import Restoration
 from keyturn.fold.signatures import read_review
 from keyturn.log.entry import Entry
 from keyturn.model.errors import Refused
@@ -29,17 +30,27 @@ def next_action(action: Action | None, entry: Entry) -> Action:
         raise StoryError(entry, str(error)) from error
 
 
-def tell(entries: Iterable[Entry]) -> Action | None:
-    """Return the action that these entries tell, or None when they hold no request. Raises `StoryError`."""
+def tell(entries: Iterable[Entry], restored: Restoration | None = None) -> Action | None:
+    """Return the action that these entries tell, or None when they hold no request. Raises `StoryError`.
+
+    `restored` is the last restoration of the ledger: approvals from before it do not count in the story.
+    """
     action: Action | None = None
     last = -1
     for entry in entries:
         if entry.seq <= last:
             raise StoryError(entry, f"it stands before entry {last}, which was told first")
+        if restored is not None and last < restored.seq < entry.seq:
+            action = _voided(action, restored)
         last = entry.seq
         if entry.kind != "action.denied":
             action = next_action(action, entry)
-    return action
+    return _voided(action, restored) if restored is not None and last < restored.seq else action
+
+
+def _voided(action: Action | None, restored: Restoration) -> Action | None:
+    waits = action is not None and status(action, restored.at) in {"pending", "approved"}
+    return life.restored(action, restored.at) if action is not None and waits else action
 
 
 def _follow(action: Action | None, entry: Entry) -> Action:

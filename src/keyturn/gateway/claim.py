@@ -15,6 +15,7 @@ from keyturn import canon
 from keyturn.approvals.action import Action, Review, status
 from keyturn.approvals.judgement import unmet
 from keyturn.canon import Json
+from keyturn.fold.recovery import Restoration
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
@@ -183,7 +184,7 @@ def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     """Return why an approved action may not run after all; empty when it may."""
     entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
     found = (
-        _story_differs(action, entries)
+        _story_differs(action, entries, view.state.restored)
         or _plan_differs(view, action, entries[0])
         or _token_revoked(view, entries[0])
         or _contract_moved(view, action)
@@ -191,10 +192,10 @@ def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     return (found,) if found else _policy_objects(gate, view, action, entries[0])
 
 
-def _story_differs(action: Action, entries: Sequence[Entry]) -> Reason | None:
+def _story_differs(action: Action, entries: Sequence[Entry], restored: Restoration | None) -> Reason | None:
     """Tell the story again from the entries themselves, every review's signature included."""
     try:
-        told = tell(entries)
+        told = tell(entries, restored)
     except StoryError:
         told = None
     return None if told == action else Reason("story", "the action's entries do not tell what this process believed")

@@ -97,7 +97,7 @@ def entries_of(view: Look, action: Action) -> list[Entry]:
     """Return an action's entries: those the derived table names where they tell this action, else all there are."""
     history = view.history(action.id)
     try:
-        told = tell(history)
+        told = tell(history, view.state.restored)
     except StoryError:
         told = None
     if told is not None and _gist(told) == _gist(action):
@@ -112,7 +112,7 @@ def _told(view: Look, action_id: str) -> Action | None:
     then every entry since the request is read instead.
     """
     try:
-        action = tell(view.history(action_id))
+        action = tell(view.history(action_id), view.state.restored)
         if action is not None and (action.ended is not None or status(action, view.now) == "rejected"):
             return action
     except StoryError:
@@ -121,7 +121,8 @@ def _told(view: Look, action_id: str) -> Action | None:
     if begin is None or begin.kind == "action.denied":
         return None
     try:
-        return tell(entry for entry in view.entries(begin.seq) if entry.action == action_id)
+        mine = (entry for entry in view.entries(begin.seq) if entry.action == action_id)
+        return tell(mine, view.state.restored)
     except StoryError as error:
         raise LedgerError(
             f"the entries of action {action_id} make no story: {error}; check with `keyturn audit verify`"

@@ -90,6 +90,8 @@ def sentence(view: Look, entry: Entry) -> str:
             return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
         case "suspension.set" | "suspension.lifted":
             return _about_suspension(view, entry, facts)
+        case "recovery":
+            return f"{_recovered(facts)}{_said(view, entry, 'reason')}"
     return _about_action(view, entry, facts)
 
 
@@ -119,6 +121,14 @@ def _about_suspension(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str
         return f"{facts['act']['statement']['by']} resumes {scope}{_said(view, entry, 'reason')}"
     did = "suspends" if facts["mode"] == "suspended" else "allows only reads of"
     return f"{_actor(facts)} {did} {scope}{_said(view, entry, 'reason')}"
+
+
+def _recovered(facts: Mapping[str, Any]) -> str:
+    by, missing = facts["act"]["statement"]["by"], facts["missing"]
+    if facts["reason"] == "clock":
+        return f"{by} says that the wall clock is right: {facts['clock']['wall']}"
+    lost = "nothing is known to be missing" if missing is None else f"a ledger of {missing['size']} entries is lost"
+    return f"{by} says that the ledger was restored from a copy: {lost}"
 
 
 def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:

@@ -85,6 +85,7 @@ def draft_review(
 def _after_own_last(action: Action, reviewer: str, now: datetime) -> datetime:
     """Return a time later than the reviewer's last statement, which a clock that was ahead may have dated."""
     own = [review.signed_at for review in action.reviews if review.reviewer == reviewer]
+    own += [action.signed_after] if action.signed_after else []
     return max([now, *(at + timedelta(microseconds=1) for at in own)])
 
 

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from keyturn.ledger.errors import LedgerBroken
-from keyturn.ledger.head import MAKE_AGAIN, HeadRecord, read_head
+from keyturn.ledger.head import MAKE_AGAIN, RESTORE, HeadRecord, read_head
 from keyturn.ledger.place import Place
+from keyturn.ledger.restore import accepts_loss
 from keyturn.ledger.rows import check_links, read_entries, read_entry_at
 from keyturn.ledger.schema import check_schema
 from keyturn.ledger.snapshot import newest_snapshot
@@ -114,7 +115,7 @@ class Follower(Generic[F]):
         if found is not None:
             self.head, self.state = found
             self.snapshot_size = self.head.size
-        self._expect(record)
+        self._expect_unless_lost(record)
         self._follow_new()
         check_links(self._connection, max(0, self.head.size - TAIL), TAIL)
         self._version, self._tail_due = self._data_version(), False
@@ -168,9 +169,24 @@ class Follower(Generic[F]):
     def _expect(self, record: HeadRecord) -> None:
         row = self._connection.execute("SELECT leaf FROM entry WHERE seq = ?", (record.size - 1,)).fetchone()
         if row is None:
-            raise LedgerBroken(f"the ledger went backwards: entry {record.size - 1} was durable and is gone; {_CHECK}")
+            raise LedgerBroken(
+                f"the ledger went backwards: entry {record.size - 1} was durable and is gone; {_CHECK}; {RESTORE}"
+            )
         if row[0].hex() != record.leaf:
-            raise LedgerBroken(f"the ledger was rewritten: entry {record.size - 1} is another one now; {_CHECK}")
+            raise LedgerBroken(
+                f"the ledger was rewritten: entry {record.size - 1} is another one now; {_CHECK}; {RESTORE}"
+            )
+
+    def _expect_unless_lost(self, record: HeadRecord) -> None:
+        """Expect what the head record names, unless somebody signed for its loss and was cut off before the record.
+
+        The recovery that says so lies in the entries followed next, its signature verified there.
+        """
+        try:
+            self._expect(record)
+        except LedgerBroken:
+            if not accepts_loss(self._connection, record):
+                raise
 
     def _follow_new(self) -> None:
         last = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sqlite3
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ MAKE_AGAIN = (
     "if `keyturn audit verify` passes and shows every entry you expect, make the record again with "
     "`keyturn audit rebuild --head`"
 )
+RESTORE = "to go on with an older copy, signed, with what is lost named: keyturn audit restore FILE -m REASON"
 _READS = 3  # readers take no lock: one may meet a record half replaced, and finds it whole the next time
 
 
@@ -75,6 +77,7 @@ def remake_head(place: Place, program: str) -> HeadRecord:
         closing(open_reader(place.database)) as connection,
     ):
         check_links(connection, 0, 2**53)
+        _refuse_loss(connection, place)
         row = connection.execute("SELECT seq, leaf FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
         if row is None:
             raise LedgerBroken(f"{place.database} holds no entry")
@@ -82,6 +85,19 @@ def remake_head(place: Place, program: str) -> HeadRecord:
         place.head.unlink(missing_ok=True)
         write_head(place.head, record)
     return record
+
+
+def _refuse_loss(connection: sqlite3.Connection, place: Place) -> None:
+    """Refuse to forget a sound record of an entry that is not there: that is a loss, and a person signs for it."""
+    try:
+        record = read_head(place.head)
+    except LedgerBroken:
+        return
+    if record is None:
+        return
+    row = connection.execute("SELECT leaf FROM entry WHERE seq = ?", (record.size - 1,)).fetchone()
+    if row is None or row[0].hex() != record.leaf:
+        raise LedgerBroken(f"{place.head} names entry {record.size - 1}, which is gone; {RESTORE}")
 
 
 def _check(line: str) -> str:

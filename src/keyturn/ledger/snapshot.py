@@ -6,6 +6,7 @@ import base64
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from keyturn import canon
@@ -13,7 +14,7 @@ from keyturn.canon import Json
 from keyturn.ledger.keys import SigningKey
 from keyturn.ledger.rows import read_entry_at
 from keyturn.ledger.standing import is_borne_out
-from keyturn.log.chain import Head
+from keyturn.log.chain import Basis, Head
 from keyturn.log.envelope import SNAPSHOT_TYPE, pae
 from keyturn.log.fold import Fold, FoldError
 from keyturn.log.keys import VerifyKey
@@ -39,6 +40,7 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
             "at": format_timestamp(head.at),
             "boot": head.boot,
             "up": head.up,
+            "basis": _basis_json(head.basis),
             "keys": {kid: base64.b64encode(key.raw).decode() for kid, key in head.keys.items()},
             "kid": key.public.kid,
             "fold": state.to_json(),
@@ -90,7 +92,20 @@ def _head(value: Mapping[str, Any], genesis: Head) -> Head:
         at=parse_timestamp(value["at"]),
         boot=value["boot"],
         up=value["up"],
+        basis=_basis(value["basis"]),
     )
+
+
+def _basis_json(basis: Basis | None) -> Json:
+    if basis is None:
+        return None
+    ahead = basis.ahead // timedelta(microseconds=1)
+    return {"seq": basis.seq, "at": format_timestamp(basis.at), "up": basis.up, "ahead": ahead}
+
+
+def _basis(value: Mapping[str, Any]) -> Basis:
+    at, ahead = parse_timestamp(value["at"]), timedelta(microseconds=value["ahead"])
+    return Basis(seq=value["seq"], at=at, up=value["up"], ahead=ahead)
 
 
 def _fits(connection: sqlite3.Connection, value: Mapping[str, Json], genesis: Head) -> bool:

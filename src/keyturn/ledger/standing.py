@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import replace
 
 from keyturn.ledger.rows import read_entry_at
 from keyturn.log.chain import ChainError, Head, follow
+from keyturn.log.entry import Entry
 from keyturn.log.fold import STANDING, Fold, FoldError
 
 _BODIES = "SELECT seq, body FROM entry WHERE seq < ? ORDER BY seq"
@@ -31,4 +33,18 @@ def is_borne_out(connection: sqlite3.Connection, head: Head, state: Fold) -> boo
         standing = state.standing_of(entries, head.size)
     except (ChainError, FoldError):
         return False
-    return (proved.verifier, proved.keys, standing) == (head.verifier, head.keys, state.standing())
+    same = (proved.verifier, proved.keys, standing) == (head.verifier, head.keys, state.standing())
+    signed = [entry for entry in entries if entry.kind == "recovery" and entry.facts["clock"] is not None]
+    ahead = proved.basis.ahead if proved.basis else None
+    return same and head.basis is not None and head.basis.ahead == ahead and _clock_stands(connection, head, signed)
+
+
+def _clock_stands(connection: sqlite3.Connection, head: Head, signed: Sequence[Entry]) -> bool:
+    """Tell whether what clocks are held against in `head` begins its boot, or is the last of `signed`."""
+    basis, last = head.basis, signed[-1].seq if signed else -1
+    if basis is None or not max(last, 0) <= basis.seq < head.size:
+        return False
+    entry = read_entry_at(connection, basis.seq)
+    if (entry.boot, entry.at, entry.up) != (head.boot, basis.at, basis.up):
+        return False
+    return basis.seq in {0, last} or read_entry_at(connection, basis.seq - 1).boot != entry.boot

@@ -14,14 +14,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
+from typing import Any
 
 from keyturn import canon
 from keyturn.log.entry import ZERO_HASH, Entry, EntryError, read_entry
 from keyturn.log.envelope import KEY_PROOF_TYPE, pae
 from keyturn.log.keys import BadKey, LogVerifier, VerifyKey, parse_verifier
 from keyturn.log.kinds import BY_THE_LOG_KEY
+from keyturn.model.time import parse_timestamp
 
 _BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
@@ -36,11 +38,26 @@ class ChainError(Exception):
         self.reason = reason
 
 
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What clocks are held against: the first entry of this boot, or the last one in it that a person signed for it.
+
+    `at` and `up` are those of entry `seq`. `ahead` is by how much the log's time runs ahead of a wall clock that was
+    set back: time in a log does not go back, so it goes on from where it was.
+    """
+
+    seq: int
+    at: datetime
+    up: int
+    ahead: timedelta = timedelta()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """Where a chain stands: its log, its keys, and what the next entry must link to.
 
-    `size` is the number of entries; `leaf` the last one's leaf hash in hex; `at` the last one's time.
+    `size` is the number of entries; `leaf` the last one's leaf hash in hex; `at` the last one's time; `basis` what
+    clocks are held against, beside the last entry.
     """
 
     verifier: LogVerifier | None = None
@@ -50,6 +67,7 @@ class Head:
     at: datetime = _BEGINNING
     boot: str = ""
     up: int = 0
+    basis: Basis | None = None
 
 
 def key_proof(origin: str, seq: int, prev: str, raw: bytes) -> bytes:
@@ -85,6 +103,7 @@ def follow(head: Head, entry: Entry, *, signed: bool = True) -> Head:
         at=entry.at,
         boot=entry.boot,
         up=entry.up,
+        basis=_basis(head, entry),
     )
 
 
@@ -100,6 +119,21 @@ def verify_signature(head: Head, entry: Entry) -> None:
     """Prove 4 and 5 of an entry already followed without them. Raises `ChainError`."""
     if not _signer(head, entry).verifies(entry.signed_bytes, entry.signature):
         raise ChainError(entry.seq, 5, f"the signature is not key {entry.kid}'s over these bytes")
+
+
+def ahead_of(entry: Entry) -> timedelta:
+    """Return how far a `recovery` entry of the clock stands ahead of the wall clock that was signed for."""
+    clock: Any = entry.facts["clock"]
+    # The clock was read before the signature: what the machine ran since then has passed on it too.
+    return entry.at - parse_timestamp(clock["wall"]) - timedelta(microseconds=entry.up - clock["up"])
+
+
+def _basis(head: Head, entry: Entry) -> Basis | None:
+    if entry.kind == "recovery" and entry.facts["clock"] is not None:
+        return Basis(entry.seq, entry.at, entry.up, max(ahead_of(entry), timedelta()))
+    if entry.boot != head.boot:
+        return Basis(entry.seq, entry.at, entry.up, head.basis.ahead if head.basis else timedelta())
+    return head.basis
 
 
 def _open(entry: Entry) -> Head:

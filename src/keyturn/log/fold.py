@@ -18,9 +18,11 @@ STANDING = frozenset(
         "token.revoked",
         "suspension.set",
         "suspension.lifted",
+        "recovery",
     }
 )
-"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions."""
+"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions, and
+since when reviews count."""
 
 
 class FoldError(Exception):

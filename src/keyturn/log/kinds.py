@@ -185,6 +185,8 @@ ACTOR = record(type=one_of("principal", "person", "account", "policy"), name=nam
 SCOPE = record(type=one_of("principal", "tool", "environment", "all"), name=nullable(text(100)))
 BACKEND = record(port=name, name=name, kind=name, location=text(1000), account=lambda v: None if v == "" else name(v))
 EFFECTS = record(calls=integer(), files_changed=integer(), lines_changed=integer(), recipients=integer())
+END = record(size=integer(1), leaf=hexadecimal(64))
+CLOCK = record(boot=text(64), wall=timestamp, up=integer())
 OBLIGATION = record(
     **{"rule": name, "quorum": integer(1), "from": many(name), "reviewers": many(name)},
     keys=one_of("any", "hardware", "hardware+pin"),
@@ -288,6 +290,14 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         },
         "suspension.set": {"scope": SCOPE, "mode": one_of("suspended", "read-only"), "by": ACTOR},
         "suspension.lifted": {"scope": SCOPE, "act": ACT},
+        "recovery": {
+            "reason": one_of("restored", "clock"),
+            "size": integer(1),
+            "leaf": hexadecimal(64),
+            "missing": nullable(END),
+            "clock": nullable(CLOCK),
+            "act": ACT,
+        },
     }
 )
 """Kind → its facts. Kinds that belong to one action also carry `action`."""
@@ -304,6 +314,7 @@ ADDS_AUTHORITY = frozenset(
         "action.reviewed",
         "execution.resolved",
         "suspension.lifted",
+        "recovery",
     }
 )
 """Kinds whose own signature a reader verifies, even where a later signature vouches for the chain."""

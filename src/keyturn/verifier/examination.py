@@ -27,6 +27,7 @@ from keyturn.verifier.report import (
     ClockStep,
     Findings,
     Issued,
+    Recovered,
     RefusedReview,
     Report,
     first_bad,
@@ -227,6 +228,23 @@ class Examination:
         self._halts.lifted(entry)
         self._follow(entry, payloads)
 
+    def _recover(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        facts: Mapping[str, Any] = entry.facts
+        if facts["reason"] == "restored":
+            self._lives.restored(entry)
+        ahead = self._head.basis.ahead if self._head.basis else timedelta()
+        self._found.recoveries.add(
+            lambda: Recovered(
+                seq=entry.seq,
+                at=entry.at,
+                reason=facts["reason"],
+                by=facts["act"]["statement"]["by"],
+                missing=_end(facts["missing"]),
+                ahead=round(ahead.total_seconds()),
+            )
+        )
+
     # --- parts of the handlers ------------------------------------------------------------------------------------
 
     def _token(self, entry: Entry, named: Entry) -> Token:
@@ -261,6 +279,7 @@ class Examination:
             "refused_reviews": found.refused_reviews.omitted,
             "activations": found.activations.omitted,
             "tokens": found.tokens.omitted,
+            "recoveries": found.recoveries.omitted,
             "open_intents": max(0, len(lives.running) - LISTED),
             "unknown_outcomes": max(0, len(lives.unknown) - LISTED),
         }
@@ -281,6 +300,7 @@ class Examination:
             refused_reviews=found.refused_reviews.items,
             activations=found.activations.items,
             tokens=found.tokens.items,
+            recoveries=found.recoveries.items,
             omitted={name: count for name, count in lists.items() if count},
         )
 
@@ -304,7 +324,12 @@ class Examination:
         "execution.resolved": _resolve,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
+        "recovery": _recover,
     }
+
+
+def _end(missing: Mapping[str, Any] | None) -> tuple[int, str] | None:
+    return None if missing is None else (missing["size"], missing["leaf"])
 
 
 def _fingerprints(entry: Entry) -> dict[str, tuple[str, ...]]:

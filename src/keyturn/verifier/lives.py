@@ -49,11 +49,15 @@ class Word:
 
 @dataclass(slots=True)
 class Waiting:
-    """An action that has not begun: its request, when it expires, and what people said, in order."""
+    """An action that has not begun: its request, when it expires, and what people said, in order.
+
+    `anew` is when the ledger was restored meanwhile: what was signed until then does not count.
+    """
 
     request: Entry
     expires_at: datetime
     words: list[Word] = field(default_factory=list)
+    anew: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,8 @@ class Lives:
             raise NotProved(entry.seq, 9, f"the signing key is not one the request lists for {word.reviewer!r}")
         if entry.at >= waiting.expires_at:
             raise NotProved(entry.seq, 9, "the review came after the action had expired")
+        if waiting.anew is not None and parse_timestamp(statement["at"]) <= waiting.anew:
+            raise NotProved(entry.seq, 9, "the review was signed before the ledger was restored")
         waiting.words.append(word)
 
     def started(self, entry: Entry) -> None:
@@ -118,6 +124,8 @@ class Lives:
         request = waiting.request
         if entry.at >= waiting.expires_at:
             raise NotProved(entry.seq, 9, "it was begun after it had expired")
+        if waiting.anew is not None and request.text("decision") == "permit":
+            raise NotProved(entry.seq, 9, "it was begun by a permission from before the ledger was restored")
         if lacking := shortfalls(self.counted(entry), recorded_terms(request), request.at, entry.at):
             raise NotProved(entry.seq, 9, f"it was begun without approval: {'; '.join(lacking)}")
         action = _action(entry)
@@ -131,6 +139,13 @@ class Lives:
             instance=entry.text("instance"),
             at=entry.at,
         )
+
+    def restored(self, entry: Entry) -> None:
+        """Take a `recovery` of a restored ledger: who agreed before has to agree again, and who refused stays."""
+        for waiting in self.waiting.values():
+            last = {word.reviewer: word.seq for word in waiting.words}
+            no = [word for word in waiting.words if word.verdict == "reject" and word.seq in last.values()]
+            waiting.words, waiting.anew = no, entry.at
 
     def counted(self, started: Entry) -> list[Word]:
         """Return the words that an `execution.started` entry says it counts."""

@@ -91,6 +91,22 @@ class Issued:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recovered:
+    """A person's signed word that the ledger was restored ("restored"), or that the clock is right ("clock").
+
+    missing  size and last leaf hash of the ledger that was lost, as far as somebody knew it
+    ahead    seconds by which the log's time runs ahead of the wall clock from there on
+    """
+
+    seq: int
+    at: datetime
+    reason: str
+    by: str
+    missing: tuple[int, str] | None
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The result of one verification.
 
@@ -120,6 +136,7 @@ class Report:
     refused_reviews: tuple[RefusedReview, ...] = ()
     activations: tuple[Activation, ...] = ()
     tokens: tuple[Issued, ...] = ()
+    recoveries: tuple[Recovered, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -164,6 +181,7 @@ class Findings:
     refused_reviews: Listing[RefusedReview] = field(default_factory=Listing)
     activations: Listing[Activation] = field(default_factory=Listing)
     tokens: Listing[Issued] = field(default_factory=Listing)
+    recoveries: Listing[Recovered] = field(default_factory=Listing)
 
 
 def first_bad(failure: NotProved) -> FirstBad:
@@ -226,6 +244,7 @@ def _events(report: Report) -> Iterator[str]:
         yield f"token for {token.principal} issued at entry {token.seq}, {until}, {_signer(token.by)}"
     yield from _each("open intent", report.open_intents, _begun)
     yield from _each("unknown outcome", report.unknown_outcomes, _begun)
+    yield from _each("recovery", report.recoveries, _recovered)
     yield from _each("clock", report.clock_steps, _step)
     yield from _each("refused review", report.refused_reviews, _refused)
     yield from (f"and {count} more in {name}" for name, count in report.omitted.items())
@@ -243,6 +262,17 @@ def _begun(item: Begun) -> str:
 def _step(item: ClockStep) -> str:
     what = "another boot of the machine" if item.seconds is None else f"the wall clock jumped by {item.seconds} s"
     return f"before entry {item.seq} ({_time(item.at)}): {what}"
+
+
+def _recovered(item: Recovered) -> str:
+    place = f"entry {item.seq} ({_time(item.at)}), signed by {item.by}"
+    if item.reason == "clock":
+        ahead = f"; from there on the log's time is {item.ahead} s ahead of the wall clock" if item.ahead else ""
+        return f"the clock was taken for right at {place}{ahead}"
+    if item.missing is None:
+        return f"restored from a copy at {place}; nothing was known to be missing"
+    size, leaf = item.missing
+    return f"restored from a copy at {place}; a ledger of {size} entries that ended with {leaf} is lost"
 
 
 def _refused(item: RefusedReview) -> str:

@@ -1,0 +1,177 @@
+"""Backing a home's ledger up, putting a copy in its place, and believing a clock again; the last two signed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from keyturn.approvals.statement import ACT_NAMESPACE
+from keyturn.assembly.home import Home, no_home
+from keyturn.assembly.outside import entropy, moment, surroundings
+from keyturn.assembly.standing import kept_verifier, open_desk, remembered_end
+from keyturn.fold.state import State
+from keyturn.gateway.acts import ActDraft, submit_act
+from keyturn.gateway.desk import Desk
+from keyturn.gateway.recoveries import draft_clock, draft_restored
+from keyturn.ledger.copy import copy_ledger, end_of
+from keyturn.ledger.head import HeadRecord
+from keyturn.ledger.keys import ENTRY_KEY, VERIFIER
+from keyturn.ledger.place import Place
+from keyturn.ledger.restore import Staged, check_unused, discard, holds, known_end, put_in_place, stage
+from keyturn.ledger.writer import Ledger, read_verifier
+from keyturn.log.entry import EntryError, read_entry
+from keyturn.log.envelope import EnvelopeError, read_envelope
+from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.verifier import Report, verify_ledger
+
+Sign: TypeAlias = Callable[[bytes, str], bytes]
+Signer: TypeAlias = Callable[[Mapping[str, Sequence[str]]], tuple[str, Sign]]
+"""Told who may sign (name → public key lines), gives a name and what signs: message, namespace → SSHSIG blob."""
+
+PROGRAM = "keyturn audit restore"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackedUp:
+    """A copy as it was verified; `end` is the size and last leaf hash (hex) that it holds."""
+
+    report: Report
+    end: HeadRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """A ledger that was restored: by whose word, in which entry, what it names as lost, and where the old one is."""
+
+    entry: int
+    by: str
+    size: int
+    missing: HeadRecord | None
+    kept: Path | None
+
+
+class NotProvedWhole(Exception):
+    """A copy does not verify; the report says why."""
+
+    def __init__(self, report: Report) -> None:
+        super().__init__(report.verdict)
+        self.report = report
+
+
+def back_up(home: Home, to: Path) -> BackedUp:
+    """Copy the ledger of a home to a new file and verify the copy; servers may go on meanwhile.
+
+    Raises `ConfigurationError` when the file exists, `NotProvedWhole`, and `LedgerError`.
+    """
+    verifier, remembered = kept_verifier(home), remembered_end(home)
+    try:
+        copy_ledger(home.place, to)
+    except FileExistsError as error:
+        raise ConfigurationError(f"{to} exists; name a new file") from error
+    report = _proved(to, verifier, remembered)
+    return BackedUp(report=report, end=_end(to))
+
+
+def restore(home: Home, file: Path, *, expected: str | None, reason: str, signer: Signer) -> Restored:
+    """Put the copy `file` in the place of a home's ledger, and have a reviewer sign for it.
+
+    `expected` names the newest entry that somebody knows of: `SIZE:LEAF`, or a file with a receipt. Nothing is
+    changed unless all of it succeeds. Raises `NotProvedWhole`, `ConfigurationError`, `Refused` and `LedgerError`.
+    """
+    place = _require_keys(home)
+    check_unused(place)
+    before = known_end(place)
+    staged = stage(place, file, _name())
+    try:
+        _proved(staged.database, read_verifier(place), None)
+        missing = _missing(staged, before, None if expected is None else read_end(expected))
+        with _desk(staged) as desk:
+            entry, by = _signed(desk, signer, lambda name: draft_restored(desk, missing, reason=reason, by=name))
+        size = _end(staged.database).size
+        placed = put_in_place(place, staged, before, PROGRAM, _name())
+    finally:
+        discard(staged)
+    lost = None if missing is None else HeadRecord(*missing)
+    return Restored(entry=entry, by=by, size=size, missing=lost, kept=placed.kept)
+
+
+def recover_clock(home: Home, *, reason: str, signer: Signer) -> tuple[int, str]:
+    """Have a reviewer sign that the wall clock is right; returns the entry's place, and who signed.
+
+    Raises `Refused` when nothing is wrong with the clock.
+    """
+    desk = open_desk(home, "keyturn audit recover-clock")
+    with closing(desk.ledger):
+        return _signed(desk, signer, lambda name: draft_clock(desk, reason=reason, by=name))
+
+
+def read_end(expected: str) -> HeadRecord:
+    """Read `SIZE:LEAF`, or the end that a receipt in a file proves. Raises `ConfigurationError`."""
+    size, colon, leaf = expected.partition(":")
+    if colon and size.isascii() and size.isdigit() and len(leaf) == 64 and set(leaf) <= set("0123456789abcdef"):
+        return HeadRecord(int(size), leaf)
+    try:
+        value = json.loads(Path(expected).read_bytes())
+        envelope = read_envelope(value if isinstance(value, dict) else {})
+        entry = read_entry(envelope.body, envelope.signature)
+    except (OSError, ValueError, EnvelopeError, EntryError) as error:
+        raise ConfigurationError(
+            f"--expect {expected}: neither SIZE:LEAF (64 hex digits) nor a file with a receipt: {error}"
+        ) from error
+    return HeadRecord(entry.seq + 1, entry.leaf)
+
+
+def _signed(desk: Desk, signer: Signer, draft: Callable[[str], ActDraft]) -> tuple[int, str]:
+    force = desk.ledger.look(lambda view: view.state.policy)
+    name, sign = signer(force.reviewers if force else {})
+    drafted = draft(name)
+    return submit_act(desk.ledger, drafted, sign(drafted.to_sign, ACT_NAMESPACE)).seq, name
+
+
+def _missing(staged: Staged, before: HeadRecord | None, expected: HeadRecord | None) -> tuple[int, str] | None:
+    """Return the newest end anybody knows of, unless the copy holds it."""
+    known = max((end for end in (before, expected) if end is not None), key=lambda end: end.size, default=None)
+    if known is None or holds(staged.database, known):
+        return None
+    return known.size, known.leaf
+
+
+@contextmanager
+def _desk(place: Place) -> Iterator[Desk]:
+    with closing(Ledger(place, State, surroundings(PROGRAM))) as ledger:
+        yield Desk(ledger=ledger, entropy=entropy)
+
+
+def _require_keys(home: Home) -> Place:
+    """Refuse a folder that is no home, and one whose keys are gone: they are in no copy of a ledger."""
+    place = home.place
+    if not place.folder.exists():
+        raise ConfigurationError(no_home(home.folder))
+    for name in (VERIFIER, ENTRY_KEY):
+        if not (place.keys / name).exists():
+            raise ConfigurationError(
+                f"{place.keys / name} is missing: put state/keys back first; a backup of the ledger holds no keys"
+            )
+    return place
+
+
+def _proved(database: Path, verifier: str, head: tuple[int, str] | None) -> Report:
+    report = verify_ledger(database, pinned=verifier, head=head)
+    if report.verdict == "FAIL":
+        raise NotProvedWhole(report)
+    return report
+
+
+def _end(database: Path) -> HeadRecord:
+    end = end_of(database)
+    if end is None:
+        raise LedgerError(f"{database} holds no entry")
+    return end
+
+
+def _name() -> str:
+    return f"{moment().wall:%Y%m%dT%H%M%SZ}-{entropy(3).hex()}"
