@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.assembly.boundary import SAME_ACCOUNT
 from keyturn.assembly.build import check_consent, open_gateway
 from keyturn.assembly.founding import (
-    SAME_ACCOUNT,
     NewHome,
     Order,
     found_home,

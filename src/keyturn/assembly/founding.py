@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn import canon
+from keyturn.assembly.boundary import SAME_ACCOUNT, shared
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.home import POLICY, SCHEMAS, WIRING, Home
 from keyturn.assembly.outside import account, entropy, environment, moment, new_token, surroundings
@@ -47,10 +48,6 @@ from keyturn.sshsig.signing import SigningError, list_agent_keys
 
 TOKEN_LIFE = timedelta(days=90)
 FIRST_PRINCIPAL = NewPrincipal("claude")
-SAME_ACCOUNT = (
-    "an assistant that can run commands under this account can do everything Keyturn can: for a real boundary run "
-    "Keyturn under an account of its own"
-)
 
 _USUAL_KEYS = ("id_ed25519_sk.pub", "id_ed25519.pub", "id_ecdsa_sk.pub", "id_ecdsa.pub", "id_rsa.pub")
 _LEFT = re.compile(
@@ -376,4 +373,5 @@ def _warnings(home: Home, policy: Policy) -> Iterator[str]:
         )
     if stat.S_IMODE(home.folder.stat().st_mode) & 0o022:
         yield "other accounts can write to the home's folder; run: chmod go-w on it"
-    yield SAME_ACCOUNT
+    if shared(home.folder):
+        yield SAME_ACCOUNT

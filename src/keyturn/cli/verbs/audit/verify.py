@@ -78,7 +78,7 @@ def _say(report: Report, given: str | None, *, at_home: bool) -> None:
     for line in rest:
         say(line)
     if at_home:
-        from keyturn.assembly.founding import SAME_ACCOUNT
+        from keyturn.assembly.boundary import SAME_ACCOUNT
 
         note(f"note: {SAME_ACCOUNT}")
 

@@ -1,0 +1,59 @@
+"""`keyturn doctor`: whether a home and its machine are well, on one screen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from keyturn.cli.frame import Exit, home_of
+from keyturn.cli.output import AsJson, Column, emit, json_option, note, on_terminal
+from keyturn.cli.sheet import Line, speak
+
+if TYPE_CHECKING:
+    from keyturn.assembly.doctor import Finding
+
+_SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red")}
+_COLUMNS = (
+    Column("LEVEL", "level"),
+    Column("CHECK", "check"),
+    Column("TOLD", "told"),
+    Column("FOLLOWS", "follows"),
+    Column("MEND", "mend"),
+)
+
+
+@click.command(name="doctor")
+@json_option
+@click.pass_context
+def command(ctx: click.Context, /, as_json: AsJson) -> None:
+    """Look at everything a home stands on, and say what follows and what mends it.
+
+    Nothing is changed, and no system is more than read. Exits 1 when a check fails; warnings exit 0.
+    """
+    from keyturn.assembly.doctor import examine
+
+    found = list(examine(home_of(ctx)))
+    if on_terminal() and not as_json:
+        speak([line for finding in found for line in _lines(finding)])
+        note("")
+        note(_summary(found))
+    else:
+        emit([finding.to_json() for finding in found], as_json=as_json, columns=_COLUMNS)
+    if any(finding.level == "fail" for finding in found):
+        ctx.exit(Exit.FAILURE)
+
+
+def _lines(finding: Finding) -> Iterator[Line]:
+    sign, style = _SIGNS[finding.level]
+    yield Line(finding.check, f"{sign} {finding.told}", style if finding.level != "ok" else None)
+    if finding.follows:
+        yield Line("", f"  so {finding.follows}")
+    if finding.mend:
+        yield Line("", f"  → {finding.mend}", "cyan")
+
+
+def _summary(found: list[Finding]) -> str:
+    counts = {level: sum(finding.level == level for finding in found) for level in _SIGNS}
+    return f"{counts['ok']} well, {counts['warn']} to know, {counts['fail']} to mend"
