@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.log.entry import read_entry
 from keyturn.log.envelope import EnvelopeError, pae, read_envelope
-from keyturn.log.receipt import ReceiptError, read_receipt
+from tests.log.receipts import ReceiptError, read_receipt
 from tests.vectors.reading import PUBLIC, chain, head_after
 from tests.vectors.story import LOG_KEY
 

@@ -27,8 +27,8 @@ from keyturn.gateway.review import Actor, draft_review, submit_review
 from keyturn.ledger.transaction import View
 from keyturn.log.chain import Head
 from keyturn.log.entry import Entry
-from keyturn.log.receipt import read_receipt
 from keyturn.sshsig.signing import sign
+from tests.log.receipts import read_receipt
 from tests.sshsig.keys import environment, make_key, public_key
 
 ROOT = Path(__file__).parents[2]
