@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import jsonschema
 
-from keyturn.assembly.build import become_executor, open_gateway
+from keyturn.assembly.build import become_executor, news_of, open_gateway
 from keyturn.assembly.founding import Order, found_home
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import entropy, environment, moment
@@ -117,10 +117,11 @@ class World:
         gate = open_gateway(self.home, program)
         gate.ledger.close()
         outside = Surroundings(self.clock, entropy, program)
-        return replace(gate, ledger=Ledger(self.home.place, State, outside), start_worker=self._worker)
+        ledger = Ledger(self.home.place, State, outside)
+        return replace(gate, ledger=ledger, news=news_of(self.home, ledger), start_worker=self._worker)
 
     def close(self) -> None:
-        self.gate.ledger.close()
+        self.gate.close()
         self.executor.lock.release()
 
     def with_tool(self, tool: GovernedTool) -> None:

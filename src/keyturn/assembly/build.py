@@ -16,8 +16,10 @@ from keyturn.gateway.core import Gateway, Look, PolicyShelf
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.explaining import Explainer
 from keyturn.gateway.in_force import texts_of
+from keyturn.gateway.news import News
+from keyturn.ledger.bell import Listener
 from keyturn.ledger.lock import take_instance
-from keyturn.ledger.writer import Ledger, Reader, Watcher
+from keyturn.ledger.writer import Ledger, Reader
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.policy import read_policy
 from keyturn.tools.arguments import models
@@ -42,8 +44,9 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None) -> 
     wiring = read_wiring(home.wiring)
     catalog = read_own_catalog(home)
     tools = build_tools(build_ports(wiring, home.folder, environment()))
+    ledger = Ledger(home.place, State, surroundings(program))
     return Gateway(
-        ledger=Ledger(home.place, State, surroundings(program)),
+        ledger=ledger,
         catalog=catalog,
         models=models(),
         governed=tools.governed,
@@ -51,11 +54,16 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None) -> 
         reach=tools.reach,
         new_id=new_action_id,
         entropy=entropy,
-        watch=lambda: Watcher(home.place),
+        news=news_of(home, ledger),
         start_worker=worker_starter(home),
         policies=PolicyShelf(catalog),
         executor=executor,
     )
+
+
+def news_of(home: Home, ledger: Reader[State]) -> News:
+    """Return the news of a home for one process."""
+    return News(ledger, lambda: Listener(home.place.run, new_instance()))
 
 
 def open_standing(home: Home, program: str) -> Standing:

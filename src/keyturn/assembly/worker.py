@@ -30,7 +30,7 @@ def run_worker(home: Home, *, on_demand: bool) -> None:
         with plain_errors():
             anyio.run(_until_stopped, gate, home, on_demand)
     finally:
-        gate.ledger.close()
+        gate.close()
 
 
 async def _until_stopped(gate: Gateway, home: Home, on_demand: bool) -> None:

@@ -12,7 +12,7 @@ from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.gateway.executor import Executor
-from keyturn.ledger.writer import Watcher
+from keyturn.gateway.news import News
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
 from keyturn.policy import Policy, read_policy
@@ -71,7 +71,7 @@ class Gateway(Desk):
 
     new_id         makes a UUIDv7 for the given time
     reach          the declared back ends as (port, name): only their actions are claimed here
-    watch          makes a watcher that tells when somebody wrote to the ledger
+    news           wakes those who wait for something in the ledger
     start_worker   starts a worker unless one is there; of no use to a process that executes itself
     executor       what executes in this process; None where its client may end it at any moment
     suppressed     refusals of this process that are counted and not recorded one by one
@@ -83,11 +83,16 @@ class Gateway(Desk):
     reading: Mapping[str, ReadTool]
     reach: frozenset[tuple[str, str]]
     new_id: Callable[[datetime], str]
-    watch: Callable[[], Watcher]
+    news: News
     start_worker: Callable[[], None]
     policies: PolicyShelf
     executor: Executor | None = None
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
+
+    def close(self) -> None:
+        """Stop listening for news and close the ledger."""
+        self.news.close()
+        self.ledger.close()
 
 
 @dataclass(slots=True)

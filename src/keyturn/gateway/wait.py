@@ -11,14 +11,12 @@ import anyio
 from keyturn.approvals.action import TERMINAL, Action
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.finding import find, find_state
+from keyturn.gateway.news import moved_from
 from keyturn.gateway.threads import on_ledger
-from keyturn.ledger.writer import Watcher
 
 __all__ = ["Report", "find", "find_state", "over", "wait_for"]
 
-LOOK_EVERY = 0.05
-LOOK_LATER_EVERY = 0.25  # once it has taken a while: what waits for people needs no twenty looks a second
-A_WHILE = 2.0
+_A_MOMENT = 0.05  # seconds
 
 Report = Callable[[Action, str], Awaitable[None]]
 """Called when the state of a waited-for action has changed."""
@@ -31,14 +29,18 @@ async def wait_for(
 
     Raises `Refused` ("not_found") for an unknown action, and for another principal's where `principal` is given.
     """
-    if seconds > 0:
-        watcher = await on_ledger(gate.watch)
-        try:
-            with anyio.move_on_after(seconds):
-                return await _follow(gate, watcher, _Wanted(action_id, principal), report)
-        finally:
-            watcher.close()
-    return (await on_ledger(_look, gate, _Wanted(action_id, principal))).state
+    wanted = _Wanted(action_id, principal)
+    began, told = anyio.current_time(), ""
+    while True:
+        mark = gate.news.mark()
+        seen = await on_ledger(_look, gate, wanted)
+        left = began + seconds - anyio.current_time()
+        if report is not None and seen.state != told and seconds > 0:
+            told = seen.state
+            await report(seen.action, seen.state)
+        if over(seen.state) or left <= 0:
+            return seen.state
+        await gate.news.wait(mark, moved_from(action_id, seen.action), min(left, seen.holds_for))
 
 
 def over(state: str) -> bool:
@@ -61,26 +63,11 @@ class _Seen:
     holds_for: float
 
 
-async def _follow(gate: Gateway, watcher: Watcher, wanted: _Wanted, report: Report | None) -> str:
-    began, state, due = anyio.current_time(), "", 0.0
-    while True:
-        if await on_ledger(watcher.changed) or anyio.current_time() >= due:
-            seen = await on_ledger(_look, gate, wanted)
-            due = anyio.current_time() + seen.holds_for
-            if report is not None and seen.state != state:
-                await report(seen.action, seen.state)
-            state = seen.state
-        if over(state):
-            return state
-        early = anyio.current_time() < began + A_WHILE
-        await anyio.sleep(LOOK_EVERY if early else LOOK_LATER_EVERY)
-
-
 def _look(gate: Gateway, wanted: _Wanted) -> _Seen:
     def look(view: Look) -> _Seen:
         action, state = find_state(view, wanted.action_id, wanted.principal)
-        # Nobody writes anything at the moment an action expires: the watcher cannot tell.
+        # Nobody writes anything at the moment an action expires, so nobody rings.
         left = (action.expires_at - view.now).total_seconds() if state in {"pending", "approved"} else math.inf
-        return _Seen(action, state, max(left, LOOK_EVERY))
+        return _Seen(action, state, max(left, _A_MOMENT))
 
     return gate.ledger.look(look)

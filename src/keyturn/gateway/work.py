@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,10 +21,8 @@ from keyturn.gateway.recover import recover, reprobe
 from keyturn.gateway.sweep import sweep
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
-from keyturn.ledger.writer import Watcher
 from keyturn.model.errors import LedgerError
 
-LOOK_EVERY = 0.1  # seconds between looks for news: one PRAGMA, no lock
 LOOK_ANYWAY = 5.0  # seconds after which it looks without news: time and the clock's repair write nothing
 HOUSEKEEPING_EVERY = 60.0
 SCRUB = 20_000  # entries whose hashes are recomputed at a time
@@ -36,7 +35,6 @@ class Rounds:
     """Where the regular rounds of a worker stand; times are seconds of the event loop's clock."""
 
     housekeeping_due: float = 0.0
-    look_due: float = 0.0
     scrubbed: int | None = None
     busy_until: float = 0.0
 
@@ -56,21 +54,18 @@ async def work(gate: Gateway, executor: Executor, run: Path, *, idle: float | No
     Running actions are always finished before this returns. A ledger that cannot be read or written for the moment is
     waited for; raises `LedgerError` when it is not to be trusted any more.
     """
-    watcher = await on_ledger(gate.watch)
-    try:
-        with plain_errors():
-            async with anyio.create_task_group() as tasks:
-                await _work_with(gate, executor, run, watcher, _Crew(tasks, stop, idle))
-    finally:
-        watcher.close()
+    with plain_errors():
+        async with anyio.create_task_group() as tasks:
+            await _work_with(gate, executor, run, _Crew(tasks, stop, idle))
 
 
-async def _work_with(gate: Gateway, executor: Executor, run: Path, watcher: Watcher, crew: _Crew) -> None:
+async def _work_with(gate: Gateway, executor: Executor, run: Path, crew: _Crew) -> None:
     executor.crew = crew.tasks
     try:
         async with anyio.create_task_group() as beside:
             beside.start_soon(_stop_with, crew.stop, executor)
-            await _rounds(gate, executor, run, watcher, crew)
+            beside.start_soon(_listen, gate, executor)
+            await _rounds(gate, executor, run, crew)
             beside.cancel_scope.cancel()
     finally:
         executor.crew = None  # whoever is decided from here on stays approved, for others
@@ -96,37 +91,48 @@ def plain_errors() -> Iterator[None]:
         raise found from group
 
 
-async def _rounds(gate: Gateway, executor: Executor, run: Path, watcher: Watcher, crew: _Crew) -> None:
+async def _listen(gate: Gateway, executor: Executor) -> None:
+    """Wake the rounds when somebody's entry lets an action begin."""
+    while True:
+        try:
+            if await gate.news.wait(gate.news.mark(), lambda view: bool(claimable(gate, view)), LOOK_ANYWAY):
+                executor.wake()
+        except LedgerUnavailable:
+            await anyio.sleep(RETRY_EVERY)  # the rounds meet it too, and say so
+
+
+async def _rounds(gate: Gateway, executor: Executor, run: Path, crew: _Crew) -> None:
     rounds = Rounds(busy_until=anyio.current_time())
-    while not crew.stop.is_set() and not _idle(rounds, executor, crew.idle):
+    while not crew.stop.is_set() and (left := _idle_left(rounds, executor, crew.idle)) > 0:
         if anyio.current_time() >= rounds.housekeeping_due:
             await _keep_house(gate, executor, run, rounds)
-        await _look(gate, executor, watcher, crew, rounds)
-        await executor.called(LOOK_EVERY)
+        look_again = await _look(gate, executor, crew, rounds)
+        await executor.called(min(look_again, left, rounds.housekeeping_due - anyio.current_time()))
 
 
-def _idle(rounds: Rounds, executor: Executor, idle: float | None) -> bool:
+def _idle_left(rounds: Rounds, executor: Executor, idle: float | None) -> float:
+    """Return for how many seconds more there may be nothing to do."""
+    if idle is None:
+        return math.inf
     now = anyio.current_time()
     if executor.running:
         rounds.busy_until = now
-    return idle is not None and now - rounds.busy_until > idle
+    return idle - (now - rounds.busy_until)
 
 
-async def _look(gate: Gateway, executor: Executor, watcher: Watcher, crew: _Crew, rounds: Rounds) -> None:
-    """Start what is ready, if there is news or a look is due."""
+async def _look(gate: Gateway, executor: Executor, crew: _Crew, rounds: Rounds) -> float:
+    """Start what is ready; return after how many seconds to look again without news."""
     try:
-        if await on_ledger(watcher.changed) or executor.running or anyio.current_time() >= rounds.look_due:
-            # Set first: news is told once, and what fails below is looked at again.
-            rounds.look_due = anyio.current_time() + RETRY_EVERY
-            await _start_ready(gate, executor, crew, rounds)
-            rounds.look_due = anyio.current_time() + LOOK_ANYWAY
+        await _start_ready(gate, executor, crew, rounds)
     except LedgerUnavailable as error:
         _log.warning("nothing can be claimed at present: %s", error)
+        return RETRY_EVERY
+    return LOOK_ANYWAY
 
 
 async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew, rounds: Rounds) -> None:
     """Claim what is ready, up to the number of actions run side by side, until told to stop."""
-    while executor.free and not crew.stop.is_set():
+    while not crew.stop.is_set():
         if not await on_ledger(gate.ledger.look, partial(claimable, gate)):
             return
         claimed = await on_ledger(claim_ready, gate, executor)

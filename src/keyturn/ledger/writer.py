@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from keyturn.ledger.bell import Bell
 from keyturn.ledger.clock import read_clock
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable, sqlite_errors
 from keyturn.ledger.follower import Follower
@@ -18,7 +19,7 @@ from keyturn.ledger.lock import held
 from keyturn.ledger.place import Place, check_place
 from keyturn.ledger.rows import END, check_links, check_payloads, check_stored
 from keyturn.ledger.schema import BUSY_TIMEOUT, open_reader, open_writer
-from keyturn.ledger.snapshot import EVERY, write_snapshot
+from keyturn.ledger.snapshot import next_snapshot, write_snapshot
 from keyturn.ledger.transaction import Pen, Transaction, View
 from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
@@ -174,9 +175,11 @@ class Ledger(Reader[F]):
         self._waiting: list[_Ticket] = []
         self._queue = threading.Lock()
         self._head_due = False
+        self._snapshot_at = 0
         self._lock, self._head = place.lock, place.head
         self._wal = place.database.with_name(f"{place.database.name}-wal")
         self._wal_size = 0
+        self._bell, self._rung_at = Bell(place.run), 0
         super().__init__(place, kind, outside)
 
     def _open(self) -> sqlite3.Connection:
@@ -212,6 +215,7 @@ class Ledger(Reader[F]):
         """
         with self._my_turn(), suppress(LedgerUnavailable), held(self._lock, self._outside.program):
             self._connection.close()
+        self._bell.close()
 
     def _work_or_wait(self, ticket: _Ticket) -> None:
         if self._turn.locked():
@@ -249,6 +253,7 @@ class Ledger(Reader[F]):
                 batch, self._waiting = self._waiting, []
             with self._stop_when_broken(), held(self._lock, self._outside.program):
                 self._commit(batch)
+            self._ring()
         except LedgerError as error:
             _fail(batch, error)
         except Exception as error:  # noqa: BLE001 - the callers of the whole batch learn it, each in its own thread
@@ -258,6 +263,12 @@ class Ledger(Reader[F]):
         except BaseException:
             _fail(batch, LedgerUnavailable(_INTERRUPTED))
             raise
+
+    def _ring(self) -> None:
+        size = self._follower.head.size
+        if size != self._rung_at:
+            self._rung_at = size
+            self._bell.ring()
 
     def _commit(self, batch: list[_Ticket]) -> None:
         """One batch. Results are handed out only after COMMIT has returned: after fdatasync."""
@@ -327,9 +338,10 @@ class Ledger(Reader[F]):
 
     def _snapshot(self) -> None:
         head = self._follower.head
-        if head.size - self._follower.snapshot_size >= EVERY:
+        if head.size >= self._snapshot_at:
+            self._snapshot_at = next_snapshot(self._connection, head.size)
+        if head.size >= self._snapshot_at:
             write_snapshot(self._connection, head, self._follower.state, self._pen.key)
-            self._follower.snapshot_size = head.size
 
     def _fold_wal(self) -> None:
         """Copy a long WAL into the file, so that the next commit writes it from its beginning again.

@@ -91,12 +91,11 @@ def _serve_home(folder: str | None, token_file: str | None) -> None:
     finally:
         with suppress(LedgerError):  # the fault is told already, or nothing is wrong but the disk
             flush_all(gate)
-        gate.ledger.close()
+        gate.close()
 
 
 async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None:
     fault = Fault()
-    watcher = gate.watch()
     server = Handlers(gate, lambda _: Presented(token, "stdio", ""), fault).build()
     async with anyio.create_task_group() as tasks:
 
@@ -111,11 +110,10 @@ async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None
 
         tasks.start_soon(until_signal)
         tasks.start_soon(until_fault)
-        tasks.start_soon(start_workers, gate, watcher, partial(work_waits, gate, home), fault)
+        tasks.start_soon(start_workers, gate, partial(work_waits, gate, home), fault)
         tasks.start_soon(tell_people, home)
         await serve(server, wire, fault.sent)
         tasks.cancel_scope.cancel()
-    watcher.close()
     if fault.error is not None:
         raise LedgerError(f"{fault.error}; the server ends here: look with `keyturn audit verify`") from fault.error
 
