@@ -58,7 +58,7 @@ class Newer(Counted):
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take snapshots often enough for small ledgers."""
-    monkeypatch.setattr("keyturn.ledger.writer.EVERY", EVERY)
+    monkeypatch.setattr("keyturn.ledger.snapshot.EVERY", EVERY)
 
 
 @pytest.fixture
@@ -91,6 +91,22 @@ def whole(place: Place) -> tuple[Json, Head]:
 def snapshots(place: Place) -> list[int]:
     with raw(place) as db:
         return [seq for (seq,) in db.execute("SELECT seq FROM snapshot ORDER BY seq")]
+
+
+def test_the_larger_a_state_the_rarer_its_snapshots(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyturn.ledger.snapshot.EVERY", 4)
+    monkeypatch.setattr("keyturn.ledger.snapshot.MOST", 12)
+    with opened(place) as ledger, opened(place) as another:
+        for _ in range(5):
+            ledger.transact(use)
+            another.transact(use)
+        small = snapshots(place)
+        monkeypatch.setattr("keyturn.ledger.snapshot.BYTES", 40)
+        for number in range(40):
+            ledger.transact(partial(use, principal=f"p{number}"))
+    assert small == [8, 12]  # one every four entries, whichever process is at it
+    older, newest = snapshots(place)
+    assert 4 < newest - older == 12
 
 
 def test_opening_from_a_snapshot_folds_only_what_came_after_it(long: Place) -> None:

@@ -59,7 +59,6 @@ class Follower(Generic[F]):
         self._loaded = False
         self.head = Head()
         self.state: F = kind.empty()
-        self.snapshot_size = 0
 
     def reset(self) -> None:
         """Forget everything: the next catch-up starts from disk. A fold is rebuilt, never patched."""
@@ -105,7 +104,7 @@ class Follower(Generic[F]):
         # Read before SQLite takes its view of the file: an entry committed in between may not look like one that is
         # gone.
         record = read_head(self._place.head)
-        self.head, self.state, self.snapshot_size = Head(), self._kind.empty(), 0
+        self.head, self.state = Head(), self._kind.empty()
         if record is None:
             raise LedgerBroken(
                 f"{self._place.head} is missing: nothing says whether entries were cut off at the end; {MAKE_AGAIN}"
@@ -114,7 +113,6 @@ class Follower(Generic[F]):
         found = newest_snapshot(self._connection, genesis, self._kind, decides=self._writes)
         if found is not None:
             self.head, self.state = found
-            self.snapshot_size = self.head.size
         self._expect_unless_lost(record)
         self._follow_new()
         check_links(self._connection, max(0, self.head.size - TAIL), TAIL)

@@ -22,10 +22,13 @@ from keyturn.model.time import format_timestamp, parse_timestamp
 
 F = TypeVar("F", bound=Fold)
 
-EVERY = 512  # entries between snapshots: at most so many are folded again when a ledger is opened
+EVERY = 512  # entries between snapshots of a small state
+BYTES = 256  # of a larger one, that each entry since is worth: so a snapshot costs a small part of its entries
+MOST = 10_000  # entries after which one is due whatever it costs: so many are folded again in about a second
 KEEP = 2
 LOOKED_OVER = 100_000  # entries up to which a process that only reads holds a snapshot against the entries
 _INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
+_LAST = "SELECT seq, length(body) FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 _FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT ?)"
 
 
@@ -48,6 +51,12 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
     )
     connection.execute(_INSERT, (head.size, body, key.sign(pae(SNAPSHOT_TYPE, body))))
     connection.execute(_FORGET, (head.size, KEEP))
+
+
+def next_snapshot(connection: sqlite3.Connection, size: int) -> int:
+    """Return from which size on a ledger of `size` entries should have another snapshot, whoever made the last."""
+    row = connection.execute(_LAST, (size,)).fetchone()
+    return EVERY if row is None else row[0] + min(max(EVERY, row[1] // BYTES), MOST)
 
 
 def newest_snapshot(
