@@ -52,6 +52,7 @@ _CHANGING = (
     (re.compile(r"kt_[A-Za-z0-9_-]{43}"), "<token>"),
     (re.compile(r"just now|\d+ (second|minute)s? ago"), "<ago>"),
     (re.compile(r"(expires in|in force for) \d+\w( \d+\w)?"), r"\1 <span>"),
+    (re.compile(r"(bytes\t|_ms\t|_ms\": )\d+"), r"\1<count>"),
 )
 
 

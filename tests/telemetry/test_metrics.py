@@ -16,10 +16,12 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from keyturn.assembly import metrics
-from keyturn.assembly.metrics import Served, free_bytes, serve_metrics
+from keyturn.assembly.metrics import Served, serve_metrics
+from keyturn.assembly.room import room_of
 from keyturn.gateway.execute import finish
 from keyturn.ledger import head as head_record
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.ledger.place import Place
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.outcome import Unknown
 from keyturn.telemetry.exposition import Process
@@ -128,7 +130,7 @@ def test_a_scrape_says_what_the_ledger_holds(world: World, served: Served) -> No
     assert labelled(found, "keyturn_time_to_decision_seconds_count", "decision") == {("approved",): 1}
     assert one(found, "keyturn_clock_fault") == 0
     assert one(found, "keyturn_ledger_readable") == 1
-    assert 0 < one(found, "keyturn_disk_free_bytes") == pytest.approx(free_bytes(world.home.place.folder), rel=0.1)
+    assert 0 < one(found, "keyturn_disk_free_bytes") == pytest.approx(room_of(world.home.place).free, rel=0.1)
 
 
 def test_counters_begin_with_the_process_and_gauges_with_the_home(world: World) -> None:
@@ -263,6 +265,6 @@ def test_an_address_that_is_taken_leaves_no_follower_behind(world: World, served
     assert threading.active_count() == before
 
 
-def test_the_disk_of_a_folder_that_is_gone_has_nothing_free(tmp_path: Path) -> None:
-    assert free_bytes(tmp_path / "gone") == 0
-    assert metrics._bytes_in(tmp_path / "gone") == 0
+def test_a_place_that_is_gone_has_no_room(tmp_path: Path) -> None:
+    gone = room_of(Place(tmp_path / "gone"))
+    assert (gone.ledger, gone.wal, gone.free) == (0, 0, 0)

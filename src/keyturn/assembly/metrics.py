@@ -7,22 +7,22 @@ somebody is waited for, and nothing is decided on what it counts.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from contextlib import closing, suppress
 from importlib.metadata import version
-from pathlib import Path
 
 from keyturn.assembly.home import Home
+from keyturn.assembly.notifier import notify_state
 from keyturn.assembly.outside import moment
+from keyturn.assembly.room import room_of
 from keyturn.assembly.standing import open_reader
 from keyturn.gateway.desk import Look
 from keyturn.ledger.clock import read_clock
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.ledger.tail import Tail
 from keyturn.log.chain import Head
-from keyturn.model.errors import LedgerError
+from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.telemetry import exposition
 from keyturn.telemetry.counts import Counts
 from keyturn.telemetry.exposition import Process, Seen, written
@@ -39,7 +39,7 @@ class Metrics:
     """The metrics of one home, kept up to date by a thread. Raises `LedgerError` when the ledger cannot be read."""
 
     def __init__(self, home: Home, process: Process) -> None:
-        self._place = home.place
+        self._home = home
         self._process = process
         self._version = version("keyturn")
         self._turn = threading.Lock()
@@ -61,7 +61,7 @@ class Metrics:
                 Seen(
                     counts=self._counts,
                     open=self._counts.open(reading.now),
-                    home=self._home(fault=reading.fault is not None),
+                    home=self._standing(fault=reading.fault is not None),
                     process=self._process,
                     version=self._version,
                     readable=self._readable,
@@ -102,15 +102,16 @@ class Metrics:
             self._counts.take(entry)
         return len(found) == STEP
 
-    def _home(self, *, fault: bool) -> exposition.Home:
-        database, counted = self._place.database, self._tail.head.size
+    def _standing(self, *, fault: bool) -> exposition.Home:
+        room = room_of(self._home.place)
         return exposition.Home(
             entries=self._size(),
-            counted=counted,
-            ledger_bytes=_bytes_in(database),
-            wal_bytes=_bytes_in(database.with_name(f"{database.name}-wal")),
-            free_bytes=free_bytes(self._place.folder),
+            counted=self._tail.head.size,
+            ledger_bytes=room.ledger,
+            wal_bytes=room.wal,
+            free_bytes=room.free,
             fault=fault,
+            notify_failures=_failed_notices(self._home),
         )
 
     def _size(self) -> int:
@@ -147,20 +148,15 @@ def serve_metrics(home: Home, address: str, process: Process | None = None) -> S
     return Served(home, address, process or Process())
 
 
-def free_bytes(folder: Path) -> int:
-    """Return how many bytes this account may still write to the disk of `folder`; 0 when that cannot be told."""
-    with suppress(OSError):
-        disk = os.statvfs(folder)
-        return disk.f_bavail * disk.f_frsize
-    return 0
-
-
 def _begin(view: Look) -> tuple[Counts, Head]:
     present = view.state.suspensions.present()
     return Counts(view.now, view.state.actions.values(), [one.scope for one in present]), view.head
 
 
-def _bytes_in(path: Path) -> int:
-    with suppress(OSError):
-        return path.stat().st_size
-    return 0
+def _failed_notices(home: Home) -> int | None:
+    """Return how many notices failed, None where nobody is to be told or that cannot be read."""
+    try:
+        state = notify_state(home)
+    except ConfigurationError:
+        return None
+    return None if state is None else state.record.failed if state.record is not None else 0

@@ -9,8 +9,10 @@ from datetime import datetime
 
 from keyturn.approvals.action import OPEN
 from keyturn.contracts import catalog_of
+from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
 from keyturn.gateway.in_force import InForce, read_in_force, texts_of
+from keyturn.gateway.pressure import Pressure, pressure
 from keyturn.model.errors import ConfigurationError
 from keyturn.policy import read_policy
 
@@ -24,6 +26,7 @@ class Overview:
     warnings  what the policy in force leaves open, above all assistants without an owner
     open      how many actions are pending, approved, running or unknown
     unknown   ids of the actions whose outcome is unknown
+    pressure  where work piles up
     """
 
     log: str
@@ -35,10 +38,14 @@ class Overview:
     warnings: tuple[str, ...]
     open: Mapping[str, int]
     unknown: tuple[str, ...]
+    pressure: Pressure
 
 
-def overview(view: Look) -> Overview:
-    """Look at a whole home. Raises `LedgerError` when the ledger holds no policy."""
+def overview(view: Look, policies: PolicyShelf | None = None) -> Overview:
+    """Look at a whole home. Raises `LedgerError` when the ledger holds no policy.
+
+    `policies` has the policy in force read already, or can read it, where the contracts of the home are as published.
+    """
     policy = read_in_force(view)
     states = [(action.id, state) for action, state in view.state.open_actions(view.now)]
     counted = Counter(state for _, state in states)
@@ -49,9 +56,10 @@ def overview(view: Look) -> Overview:
         last=view.entry(view.head.size - 1).at if view.head.size else None,
         fault=view.reading.fault,
         policy=policy,
-        warnings=_warnings(view, policy),
+        warnings=policies.in_force(view).warnings() if policies else _warnings(view, policy),
         open={state: counted[state] for state in sorted(OPEN)},
         unknown=tuple(action for action, state in states if state == "unknown"),
+        pressure=pressure(view),
     )
 
 

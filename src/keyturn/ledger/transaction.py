@@ -87,6 +87,11 @@ class View(Generic[F]):
             if entry.kind in {"action.requested", "action.denied"} and principal in {None, entry.facts["principal"]}
         ]
 
+    def newest(self, kind: str, limit: int = 100) -> list[Entry]:
+        """Return the newest entries of a kind, newest first (derived table: for showing)."""
+        found = self._found("kind = ? ORDER BY seq DESC LIMIT ?", kind, limit)
+        return [entry for entry in found if entry.kind == kind]
+
     def newest_of(self, principal: str) -> Entry | None:
         """Return the newest entry about a principal (for receipts of results that write nothing)."""
         found = self._found("principal = ? ORDER BY seq DESC", principal)
