@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from keyturn.assembly.clients import Start
 
 
 def start(command: str) -> Start:
-    return Start(home=Path("/home/a/home"), command=command, arguments=("serve",), principal="claude")
+    return Start(command=command, arguments=("serve",), principal="claude")
 
 
 @pytest.mark.parametrize("folder", ["archive-v0/kX3f", "environments-v2/keyturn-1a2b"])

@@ -54,6 +54,20 @@ def test_no_snippet_ever_holds_a_token(operator: Operator, client: str) -> None:
     assert "kt_" not in said.out
 
 
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_client_of_a_server_elsewhere_is_told_of_the_bridge_and_where_the_token_lies(
+    client: str, tmp_path: Path
+) -> None:
+    where = ("--connect", "unix:/run/keyturn/mcp.sock", "--token-file", tmp_path / "token")
+    said = tell("--home", tmp_path, "client-config", client, *where)
+    assert said.code == 0
+    for word in ("connect", "unix:/run/keyturn/mcp.sock", str(tmp_path / "token")):
+        assert word in said.out
+    assert "KEYTURN_TOKEN" not in said.out + said.err
+    assert "inputs" not in said.out
+    assert "KEYTURN_TOKEN" in tell("client-config", client, *where[:2]).out
+
+
 def test_the_token_is_named_by_its_principal(operator: Operator) -> None:
     assert "the token of claude" in operator.tell("client-config", "cursor", "--principal", "claude").out
     assert operator.tell("client-config", "cursor", "--principal", "nobody").transcript == lines(

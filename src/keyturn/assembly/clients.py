@@ -31,12 +31,15 @@ class Snippet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """How a client starts the server of one home, for one principal."""
+    """How a client starts what serves it, for one principal.
 
-    home: Path
+    token_file   where the token lies; None when the client's own configuration holds it
+    """
+
     command: str
     arguments: tuple[str, ...]
     principal: str
+    token_file: Path | None = None
 
     @property
     def warning(self) -> str | None:
@@ -59,15 +62,22 @@ class Start:
         return f"paste the token of {self.principal} here"
 
 
-def start_of(home: Home, principal: str) -> Start:
+def start_of(home: Home, principal: str, token_file: Path | None = None) -> Start:
     """Return how the server of `home` is started: by this installation's own script, found without PATH."""
+    return _start(("--home", str(home.folder), "serve"), principal, token_file)
+
+
+def bridge_to(target: str, principal: str, token_file: Path | None = None) -> Start:
+    """Return how a bridge to a server elsewhere is started; `target` is what `keyturn connect` takes."""
+    return _start(("connect", target), principal, token_file)
+
+
+def _start(verb: tuple[str, ...], principal: str, token_file: Path | None) -> Start:
     script = Path(sys.executable).parent / "keyturn"
     command = (str(script),) if script.is_file() else (sys.executable, "-m", "keyturn")
+    where = () if token_file is None else ("--token-file", str(token_file))
     return Start(
-        home=home.folder,
-        command=command[0],
-        arguments=(*command[1:], "--home", str(home.folder), "serve"),
-        principal=principal,
+        command=command[0], arguments=(*command[1:], *verb, *where), principal=principal, token_file=token_file
     )
 
 
@@ -80,8 +90,12 @@ def _claude_code(start: Start) -> Snippet:
     return Snippet(
         text=_json({"mcpServers": {SERVER: _stdio(start)}}),
         place=".mcp.json in the folder you work in, or the same key in ~/.claude.json for every folder",
-        then="Then `claude mcp list` shows whether it starts. Keep a file with a token in it out of version control; "
-        f'to do without, write "${{{TOKEN}}}" in its place and export the variable before you start claude.',
+        then="Then `claude mcp list` shows whether it starts."
+        + _unless_in_file(
+            start,
+            " Keep a file with a token in it out of version control; to do without, write "
+            f'"${{{TOKEN}}}" in its place and export the variable before you start claude.',
+        ),
     )
 
 
@@ -102,11 +116,16 @@ def _vscode(start: Start) -> Snippet:
         "description": f"Keyturn: the token of {start.principal}",
         "password": True,
     }
-    server = _stdio(start) | {"env": {TOKEN: "${input:keyturn-token}"}}
+    server: Json = _stdio(start)
+    value: dict[str, Json] = {"servers": {SERVER: server}}
+    if start.token_file is None:
+        value = {"inputs": [asked], "servers": {SERVER: _stdio(start) | {"env": {TOKEN: "${input:keyturn-token}"}}}}
     return Snippet(
-        text=_json({"inputs": [asked], "servers": {SERVER: server}}),
+        text=_json(value),
         place=".vscode/mcp.json in your workspace, or the file that the command “MCP: Open User Configuration” opens",
-        then="VS Code asks for the token the first time it starts the server, and keeps it in its secret store.",
+        then=_unless_in_file(
+            start, "VS Code asks for the token the first time it starts the server, and keeps it in its secret store."
+        ),
     )
 
 
@@ -114,18 +133,30 @@ def _cursor(start: Start) -> Snippet:
     return Snippet(
         text=_json({"mcpServers": {SERVER: _stdio(start)}}),
         place=".cursor/mcp.json in your project, or ~/.cursor/mcp.json for all of them",
-        then=f'To keep the token out of the file, write "${{env:{TOKEN}}}" in its place and export the variable.',
+        then=_unless_in_file(
+            start,
+            f'To keep the token out of the file, write "${{env:{TOKEN}}}" in its place and export the variable.',
+        ),
     )
 
 
 def _inspector(start: Start) -> Snippet:
     server = shlex.join([start.command, *start.arguments])
+    variable = _unless_in_file(start, f'-e {TOKEN}="${TOKEN}" ')
     return Snippet(
-        text=f'npx @modelcontextprotocol/inspector -e {TOKEN}="${TOKEN}" -- {server}\n',
+        text=f"npx @modelcontextprotocol/inspector {variable}-- {server}\n",
         place="a terminal",
-        then=f"Before it, read the token of {start.principal} into the variable: "
-        f"read -rs {TOKEN} (paste, Enter); so it stays out of the shell's history.",
+        then=_unless_in_file(
+            start,
+            f"Before it, read the token of {start.principal} into the variable: "
+            f"read -rs {TOKEN} (paste, Enter); so it stays out of the shell's history.",
+        ),
     )
+
+
+def _unless_in_file(start: Start, text: str) -> str:
+    """Return what is said of a token only where the client itself holds it."""
+    return text if start.token_file is None else ""
 
 
 _SNIPPETS: Mapping[str, Callable[[Start], Snippet]] = {
@@ -141,12 +172,8 @@ CLIENTS = tuple(_SNIPPETS)
 
 
 def _stdio(start: Start) -> dict[str, Json]:
-    return {
-        "type": "stdio",
-        "command": start.command,
-        "args": list(start.arguments),
-        "env": {TOKEN: start.blank},
-    }
+    server: dict[str, Json] = {"type": "stdio", "command": start.command, "args": list(start.arguments)}
+    return server if start.token_file is not None else server | {"env": {TOKEN: start.blank}}
 
 
 def _json(value: Mapping[str, Json]) -> str:
