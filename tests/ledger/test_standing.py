@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ import pytest
 
 from keyturn.canon import Json
 from keyturn.ledger import snapshot
+from keyturn.ledger.errors import LedgerBroken
 from keyturn.ledger.keys import make_key
 from keyturn.ledger.place import Place
 from keyturn.ledger.transaction import Transaction
@@ -153,10 +155,27 @@ def test_nothing_stands_on_an_entry_that_nobody_signed(seq: int, issued: Place) 
     ledger.close()
 
 
-def test_a_process_that_only_reads_believes_a_long_ledgers_snapshot(
-    issued: Place, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take every ledger for a long one: what stands is found by the lookup table."""
+    monkeypatch.setattr("keyturn.ledger.standing.LOOKED_OVER", 0)
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize("kind", [Reader, Ledger])
+def test_a_long_ledgers_snapshot_is_held_against_the_entries_that_the_lookup_table_names(
+    kind: type[Reader[Tokens]], issued: Place
 ) -> None:
-    monkeypatch.setattr("keyturn.ledger.snapshot.LOOKED_OVER", 11)
-    forged = Tokens(1_000, [digest(3)])
-    assert taken(issued, lambda head, _: (head, forged), Reader) == forged
-    assert taken(issued, lambda head, _: (head, forged), Ledger) == TRUE
+    assert taken(issued, lambda head, _: (head, Tokens(1_000, [digest(3)])), kind) == TRUE
+    # The table only says where to look: a row that names another entry gives nobody a token.
+    tamper(issued, "UPDATE lookup SET kind = 'token.issued'")
+    assert taken(issued, lambda head, state: (head, state), kind) == TRUE
+
+
+@pytest.mark.usefixtures("short")
+def test_what_a_long_ledgers_lookup_table_hides_is_found_by_the_scrub(issued: Place) -> None:
+    with closing(Ledger(issued, Tokens, surroundings())) as ledger:
+        assert ledger.scrub(0, 100) == 0
+        tamper(issued, "DELETE FROM lookup WHERE kind = 'token.issued'")
+        with pytest.raises(LedgerBroken, match=r"the lookup table hides entry \d+ \(token\.issued\)"):
+            ledger.scrub(0, 100)

@@ -43,15 +43,12 @@ class Follower(Generic[F]):
         verifier: str,
         kind: type[F],
         clock: Callable[[], Moment],
-        *,
-        writes: bool,
     ) -> None:
         self._connection = connection
         self._place = place
         self._verifier = verifier
         self._kind = kind
         self._clock = clock
-        self._writes = writes
         self._schema = -1
         self._version = -1
         self._tail_due = False
@@ -110,7 +107,7 @@ class Follower(Generic[F]):
                 f"{self._place.head} is missing: nothing says whether entries were cut off at the end; {MAKE_AGAIN}"
             )
         genesis = self._genesis()
-        found = newest_snapshot(self._connection, genesis, self._kind, decides=self._writes)
+        found = newest_snapshot(self._connection, genesis, self._kind)
         if found is not None:
             self.head, self.state = found
         self._expect_unless_lost(record)

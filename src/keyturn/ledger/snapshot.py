@@ -26,7 +26,6 @@ EVERY = 512  # entries between snapshots of a small state
 BYTES = 256  # of a larger one, that each entry since is worth: so a snapshot costs a small part of its entries
 MOST = 10_000  # entries after which one is due whatever it costs: so many are folded again in about a second
 KEEP = 2
-LOOKED_OVER = 100_000  # entries up to which a process that only reads holds a snapshot against the entries
 _INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
 _LAST = "SELECT seq, length(body) FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
 _FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT ?)"
@@ -59,20 +58,17 @@ def next_snapshot(connection: sqlite3.Connection, size: int) -> int:
     return EVERY if row is None else row[0] + min(max(EVERY, row[1] // BYTES), MOST)
 
 
-def newest_snapshot(
-    connection: sqlite3.Connection, genesis: Head, kind: type[F], *, decides: bool
-) -> tuple[Head, F] | None:
+def newest_snapshot(connection: sqlite3.Connection, genesis: Head, kind: type[F]) -> tuple[Head, F] | None:
     """Return the newest snapshot that a key of `genesis` signed and that fits the entries, or None.
 
     A snapshot that does not verify is passed over: it saves work, and adds no authority. Whoever holds the entry key
     can sign any: so policy, catalog, tokens and keys are held against the entries that made them, and one that says
-    otherwise ends the search. Only a process that decides nothing (`decides` false) leaves that out, of long ledgers.
+    otherwise ends the search.
     """
     for body, signature in connection.execute("SELECT body, sig FROM snapshot ORDER BY seq DESC"):
         if (found := _read(connection, genesis, kind, body, signature)) is not None:
             head, state = found
-            looked_over = decides or head.size <= LOOKED_OVER
-            return found if not looked_over or is_borne_out(connection, head, state) else None
+            return found if is_borne_out(connection, head, state) else None
     return None
 
 

@@ -20,6 +20,7 @@ from keyturn.ledger.place import Place, check_place
 from keyturn.ledger.rows import END, check_links, check_payloads, check_stored
 from keyturn.ledger.schema import BUSY_TIMEOUT, open_reader, open_writer
 from keyturn.ledger.snapshot import next_snapshot, write_snapshot
+from keyturn.ledger.standing import check_listed
 from keyturn.ledger.transaction import Pen, Transaction, View
 from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
@@ -94,9 +95,7 @@ class Reader(Generic[F]):
         self._turn = threading.Lock()
         self._owner = 0
         self._connection = self._open()
-        self._follower = Follower(
-            self._connection, place, verifier, kind, outside.clock, writes=isinstance(self, Ledger)
-        )
+        self._follower = Follower(self._connection, place, verifier, kind, outside.clock)
         self._broken: LedgerBroken | None = None
 
     def _open(self) -> sqlite3.Connection:
@@ -125,6 +124,7 @@ class Reader(Generic[F]):
                 try:
                     self._connection.execute("BEGIN")
                     done = check_links(self._connection, first, step)
+                    check_listed(self._connection, first, done)
                     check_payloads(self._connection, first, done if done - first == step else END)
                 finally:
                     self._roll_back()
