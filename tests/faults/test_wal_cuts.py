@@ -54,20 +54,31 @@ class Killed:
         return Place(to)
 
 
-@pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory) -> Killed:
+@pytest.fixture(scope="module", params=["for the first time", "again, over an older one"])
+def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Killed:
     folder = tmp_path_factory.mktemp("killed")
     place = found_ledger(folder / "state").place
     wal = place.database.with_name("ledger.db-wal")
-    commits = [Commit(0, 3, place.head.read_bytes())]
     with opened(place) as ledger:
+        if request.param != "for the first time":
+            for _ in range(6):
+                ledger.transact(lambda tx: use(tx, plan=bytes(30_000)))
+            # From here the log is written from its beginning again; what is behind its end stays as it was.
+            ledger._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        commits = [Commit(0, used(ledger) + 3, place.head.read_bytes())]
         for size in SIZES:
             entry = ledger.transact(lambda tx, size=size: use(tx, plan=bytes(size)))  # type: ignore[misc]
-            commits.append(Commit(wal.stat().st_size, entry.seq + 1, place.head.read_bytes()))
+            commits.append(Commit(written(wal.read_bytes()), entry.seq + 1, place.head.read_bytes()))
         # Copied while the writer lives: closing would fold the log into the file. The index beside it is made anew.
         shutil.copytree(place.folder, folder / "dead", ignore=shutil.ignore_patterns("*-shm"))
-    assert commits[-1].wal == len((folder / "dead/ledger.db-wal").read_bytes())
     return Killed(folder / "dead", tuple(commits))
+
+
+def written(wal: bytes) -> int:
+    """Return where a log ends: after its last frame that completes a commit and carries the salts of its header."""
+    frames = range(HEADER, len(wal), FRAME)
+    whole = [at for at in frames if wal[at + 8 : at + 16] == wal[16:24] and wal[at + 4 : at + 8] != bytes(4)]
+    return whole[-1] + FRAME
 
 
 def boundaries(size: int) -> list[int]:
@@ -126,7 +137,7 @@ def test_a_log_cut_below_what_the_head_record_remembers_is_refused_and_stays_as_
                     ledger.transact(use)
         assert len(verified(place)) == commit.size, at
         assert (place.folder / "head").read_bytes() == end.head
-    assert refused > 200
+    assert refused > 100
 
 
 def test_a_page_of_the_log_that_was_damaged_ends_it_there(killed: Killed, tmp_path: Path) -> None:
