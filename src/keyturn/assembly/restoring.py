@@ -16,7 +16,7 @@ from keyturn.assembly.standing import kept_verifier, open_desk, remembered_end
 from keyturn.fold.state import State
 from keyturn.gateway.acts import ActDraft, submit_act
 from keyturn.gateway.desk import Desk
-from keyturn.gateway.recoveries import draft_clock, draft_restored
+from keyturn.gateway.recoveries import doubted, draft_clock, draft_restored
 from keyturn.ledger.copy import copy_ledger, end_of
 from keyturn.ledger.head import HeadRecord
 from keyturn.ledger.keys import ENTRY_KEY, VERIFIER
@@ -106,6 +106,7 @@ def recover_clock(home: Home, *, reason: str, signer: Signer) -> tuple[int, str]
     """
     desk = open_desk(home, "keyturn audit recover-clock")
     with closing(desk.ledger):
+        doubted(desk)
         return _signed(desk, signer, lambda name: draft_clock(desk, reason=reason, by=name))
 
 

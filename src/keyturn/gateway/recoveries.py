@@ -45,15 +45,20 @@ def draft_restored(desk: Desk, missing: tuple[int, str] | None, *, reason: str, 
     return ActDraft(desk.ledger.look(lambda view: draft.statement(view, drafted, by)), record)
 
 
-def draft_clock(desk: Desk, *, reason: str, by: str) -> ActDraft:
-    """Draft the word that the wall clock is right as it is now. Raises `Refused` when nothing is wrong with it."""
+def doubted(desk: Desk) -> Moment:
+    """Return what the clocks say while they are not believed. Raises `Refused` when nothing is wrong with them."""
 
     def look(view: Look) -> Moment:
         if view.reading.fault is None:
             raise Refused("no_fault", "the clock is believed as it is: there is nothing to sign")
         return view.reading.moment
 
-    moment = desk.ledger.look(look)
+    return desk.ledger.look(look)
+
+
+def draft_clock(desk: Desk, *, reason: str, by: str) -> ActDraft:
+    """Draft the word that the wall clock is right as it is now. Raises `Refused` when nothing is wrong with it."""
+    moment = doubted(desk)
     said: dict[str, Json] = {"boot": moment.boot, "wall": format_timestamp(moment.wall), "up": moment.up}
     draft = _Draft(desk, reason)
 
