@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from importlib.metadata import version
 
 from keyturn.assembly.home import Home
@@ -27,6 +28,7 @@ from keyturn.telemetry import exposition
 from keyturn.telemetry.counts import Counts
 from keyturn.telemetry.exposition import Process, Seen, written
 from keyturn.telemetry.listener import Listener, read_address
+from keyturn.telemetry.speech import say
 
 STEP = 500  # entries read at a time
 CATCH_UP_EVERY = 2.0  # seconds between looks for new entries when nobody asks
@@ -146,6 +148,20 @@ def serve_metrics(home: Home, address: str, process: Process | None = None) -> S
     listened on, `LedgerError` when the ledger cannot be read.
     """
     return Served(home, address, process or Process())
+
+
+@contextmanager
+def metrics_served(home: Home, address: str | None, process: Process | None = None) -> Iterator[None]:
+    """Serve metrics for the time of the block and say where; with no address nothing is served."""
+    if address is None:
+        yield
+        return
+    served = serve_metrics(home, address, process)
+    say(f"metrics on http://{served.address}/metrics", event="metrics.started")
+    try:
+        yield
+    finally:
+        served.close()
 
 
 def _begin(view: Look) -> tuple[Counts, Head]:

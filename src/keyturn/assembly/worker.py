@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
+from contextlib import AbstractContextManager, nullcontext
 
 import anyio
 
 from keyturn.assembly.build import WORKER_IDLE, become_executor, check_consent, open_gateway
+from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.standing import take_worker_turn
@@ -16,21 +20,62 @@ from keyturn.gateway.executor import Executor
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.work import plain_errors, work
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.telemetry.speech import tell
+
+PATIENCE = 60.0  # seconds after it was told to end in which running actions may finish
+LEFT_SOMETHING = 1  # exit status of a worker that lost patience
 
 
-def run_worker(home: Home, *, on_demand: bool) -> None:
+def run_worker(home: Home, *, on_demand: bool, metrics: str | None = None) -> None:
     """Execute what is approved in `home` until told to stop; running actions are finished first.
 
+    `metrics` is an address to serve metrics on meanwhile.
     On demand there is one at a time: it ends when another is there, or after a while without work. Raises
     `ConfigurationError` or `LedgerError` when the home does not let it work.
     """
     gate = open_gateway(home, "keyturn worker")
+    tell("process.started", "the worker starts")
     try:
         check_consent(gate)
-        with plain_errors():
+        with plain_errors(), _metrics(home, metrics):
             anyio.run(_until_stopped, gate, home, on_demand)
     finally:
         gate.close()
+        tell("process.ended", "the worker has ended")
+
+
+async def lose_patience(executor: Executor, stop: anyio.Event) -> None:
+    """End this process although actions run, some time after `stop`.
+
+    What is left counts as running until somebody takes this process's lock, which only its end gives free; then its
+    outcome is settled as after any death.
+    """
+    await stop.wait()
+    if executor.running:
+        tell("process.finishing", f"first finishing what runs: {_named(executor)}")
+    await anyio.sleep(PATIENCE)
+    leave_behind(executor)
+
+
+def leave_behind(executor: Executor) -> None:
+    """End this process at once when actions still run in it, saying which; a thread of theirs would keep it alive."""
+    if executor.running:
+        tell("process.left", f"left unfinished, to be settled by whoever executes next: {_named(executor)}")
+        sys.stderr.flush()
+        os._exit(LEFT_SOMETHING)
+
+
+def _named(executor: Executor) -> str:
+    return ", ".join(sorted(executor.running))
+
+
+def _metrics(home: Home, address: str | None) -> AbstractContextManager[None]:
+    if address is None:
+        return nullcontext()
+    # Imported here: a worker on demand should begin its work without loading what it will not serve.
+    from keyturn.assembly.metrics import metrics_served  # noqa: PLC0415
+
+    return metrics_served(home, address)
 
 
 async def _until_stopped(gate: Gateway, home: Home, on_demand: bool) -> None:
@@ -38,14 +83,17 @@ async def _until_stopped(gate: Gateway, home: Home, on_demand: bool) -> None:
     stop = anyio.Event()
     try:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_stop_on_signal, stop)
+            tasks.start_soon(_stop_on_signal, executor, stop)
+            tasks.start_soon(lose_patience, executor, stop)
             tasks.start_soon(tell_people, home)
+            tasks.start_soon(note_suspensions, gate)
             if on_demand:
                 await _take_turns(gate, home, executor, stop)
             else:
                 await work(gate, executor, home.place.run, idle=None, stop=stop)
             tasks.cancel_scope.cancel()
     finally:
+        leave_behind(executor)
         executor.lock.release(forget=True)
 
 
@@ -68,7 +116,9 @@ async def _something_waits(gate: Gateway) -> bool:
         return True  # it cannot be told: stay, and look again after a while
 
 
-async def _stop_on_signal(stop: anyio.Event) -> None:
+async def _stop_on_signal(executor: Executor, stop: anyio.Event) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
+            if stop.is_set():
+                tell("process.finishing", f"still finishing: {_named(executor) or 'nothing any more'}")
             stop.set()

@@ -16,6 +16,7 @@ from functools import partial
 import anyio
 
 from keyturn.assembly.build import check_consent, check_proposal_loads, open_gateway, work_waits
+from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home, find_home
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.outside import presented_token
@@ -27,9 +28,9 @@ from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.server.fault import Fault
 from keyturn.server.handlers import Handlers, Presented
 from keyturn.server.identity import find_token
-from keyturn.server.speech import place_of, say, set_up
 from keyturn.server.upkeep import start_workers
 from keyturn.server.wire import Wire, claim_wire, serve
+from keyturn.telemetry.speech import FORMS, place_of, say, set_up, tell
 
 FAILURE = 1
 NOT_AUTHENTICATED = 4
@@ -44,14 +45,26 @@ def main() -> int:
     parser.add_argument("--token-file", metavar="PATH", help="a 0600 file with the token (default: $KEYTURN_TOKEN)")
     parser.add_argument("--http", metavar="HOST:PORT", help="serve over HTTP on this address")
     parser.add_argument("--socket", metavar="PATH", help="serve over HTTP on this socket file")
+    parser.add_argument("--log", choices=FORMS, default="text", help="how lines on standard error are written")
+    parser.add_argument("--metrics", metavar="HOST:PORT", help="serve metrics here; with --http or --socket alone")
     options = parser.parse_args()
     over_http = options.http is not None or options.socket is not None
     if over_http and options.token_file is not None:
         parser.error("--token-file is for stdio; over HTTP each request brings its own token")
-    set_up()
+    if options.metrics is not None and not over_http:
+        parser.error("--metrics is for --http and --socket; a server over stdio comes and goes with its client")
+    set_up(options.log, "keyturn serve")
+    tell("process.started", "the server starts")
+    code = _run(options, over_http=over_http)
+    tell("process.ended", "the server has ended", status=str(code))
+    return code
+
+
+def _run(options: argparse.Namespace, *, over_http: bool) -> int:
+    """Serve, and turn what keeps this from going on into lines and an exit code."""
     try:
         if over_http:
-            _serve_http(options.home, options.http, options.socket)
+            _serve_http(options)
         else:
             _serve_home(options.home, options.token_file)
     except ConfigurationError as error:
@@ -70,11 +83,11 @@ def main() -> int:
     return 0
 
 
-def _serve_http(folder: str | None, address: str | None, path: str | None) -> None:
+def _serve_http(options: argparse.Namespace) -> None:
     # Imported here: a stdio server has no use for a web server, and should start without loading one.
     from keyturn.server.http.program import serve_http  # noqa: PLC0415
 
-    serve_http(find_home(folder), address, path)
+    serve_http(find_home(options.home), options.http, options.socket, metrics=options.metrics)
 
 
 def _serve_home(folder: str | None, token_file: str | None) -> None:
@@ -110,6 +123,7 @@ async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None
 
         tasks.start_soon(until_signal)
         tasks.start_soon(until_fault)
+        tasks.start_soon(note_suspensions, gate)
         tasks.start_soon(start_workers, gate, partial(work_waits, gate, home), fault)
         tasks.start_soon(tell_people, home)
         await serve(server, wire, fault.sent)

@@ -27,8 +27,9 @@ from keyturn.model.principal import Caller
 from keyturn.server import words
 from keyturn.server.fault import Fault
 from keyturn.server.leaving import Leaving
-from keyturn.server.speech import place_of
+from keyturn.server.telling import telling
 from keyturn.server.turns import Shares, TooMany, Turns
+from keyturn.telemetry.speech import place_of
 
 AT_ONCE = 32
 """Calls of one principal worked on at the same time; more wait for their turn."""
@@ -107,9 +108,11 @@ class Handlers:
             caller = await self._caller(ctx)
             contracts = await on_ledger(visible_contracts, self._gate, caller)
             tools = [words.tool_of(contract) for contract in contracts]
+            told.principal, told.status = caller.principal, "listed"
             return types.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")
 
-        return await self._guarded(ctx, 0, self._turns, listed)
+        with telling(ctx, "tools.listed", self._gate.entropy) as told:
+            return await self._guarded(ctx, 0, self._turns, listed)
 
     async def call_tool(self, ctx: ServerRequestContext, params: types.CallToolRequestParams) -> types.CallToolResult:
         """Take one call to its answer."""
@@ -118,14 +121,18 @@ class Handlers:
 
         async def called() -> types.CallToolResult:
             caller = await self._caller(ctx)
+            told.principal = caller.principal
             try:
                 incoming = Incoming(params.name, arguments, size)
-                return words.result_of(await self._answer(caller, incoming, _reporter(ctx)))
+                answer = await self._answer(caller, incoming, _reporter(ctx))
+                told.answered(answer)
+                return words.result_of(answer)
             except UnknownTool:
                 raise words.unknown_tool(params.name) from None
 
         turns = self._waits if params.name == WAITS else self._turns
-        return await self._guarded(ctx, size, turns, called)
+        with telling(ctx, "call.finished", self._gate.entropy) as told:
+            return await self._guarded(ctx, size, turns, called)
 
     async def _answer(self, caller: Caller, incoming: Incoming, report: Report | None) -> Answer:
         """Take a call to its answer; one that waits for an action is answered at once when the server leaves."""

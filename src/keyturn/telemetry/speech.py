@@ -96,6 +96,11 @@ def tell(event: str, message: str, *, ms: int | None = None, **names: str | None
     _log.info("%s", message, extra={"event": event, "ms": ms, **{name: names.get(name) for name in NAMES}})
 
 
+def events_are_told() -> bool:
+    """Say whether events get into the log, as they do in JSON."""
+    return _log.isEnabledFor(logging.INFO)
+
+
 def line(message: str) -> str:
     """Return a message as one line that is safe on a terminal."""
     return f"keyturn: {_one_line(message)}"

@@ -17,8 +17,21 @@ from keyturn.cli.output import note
     "--http", metavar="HOST:PORT", help="Serve over HTTP on this address, at /mcp; tokens come with requests."
 )
 @click.option("--socket", metavar="PATH", help="Serve over HTTP on this socket file, for its group (mode 0660).")
+@click.option("--log", type=click.Choice(["text", "json"]), default="text", help="How lines on stderr are written.")
+@click.option(
+    "--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus here, at /metrics (over HTTP only)."
+)
 @click.pass_context
-def command(ctx: click.Context, token_file: str | None, http: str | None, socket: str | None) -> None:
+def command(
+    ctx: click.Context,
+    /,
+    *,
+    token_file: str | None,
+    http: str | None,
+    socket: str | None,
+    log: str,
+    metrics: str | None,
+) -> None:
     """Serve an assistant over standard input and output (MCP).
 
     The client starts this itself: `keyturn client-config` prints what to paste into its configuration. With --http or
@@ -26,9 +39,12 @@ def command(ctx: click.Context, token_file: str | None, http: str | None, socket
     """
     if token_file is not None and (http or socket):
         raise click.UsageError("--token-file is for stdio; over HTTP each request brings its own token.")
+    if metrics is not None and not (http or socket):
+        raise click.UsageError("--metrics is for --http and --socket; over stdio a server comes and goes.")
     # -P keeps the current folder, which may be a project with a json.py of its own, off the module path.
     arguments = [sys.executable, "-P", "-m", "keyturn.server", "--home", str(home_of(ctx).folder)]
-    for option, value in (("--token-file", token_file), ("--http", http), ("--socket", socket)):
+    given = (("--token-file", token_file), ("--http", http), ("--socket", socket), ("--metrics", metrics))
+    for option, value in (*given, ("--log", None if log == "text" else log)):
         if value is not None:
             arguments += [option, value]
     if http is None and socket is None and sys.stdin.isatty():

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import note
 
+if TYPE_CHECKING:
+    from keyturn.telemetry.speech import Form
+
 
 @click.command(name="worker", short_help="Execute approved actions until told to stop.")
 @click.option("--on-demand", is_flag=True, help="End after a while without work, or when another worker is there.")
+@click.option("--log", type=click.Choice(["text", "json"]), default="text", help="How lines on stderr are written.")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve metrics for Prometheus here, at /metrics.")
 @click.pass_context
-def command(ctx: click.Context, on_demand: bool) -> None:
+def command(ctx: click.Context, on_demand: bool, log: Form, metrics: str | None) -> None:
     """Execute approved actions until told to stop; running ones are finished first.
 
     `keyturn serve` and `keyturn approve` start one on demand, so that nobody has to run this by hand.
     """
-    import logging
-
     from keyturn.assembly.worker import run_worker
+    from keyturn.telemetry.speech import set_up
 
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s", level=logging.WARNING)
+    set_up(log, "keyturn worker", stamped=True)
     if sys.stdin.isatty():
         note("executing what is approved; Ctrl-C ends it")
-    run_worker(home_of(ctx), on_demand=on_demand)
+    run_worker(home_of(ctx), on_demand=on_demand, metrics=metrics)

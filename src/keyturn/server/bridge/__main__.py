@@ -18,8 +18,8 @@ from keyturn.server.bridge.relay import Relay
 from keyturn.server.bridge.target import Target, read_target
 from keyturn.server.bridge.upstream import Upstream
 from keyturn.server.identity import find_token
-from keyturn.server.speech import place_of, say, set_up
 from keyturn.server.wire import Wire, claim_wire
+from keyturn.telemetry.speech import place_of, say, set_up
 
 FAILURE = 1
 USAGE = 2

@@ -39,8 +39,8 @@ from keyturn.server.http.readiness import Readiness
 from keyturn.server.http.reply import Reply
 from keyturn.server.http.sessions import NoRoom, Sessions
 from keyturn.server.leaving import Leaving
-from keyturn.server.speech import place_of
 from keyturn.server.turns import Shares, TooMany
+from keyturn.telemetry.speech import place_of
 
 AT_ONCE = 16
 """Calls of one principal worked on at the same time."""
@@ -109,6 +109,10 @@ class Application:
         for request in self._open:
             if request.stream:
                 request.scope.cancel()
+
+    def open_calls(self) -> int:
+        """Return how many requests of all principals are under way."""
+        return self._shares.open_calls()
 
     async def calm(self) -> None:
         """Return once no request is under way."""

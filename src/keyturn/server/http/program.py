@@ -17,7 +17,9 @@ import anyio
 import uvicorn
 
 from keyturn.assembly.build import become_executor, check_consent, check_proposal_loads, open_gateway
+from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home
+from keyturn.assembly.metrics import metrics_served
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.wiring import Http, read_wiring
 from keyturn.gateway.core import Gateway
@@ -35,7 +37,8 @@ from keyturn.server.http.limits import LIMITS, Limits
 from keyturn.server.http.listening import Listener, listening
 from keyturn.server.http.protocol import protocol_with
 from keyturn.server.leaving import Leaving
-from keyturn.server.speech import say
+from keyturn.telemetry.exposition import Process
+from keyturn.telemetry.speech import say
 
 COUNTS_EVERY = 60.0  # seconds between writing the counts of refusals that are due
 
@@ -71,8 +74,8 @@ class Web(uvicorn.Server):
         yield
 
 
-def serve_http(home: Home, http: str | None, path: str | None) -> None:
-    """Serve a home on an address, a socket file, or both, until told to stop.
+def serve_http(home: Home, http: str | None, path: str | None, *, metrics: str | None = None) -> None:
+    """Serve a home on an address, a socket file, or both, until told to stop; `metrics` is one more address.
 
     Raises `ConfigurationError` or `LedgerError` when the home does not let it serve, or no longer.
     """
@@ -84,7 +87,7 @@ def serve_http(home: Home, http: str | None, path: str | None) -> None:
             say(differs)
         gate.ledger.transact(sweep)  # also proves that the ledger can be written
         with listening(http, path, settings.hosts) as listeners:
-            anyio.run(_serve, gate, home, settings, listeners)
+            anyio.run(_serve, gate, home, settings, listeners, metrics)
     finally:
         with suppress(LedgerError):  # the fault is told already, or nothing is wrong but the disk
             flush_all(gate)
@@ -95,7 +98,7 @@ def _nobody() -> None:
     """Effects run in this process: no worker is started."""
 
 
-async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[Listener]) -> None:
+async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[Listener], metrics: str | None) -> None:
     executor = become_executor(home)
     gate = replace(gate, executor=executor)
     fault, leaving = Fault(), Leaving()
@@ -103,7 +106,9 @@ async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[List
     app = Application(gate, door, fault=fault, leaving=leaving, folder=home.place.folder)
     try:
         program = _Program(gate=gate, home=home, executor=executor, app=app, fault=fault)
-        await program.run(listeners)
+        counted = Process(open_calls=app.open_calls, refused_credentials=app.counts.credentials.total)
+        with metrics_served(home, metrics, counted):
+            await program.run(listeners)
     finally:
         executor.lock.release(forget=True)
     if fault.error is not None:
@@ -138,6 +143,7 @@ class _Program:
             for beside in (self._until_signal, self._until_fault, self._work, self._keep_counts, listen):
                 tasks.start_soon(beside)
             tasks.start_soon(tell_people, self.home)
+            tasks.start_soon(note_suspensions, self.gate)
             _announce(listeners)
             await self.asked.wait()
             self.app.leave()
