@@ -72,3 +72,21 @@ def test_a_file_that_is_no_wiring_is_refused_with_its_path(tmp_path: Path, text:
 def test_a_file_that_is_not_there_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="No such file"):
         read_wiring(tmp_path / "keyturn.toml")
+
+
+def test_timeouts_are_by_tool_with_a_default(tmp_path: Path) -> None:
+    path = tmp_path / "keyturn.toml"
+    path.write_text("version = 1\n[timeouts]\ndefault = 60\nplan = 5\nrollback_deployment = 900\n")
+    timeouts = read_wiring(path).timeouts
+    assert (timeouts.of("rollback_deployment"), timeouts.of("update_ticket"), timeouts.plan) == (900, 60, 5)
+    path.write_text("version = 1\n")
+    assert (read_wiring(path).timeouts.of("update_ticket"), read_wiring(path).timeouts.plan) == (600, 60)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "86401", "1.5", "true", '"60"'])
+def test_a_timeout_is_a_whole_number_of_seconds(tmp_path: Path, seconds: str) -> None:
+    path = tmp_path / "keyturn.toml"
+    for name in ("default", "plan", "update_ticket"):
+        path.write_text(f"version = 1\n[timeouts]\n{name} = {seconds}\n")
+        with pytest.raises(ConfigurationError, match=f"timeouts.{name}: "):
+            read_wiring(path)

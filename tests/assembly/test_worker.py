@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -134,3 +136,100 @@ def test_a_home_that_cannot_be_served_is_refused_with_why(world: World) -> None:
     world.tamper("DELETE FROM entry WHERE seq = (SELECT max(seq) FROM entry)")
     with pytest.raises(LedgerBroken):
         run_worker(world.home, on_demand=False)
+
+
+def test_a_timeout_of_no_tool_is_refused_with_the_tools_there_are(world: World) -> None:
+    with world.home.wiring.open("a") as wiring:
+        wiring.write("\n[timeouts]\nrollback = 5\n")
+    with pytest.raises(ConfigurationError, match=r"timeouts\.rollback: is no tool .*: .*rollback_deployment"):
+        world.open("again")
+
+
+@contextmanager
+def service(world: World) -> Iterator[subprocess.Popen[str]]:
+    """A worker of a service: it stays until it is told to end."""
+    command = [sys.executable, "-P", "-m", "keyturn", "--home", str(world.home.folder), "worker"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as worker:
+        try:
+            yield worker
+        finally:
+            worker.kill()
+
+
+def test_a_worker_that_hangs_longer_than_its_patience_says_what_it_leaves_and_the_next_settles_it(
+    world: World,
+) -> None:
+    slow_health(world, 30)
+    world.executing = False
+    action = str(world.call("rollback_deployment", **STAGING).envelope["action_id"])
+    with running(processes.work_impatiently, world.home, 0.3) as (worker, _):
+        until(lambda: world.live("staging") == "2.3.1")
+        os.kill(worker.pid or 0, signal.SIGTERM)
+        worker.join(20)
+        assert worker.exitcode == 1
+    assert world.status(action) == "running"
+    slow_health_over(world)
+    world.gate.close()
+    world.gate = world.open()
+    world.drain()
+    assert world.status(action) == "succeeded"
+    assert len(world.entries("execution.started")) == 1
+
+
+def slow_health_over(world: World) -> None:
+    text = world.home.wiring.read_text()
+    world.home.wiring.write_text(text.replace('health = ["sleep", "30"]', 'health = ["true"]'))
+
+
+def test_asked_twice_to_end_it_says_what_it_still_does(world: World) -> None:
+    slow_health(world, 2)
+    world.executing = False
+    action = str(world.call("rollback_deployment", **STAGING).envelope["action_id"])
+    with service(world) as worker:
+        until(lambda: world.live("staging") == "2.3.1")
+        for _ in range(2):
+            worker.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        said = worker.communicate(timeout=30)[1]
+    assert worker.returncode == 0
+    assert f"first finishing what runs: {action}" in said
+    assert f"still finishing: {action}" in said
+    assert world.status(action) == "succeeded"
+
+
+def test_two_workers_share_the_work_one_action_at_a_time_on_each_target(world: World) -> None:
+    world.executing = False
+    slow_health(world, 0.2)
+    world.activate(('limits = ["50 calls per hour"]', 'limits = ["500 calls per hour"]'))
+    for number in range(10):
+        world.comment(f"Number {number}.")
+    for version in ("2.3.1", "2.2.0"):
+        world.call("rollback_deployment", **{**STAGING, "to": version})
+    with service(world), service(world):
+        until(lambda: len(world.entries("execution.finished")) == 12)
+    running_on: dict[str, str] = {}
+    targets = {entry.action: str(entry.facts["target"]) for entry in world.entries("action.requested")}
+    for entry in world.entries("execution"):
+        assert entry.action is not None
+        target = targets[entry.action]
+        if entry.kind == "execution.started":
+            assert running_on.setdefault(target, entry.action) == entry.action
+        else:
+            assert running_on.pop(target) == entry.action
+    assert all(world.ticket.count(f"Number {number}.") == 1 for number in range(10))
+
+
+def test_a_worker_settles_what_another_left_when_it_was_killed(world: World) -> None:
+    """One that runs already, at its next round of housekeeping; one that starts, at once."""
+    slow_health(world, 5)
+    world.executing = False
+    action = str(world.call("rollback_deployment", **STAGING).envelope["action_id"])
+    with service(world) as first:
+        until(lambda: world.live("staging") == "2.3.1")
+        first.kill()
+        first.wait()
+    slow_health_over(world)
+    with service(world):
+        until(lambda: world.entries("execution.finished"))
+    finished = world.entries("execution.finished")
+    assert [(entry.action, entry.facts["recovered"]) for entry in finished] == [(action, True)]

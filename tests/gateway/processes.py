@@ -124,3 +124,9 @@ def work_until_idle(said: Connection, home: Home, idle: float) -> None:
     vars(keyturn.assembly.worker)["WORKER_IDLE"] = idle
     run_worker(home, on_demand=True)
     said.send("left")
+
+
+def work_impatiently(_said: Connection, home: Home, patience: float) -> None:
+    """Be a worker that does not wait long for what runs once it is told to end."""
+    vars(keyturn.assembly.worker)["PATIENCE"] = patience
+    run_worker(home, on_demand=False)

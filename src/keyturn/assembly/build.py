@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import entropy, environment, new_action_id, new_instance, surroundings
 from keyturn.assembly.ports import build_ports, build_tools
 from keyturn.assembly.standing import lock_held, open_reader, require_founded, worker_starter
-from keyturn.assembly.wiring import read_wiring
+from keyturn.assembly.wiring import Wiring, read_wiring
 from keyturn.contracts import Catalog, catalog_changes, catalog_of, check_pins, disagreements, read_catalog
 from keyturn.fold.state import State
 from keyturn.gateway.claim import claimable
@@ -44,6 +45,7 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None) -> 
     wiring = read_wiring(home.wiring)
     catalog = read_own_catalog(home)
     tools = build_tools(build_ports(wiring, home.folder, environment()))
+    _check_timeouts(wiring, home, tools.governed)
     ledger = Ledger(home.place, State, surroundings(program))
     return Gateway(
         ledger=ledger,
@@ -58,7 +60,16 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None) -> 
         start_worker=worker_starter(home),
         policies=PolicyShelf(catalog),
         executor=executor,
+        timeouts=wiring.timeouts.of,
+        plan_timeout=wiring.timeouts.plan,
     )
+
+
+def _check_timeouts(wiring: Wiring, home: Home, tools: Iterable[str]) -> None:
+    names = ", ".join(sorted(tools))
+    if strangers := wiring.timeouts.unknown(tools):
+        problem = f"is no tool that changes something; these are: {names}"
+        raise ConfigurationError(*(f"{home.wiring.name}: timeouts.{name}: {problem}" for name in strangers))
 
 
 def news_of(home: Home, ledger: Reader[State]) -> News:

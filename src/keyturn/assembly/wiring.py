@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any, cast
@@ -17,6 +17,27 @@ from keyturn.model.errors import ConfigurationError
 
 MAX_BYTES = 256 * 1024
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+
+
+Seconds = Annotated[int, Field(ge=1, le=86_400)]
+
+
+class Timeouts(BaseModel):
+    """`[timeouts]`: seconds for effects (`default`, or by the tool's name), and for planning and reading (`plan`)."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Seconds]
+
+    default: Seconds = 600
+    plan: Seconds = 60
+
+    def of(self, tool: str) -> float:
+        """Return the seconds that an effect of a tool may take."""
+        return float((self.__pydantic_extra__ or {}).get(tool, self.default))
+
+    def unknown(self, tools: Iterable[str]) -> list[str]:
+        """Return the names in it that are no tool's."""
+        return sorted((self.__pydantic_extra__ or {}).keys() - set(tools))
 
 
 class Notify(BaseModel):
@@ -64,6 +85,7 @@ class Wiring(BaseModel):
     tickets: Mapping[Name, Any] = Field(default_factory=dict)
     http: Http = Field(default_factory=Http)
     notify: Notify | None = None
+    timeouts: Timeouts = Field(default_factory=Timeouts)
 
 
 def read_wiring(path: Path) -> Wiring:

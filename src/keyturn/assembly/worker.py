@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ from keyturn.telemetry.speech import tell
 
 PATIENCE = 60.0  # seconds after it was told to end in which running actions may finish
 LEFT_SOMETHING = 1  # exit status of a worker that lost patience
+
+_log = logging.getLogger(__name__)
 
 
 def run_worker(home: Home, *, on_demand: bool, metrics: str | None = None) -> None:
@@ -52,7 +55,7 @@ async def lose_patience(executor: Executor, stop: anyio.Event) -> None:
     """
     await stop.wait()
     if executor.running:
-        tell("process.finishing", f"first finishing what runs: {_named(executor)}")
+        _log.warning("first finishing what runs: %s", _named(executor))
     await anyio.sleep(PATIENCE)
     leave_behind(executor)
 
@@ -60,7 +63,7 @@ async def lose_patience(executor: Executor, stop: anyio.Event) -> None:
 def leave_behind(executor: Executor) -> None:
     """End this process at once when actions still run in it, saying which; a thread of theirs would keep it alive."""
     if executor.running:
-        tell("process.left", f"left unfinished, to be settled by whoever executes next: {_named(executor)}")
+        _log.warning("left unfinished, to be settled by whoever executes next: %s", _named(executor))
         sys.stderr.flush()
         os._exit(LEFT_SOMETHING)
 
@@ -120,5 +123,5 @@ async def _stop_on_signal(executor: Executor, stop: anyio.Event) -> None:
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for _ in signals:
             if stop.is_set():
-                tell("process.finishing", f"still finishing: {_named(executor) or 'nothing any more'}")
+                _log.warning("still finishing: %s", _named(executor) or "nothing any more")
             stop.set()

@@ -17,6 +17,9 @@ from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
 from keyturn.policy import Policy, read_policy
 
+EFFECT_SECONDS = 600.0
+PLAN_SECONDS = 60.0
+
 __all__ = ["ContractsMoved", "Desk", "Gateway", "Job", "Look", "PolicyShelf", "Suppressed"]
 
 
@@ -74,6 +77,8 @@ class Gateway(Desk):
     news           wakes those who wait for something in the ledger
     start_worker   starts a worker unless one is there; of no use to a process that executes itself
     executor       what executes in this process; None where its client may end it at any moment
+    timeouts       seconds that an effect of a tool may take
+    plan_timeout   seconds that planning, reading and probing may take
     suppressed     refusals of this process that are counted and not recorded one by one
     """
 
@@ -87,6 +92,8 @@ class Gateway(Desk):
     start_worker: Callable[[], None]
     policies: PolicyShelf
     executor: Executor | None = None
+    timeouts: Callable[[str], float] = lambda _: EFFECT_SECONDS
+    plan_timeout: float = PLAN_SECONDS
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
 
     def close(self) -> None:

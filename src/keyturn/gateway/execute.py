@@ -7,17 +7,23 @@ its outcome are shielded. If the process dies in between, whoever can take its i
 from __future__ import annotations
 
 import logging
+import math
+from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from typing import assert_never
 
 import anyio
 
 from keyturn import canon
+from keyturn.approvals.action import Action
 from keyturn.canon import Json
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.patience import TookTooLong, Work, bounded
 from keyturn.gateway.payloads import outcome_payload, outcome_value
 from keyturn.gateway.submit import answer_new
 from keyturn.gateway.threads import on_ledger
@@ -52,36 +58,97 @@ async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer
     not be written for two minutes: then the intent stands open, and a probe settles it as if its executor had died.
     """
     answer: Answer | None = None
+    begun = anyio.current_time()
+    note(claimed.action, "running")
+    tool = gate.governed[claimed.action.tool]
+    patience = Patience(gate.timeouts(tool.name), gate.plan_timeout)
     try:
         with anyio.CancelScope(shield=True):
-            outcome = await perform(gate.governed[claimed.action.tool], claimed.plan, claimed.reference)
+            outcome = await perform(tool, claimed.plan, claimed.reference, patience)
             answer = await _record(gate, executor, claimed, outcome)
+            note(claimed.action, state_of(outcome), ms=round((anyio.current_time() - begun) * 1000))
     finally:
-        executor.give_back(claimed.action.id)
+        if patience.left is None:
+            executor.give_back(claimed.action.id)
+        else:
+            Work(partial(_see_out, gate, executor, claimed, patience.left))
     return answer
 
 
-async def perform(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
-    """Execute a plan; an answer that settles nothing is settled by a probe."""
+async def _see_out(gate: Gateway, executor: Executor, claimed: Claimed, effect: Work[Outcome]) -> None:
+    """Settle an effect that went on after its time, once it has ended: until then a probe would prove little."""
+    tool = gate.governed[claimed.action.tool]
+    await effect.ended()
     try:
-        outcome = await tool.execute(plan, reference)
+        outcome = await settle(tool, claimed.plan, claimed.reference, gate.plan_timeout)
+        if isinstance(outcome, Succeeded | Failed):
+            await on_ledger(gate.ledger.transact, resolver(claimed.action, outcome))
+            note(claimed.action, state_of(outcome))
+    except LedgerError as error:
+        _log.error("%s: how it ended is not recorded; housekeeping settles it: %s", claimed.action.id, error)
+    finally:
+        executor.give_back(claimed.action.id)
+
+
+def note(action: Action, state: str, event: str | None = None, ms: int | None = None) -> None:
+    """Leave a line for the log, of names and states alone: nothing of what was asked or answered."""
+    names = {"principal": action.principal, "tool": action.tool, "action": action.id, "status": state, "ms": ms}
+    _log.info("%s of %s: %s", action.tool, action.id, state, extra={"event": event or f"action.{state}", **names})
+
+
+def state_of(outcome: Outcome) -> str:
+    """Return the state an action has with this outcome."""
+    return type(outcome).__name__.lower()
+
+
+@dataclass(slots=True)
+class Patience:
+    """How many seconds an effect and a probe may take; and the effect that went on in a thread all the same."""
+
+    effect: float = math.inf
+    probe: float = math.inf
+    left: Work[Outcome] | None = None
+
+
+async def perform(tool: GovernedTool, plan: Plan, reference: ActionRef, patience: Patience | None = None) -> Outcome:
+    """Execute a plan; an answer that settles nothing is settled by a probe.
+
+    What takes too long is interrupted and probed. What cannot be interrupted is `unknown`, and left in `patience`.
+    """
+    patience = patience or Patience()
+    effect = Work(partial(_attempt, tool, plan, reference))
+    too_late = Unknown(f"it took longer than {patience.effect:g} s and was interrupted")
+    if not await effect.within(patience.effect) and not await effect.interrupt():
+        patience.left = effect
+        return Unknown(f"it has taken longer than {patience.effect:g} s, and what was begun still goes on")
+    outcome = too_late if effect.interrupted else effect.result()
+    if isinstance(outcome, Unknown):
+        settled = await settle(tool, plan, reference, patience.probe)
+        return too_late if isinstance(settled, Unknown) and outcome is too_late else settled
+    return recordable(outcome)
+
+
+async def _attempt(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
+    try:
+        return await tool.execute(plan, reference)
     except ConnectorError as error:
-        outcome = _sorted(error)
+        return _sorted(error)
     except Exception:  # noqa: BLE001 - a fault in the middle of an effect: whether it happened, the probe tells
         _log.exception("executing %s", reference.action)
-        outcome = Unknown("an internal error interrupted the effect")
-    return await settle(tool, plan, reference) if isinstance(outcome, Unknown) else recordable(outcome)
+        return Unknown("an internal error interrupted the effect")
 
 
-async def settle(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Outcome:
-    """Ask the world whether an effect happened; a probe that cannot tell leaves it unknown."""
-    return recordable(from_probe(await ask(tool, plan, reference)))
+async def settle(tool: GovernedTool, plan: Plan, reference: ActionRef, seconds: float) -> Outcome:
+    """Ask the world whether an effect happened; a probe that cannot tell within `seconds` leaves it unknown."""
+    return recordable(from_probe(await _ask(tool, plan, reference, seconds)))
 
 
-async def ask(tool: GovernedTool, plan: Plan, reference: ActionRef) -> Probe:
+async def _ask(tool: GovernedTool, plan: Plan, reference: ActionRef, seconds: float) -> Probe:
     """Probe, with every failure of the probe itself meaning that it cannot tell."""
     try:
-        return await tool.probe(plan, reference)
+        return await bounded(partial(tool.probe, plan, reference), seconds)
+    except TookTooLong as error:
+        return CannotTell(f"the probe did not answer: {error}")
     except ConnectorError as error:
         return CannotTell(str(error))
     except Exception:  # noqa: BLE001 - a probe that fails for whatever reason proves nothing
@@ -128,7 +195,7 @@ def outcome_facts(outcome: Outcome, instance: str, *, recovered: bool) -> dict[s
     effect: dict[type, bool | None] = {Succeeded: True, Stale: False, Unknown: None}
     return {
         "instance": instance,
-        "outcome": type(outcome).__name__.lower(),
+        "outcome": state_of(outcome),
         "effect": outcome.effect if isinstance(outcome, Failed) else effect[type(outcome)],
         "recovered": recovered,
     }
@@ -138,6 +205,24 @@ def finish(tx: Job, action: str, outcome: Outcome, instance: str, *, recovered: 
     """Append the outcome of an action."""
     facts = outcome_facts(outcome, instance, recovered=recovered)
     return tx.append("execution.finished", facts, action=action, data=outcome_payload(outcome))
+
+
+def resolver(action: Action, outcome: Succeeded | Failed) -> Callable[[Job], None]:
+    """Return the job that records what a probe proves of an unknown outcome, unless somebody has settled it."""
+
+    def resolve(tx: Job) -> None:
+        present = tx.state.actions.get(action.id)
+        if present is None or present.ended != "unknown":
+            return
+        facts: dict[str, Json] = {
+            "outcome": state_of(outcome),
+            "effect": isinstance(outcome, Succeeded) or outcome.effect,
+            "method": "probe",
+            "act": None,
+        }
+        tx.append("execution.resolved", facts, action=action.id, data=outcome_payload(outcome))
+
+    return resolve
 
 
 async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: Outcome) -> Answer | None:

@@ -9,6 +9,7 @@ from keyturn.canon import Json
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import Answer, build
+from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refuse
 from keyturn.gateway.submit import Call, earlier_named, request_of, screened_out, suspension
@@ -27,12 +28,16 @@ async def read(gate: Gateway, call: Call) -> Answer:
         return screened
     tool = gate.reading[call.contract.tool]
     try:
-        plan = await tool.locate(call.arguments, await earlier_named(gate, call))
+        earlier = await earlier_named(gate, call)
+        plan = await bounded(lambda: tool.locate(call.arguments, earlier), gate.plan_timeout)
         denied = await on_ledger(_denied, gate, call, plan)
         if denied is not None:
             return denied
-        result = await tool.read(plan, call.arguments)
+        result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
         canon.check(result)
+    except TookTooLong as error:
+        late = Reason("read_timeout", f"the system did not answer: {error}; try again later")
+        return await on_ledger(refuse, gate, _refusal(call, "plan", (late,)))
     except ConnectorError as error:
         refusal = _refusal(call, "plan", (Reason(f"read_{error.kind}", str(error)),))
         return await on_ledger(refuse, gate, refusal)

@@ -7,17 +7,16 @@ executed again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection
 from pathlib import Path
 
 import anyio
 
 from keyturn.approvals.action import Action
-from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Job, Look
-from keyturn.gateway.execute import finish, settle
+from keyturn.gateway.execute import finish, note, resolver, settle, state_of
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.payloads import outcome_payload, read_plan, read_value
+from keyturn.gateway.payloads import read_plan, read_value
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock, take_instance
 from keyturn.model.errors import LedgerError
@@ -42,15 +41,19 @@ async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
     return settled
 
 
-async def reprobe(gate: Gateway) -> int:
-    """Probe every action whose outcome is unknown again; return how many are settled now."""
+async def reprobe(gate: Gateway, running: Collection[str] = ()) -> int:
+    """Probe every action whose outcome is unknown again; return how many are settled now.
+
+    Not those of `running`: what has begun here and goes on may still happen.
+    """
     unknown = await on_ledger(gate.ledger.look, lambda view: _in_state(gate, view, "unknown"))
     settled = 0
-    for action in unknown:
+    for action in (action for action in unknown if action.id not in running):
         plan, reference = await _what(gate, action)
-        outcome = await settle(gate.governed[action.tool], plan, reference)
+        outcome = await settle(gate.governed[action.tool], plan, reference, gate.plan_timeout)
         if isinstance(outcome, Succeeded | Failed):
-            await on_ledger(gate.ledger.transact, _resolver(action, outcome))
+            await on_ledger(gate.ledger.transact, resolver(action, outcome))
+            note(action, state_of(outcome), "action.resolved")
             settled += 1
     return settled
 
@@ -87,8 +90,9 @@ async def _settle_dead(gate: Gateway, action: Action, lock: InstanceLock) -> int
 async def _settle(gate: Gateway, action: Action, instance: str) -> None:
     plan, reference = await _what(gate, action)
     with anyio.CancelScope(shield=True):
-        outcome = await settle(gate.governed[action.tool], plan, reference)
+        outcome = await settle(gate.governed[action.tool], plan, reference, gate.plan_timeout)
         await on_ledger(gate.ledger.transact, lambda tx: _finish_if_running(tx, action, instance, outcome))
+        note(action, state_of(outcome), "action.recovered")
 
 
 def _finish_if_running(tx: Job, action: Action, instance: str, outcome: Outcome) -> None:
@@ -105,19 +109,3 @@ async def _what(gate: Gateway, action: Action) -> tuple[Plan, ActionRef]:
         return read_plan(view, request), ActionRef(action=action.id, principal=action.principal, reason=reason)
 
     return await on_ledger(gate.ledger.look, read)
-
-
-def _resolver(action: Action, outcome: Succeeded | Failed) -> Callable[[Job], None]:
-    def resolve(tx: Job) -> None:
-        present = tx.state.actions.get(action.id)
-        if present is None or present.ended != "unknown":
-            return
-        facts: dict[str, Json] = {
-            "outcome": type(outcome).__name__.lower(),
-            "effect": isinstance(outcome, Succeeded) or outcome.effect,
-            "method": "probe",
-            "act": None,
-        }
-        tx.append("execution.resolved", facts, action=action.id, data=outcome_payload(outcome))
-
-    return resolve

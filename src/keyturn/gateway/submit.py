@@ -22,6 +22,7 @@ from keyturn.gateway.claim import Claimed, Planned, Taken, start_permitted, taki
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.envelope import ERRORS, Answer, answer, describe
+from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
 from keyturn.gateway.suspensions import suspended
@@ -146,8 +147,11 @@ def suspension(view: Look, call: Call, environment: str | None) -> Reason | None
 async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
     """Plan a governed call, or refuse it when the system acted on says why it cannot be."""
     try:
-        tool = gate.governed[call.contract.tool]
-        return await tool.plan(call.arguments, await earlier_named(gate, call))
+        tool, earlier = gate.governed[call.contract.tool], await earlier_named(gate, call)
+        return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
+    except TookTooLong as error:
+        reasons = (Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later"),)
+        return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
     except ConnectorError as error:
         reasons = (Reason(f"plan_{error.kind}", str(error)),)
         return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from keyturn.gateway.claim import Claimed, claim_ready, claimable
@@ -25,27 +26,20 @@ from keyturn.model.errors import LedgerError
 
 LOOK_ANYWAY = 5.0  # seconds after which it looks without news: time and the clock's repair write nothing
 HOUSEKEEPING_EVERY = 60.0
+THREADS = 40  # for systems that are planned for and read, beside one for each effect
 SCRUB = 20_000  # entries whose hashes are recomputed at a time
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Rounds:
-    """Where the regular rounds of a worker stand; times are seconds of the event loop's clock."""
-
-    housekeeping_due: float = 0.0
-    scrubbed: int | None = None
-    busy_until: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class _Crew:
     """Who works, and until when."""
 
     tasks: TaskGroup
     stop: anyio.Event
     idle: float | None
+    busy_until: float = 0.0  # by the event loop's clock
 
 
 async def work(gate: Gateway, executor: Executor, run: Path, *, idle: float | None, stop: anyio.Event) -> None:
@@ -61,11 +55,15 @@ async def work(gate: Gateway, executor: Executor, run: Path, *, idle: float | No
 
 async def _work_with(gate: Gateway, executor: Executor, run: Path, crew: _Crew) -> None:
     executor.crew = crew.tasks
+    # Effects that hang keep their threads: planning and reading must have as many as ever.
+    threads = anyio.to_thread.current_default_thread_limiter()
+    threads.total_tokens = max(threads.total_tokens, THREADS + executor.at_once)
     try:
         async with anyio.create_task_group() as beside:
             beside.start_soon(_stop_with, crew.stop, executor)
             beside.start_soon(_listen, gate, executor)
-            await _rounds(gate, executor, run, crew)
+            beside.start_soon(_keep_house, gate, executor, run)
+            await _rounds(gate, executor, crew)
             beside.cancel_scope.cancel()
     finally:
         executor.crew = None  # whoever is decided from here on stays approved, for others
@@ -101,36 +99,34 @@ async def _listen(gate: Gateway, executor: Executor) -> None:
             await anyio.sleep(RETRY_EVERY)  # the rounds meet it too, and say so
 
 
-async def _rounds(gate: Gateway, executor: Executor, run: Path, crew: _Crew) -> None:
-    rounds = Rounds(busy_until=anyio.current_time())
-    while not crew.stop.is_set() and (left := _idle_left(rounds, executor, crew.idle)) > 0:
-        if anyio.current_time() >= rounds.housekeeping_due:
-            await _keep_house(gate, executor, run, rounds)
-        look_again = await _look(gate, executor, crew, rounds)
-        await executor.called(min(look_again, left, rounds.housekeeping_due - anyio.current_time()))
+async def _rounds(gate: Gateway, executor: Executor, crew: _Crew) -> None:
+    crew.busy_until = anyio.current_time()
+    while not crew.stop.is_set() and (left := _idle_left(crew, executor)) > 0:
+        look_again = await _look(gate, executor, crew)
+        await executor.called(min(look_again, left))
 
 
-def _idle_left(rounds: Rounds, executor: Executor, idle: float | None) -> float:
+def _idle_left(crew: _Crew, executor: Executor) -> float:
     """Return for how many seconds more there may be nothing to do."""
-    if idle is None:
+    if crew.idle is None:
         return math.inf
     now = anyio.current_time()
     if executor.running:
-        rounds.busy_until = now
-    return idle - (now - rounds.busy_until)
+        crew.busy_until = now
+    return crew.idle - (now - crew.busy_until)
 
 
-async def _look(gate: Gateway, executor: Executor, crew: _Crew, rounds: Rounds) -> float:
+async def _look(gate: Gateway, executor: Executor, crew: _Crew) -> float:
     """Start what is ready; return after how many seconds to look again without news."""
     try:
-        await _start_ready(gate, executor, crew, rounds)
+        await _start_ready(gate, executor, crew)
     except LedgerUnavailable as error:
         _log.warning("nothing can be claimed at present: %s", error)
         return RETRY_EVERY
     return LOOK_ANYWAY
 
 
-async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew, rounds: Rounds) -> None:
+async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew) -> None:
     """Claim what is ready, up to the number of actions run side by side, until told to stop."""
     while not crew.stop.is_set():
         if not await on_ledger(gate.ledger.look, partial(claimable, gate)):
@@ -138,7 +134,7 @@ async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew, rounds: R
         claimed = await on_ledger(claim_ready, gate, executor)
         if not claimed:
             return
-        rounds.busy_until = anyio.current_time()
+        crew.busy_until = anyio.current_time()
         for one in claimed:
             crew.tasks.start_soon(_execute, gate, executor, one)
 
@@ -150,17 +146,19 @@ async def _execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
         _log.error("%s: its outcome is not recorded; housekeeping settles it: %s", claimed.action.id, error)
 
 
-async def _keep_house(gate: Gateway, executor: Executor, run: Path, rounds: Rounds) -> None:
-    """Do what is due from time to time: dead executors, unknown outcomes, expiries, old entries."""
-    rounds.housekeeping_due = anyio.current_time() + HOUSEKEEPING_EVERY
-    try:
-        await recover(gate, executor, run)
-        await reprobe(gate)
-        await on_ledger(gate.ledger.transact, sweep)
-        if rounds.scrubbed is None:
-            # Workers come and go: each begins to look at old entries somewhere else.
-            size = await on_ledger(gate.ledger.look, lambda view: view.head.size)
-            rounds.scrubbed = int(executor.instance, 16) % size
-        rounds.scrubbed = await on_ledger(gate.ledger.scrub, rounds.scrubbed, SCRUB)
-    except LedgerUnavailable as error:
-        _log.warning("housekeeping waits: %s", error)
+async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
+    """Do what is due from time to time, beside the rounds: a system that does not answer holds up nothing else."""
+    scrubbed: int | None = None
+    while True:
+        try:
+            await recover(gate, executor, run)
+            await reprobe(gate, executor.running)
+            await on_ledger(gate.ledger.transact, sweep)
+            if scrubbed is None:
+                # Workers come and go: each begins to look at old entries somewhere else.
+                size = await on_ledger(gate.ledger.look, lambda view: view.head.size)
+                scrubbed = int(executor.instance, 16) % size
+            scrubbed = await on_ledger(gate.ledger.scrub, scrubbed, SCRUB)
+        except LedgerUnavailable as error:
+            _log.warning("housekeeping waits: %s", error)
+        await anyio.sleep(HOUSEKEEPING_EVERY)
