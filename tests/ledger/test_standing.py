@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any, Self
 
 import pytest
@@ -14,9 +15,10 @@ from keyturn.ledger import snapshot
 from keyturn.ledger.errors import LedgerBroken
 from keyturn.ledger.keys import make_key
 from keyturn.ledger.place import Place
+from keyturn.ledger.rows import read_entry_at
 from keyturn.ledger.transaction import Transaction
 from keyturn.ledger.writer import Ledger, Reader
-from keyturn.log.chain import Head
+from keyturn.log.chain import Basis, Head
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from tests.ledger.world import EPOCH, entry_key, raw, surroundings, tamper, use
@@ -142,6 +144,29 @@ def test_a_snapshot_with_another_time_than_its_last_entry_is_passed_over(
     clock: dict[str, Any], kind: type[Reader[Tokens]], issued: Place
 ) -> None:
     assert taken(issued, lambda head, state: (replace(head, **clock), replace(state, entries=1_000)), kind) == TRUE
+
+
+@pytest.mark.parametrize("basis", [{"seq": 5}, {"seq": 99}, {"up": 5}, {"ahead": timedelta(hours=1)}], ids=str)
+def test_a_snapshot_that_holds_clocks_against_something_else_is_passed_over(
+    basis: dict[str, Any], issued: Place
+) -> None:
+    def change(head: Head, state: Tokens) -> tuple[Head, Tokens]:
+        assert head.basis is not None
+        return replace(head, basis=replace(head.basis, **basis)), replace(state, entries=1_000)
+
+    assert taken(issued, change, Ledger) == TRUE
+
+
+def test_a_snapshot_may_hold_clocks_against_the_entry_that_begins_the_boot_and_against_no_later_one(
+    issued: Place,
+) -> None:
+    def change(head: Head, state: Tokens) -> tuple[Head, Tokens]:
+        with raw(issued) as db:
+            later = read_entry_at(db, 6)
+        return replace(head, basis=Basis(later.seq, later.at, later.up)), replace(state, entries=1_000)
+
+    assert taken(issued, change, Ledger) == TRUE
+    assert taken(issued, lambda head, state: (head, replace(state, entries=1_000)), Ledger).entries == 1_000
 
 
 @pytest.mark.parametrize("seq", [1, 3, 10])

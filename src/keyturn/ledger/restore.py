@@ -167,6 +167,16 @@ def _put_aside(place: Place, name: str) -> Path | None:
     if not old.exists():
         return None
     aside = place.folder / f"{REPLACING}{name}"
+    try:
+        _keep_all(place, aside)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+    return aside
+
+
+def _keep_all(place: Place, aside: Path) -> None:
+    old = place.database
     aside.mkdir(mode=0o700)
     for path in (old, *(old.with_name(old.name + suffix) for suffix in _BESIDE), place.head):
         if path.exists():
@@ -178,7 +188,8 @@ def _put_aside(place: Place, name: str) -> Path | None:
     if _folded(old):
         for suffix in _BESIDE:
             (aside / f"{old.name}{suffix}").unlink(missing_ok=True)
-    return aside
+    elif _is_open(old):
+        raise LedgerUnavailable(f"{old} is open in another process: end it first")
 
 
 def _keep(path: Path, to: Path) -> None:

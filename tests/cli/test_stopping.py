@@ -1,0 +1,58 @@
+"""Suspending and resuming on a real terminal: what was cancelled, what runs on, and what waits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from keyturn.assembly.standing import take_worker_turn
+from keyturn.gateway.claim import claim_ready
+from tests.cli.operator import tell
+from tests.cli.test_terminal import bare, shown
+from tests.gateway.world import Founded, World, found
+
+
+@pytest.fixture(scope="module")
+def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
+    return found(tmp_path_factory.mktemp("populated"))
+
+
+@pytest.fixture
+def world(tmp_path: Path, populated: Founded) -> Iterator[World]:
+    world = World(tmp_path / "home", populated)
+    give_up = take_worker_turn(world.home)
+    assert give_up is not None
+    yield world
+    give_up()
+    world.close()
+
+
+def test_a_suspension_lists_what_it_cancels_and_what_runs_on(world: World) -> None:
+    running = world.held()
+    world.approve(running)
+    assert [claimed.action.id for claimed in claim_ready(world.gate, world.executor, 1)] == [running]
+    waiting = world.held(title="Another title")
+    screen = bare(shown(world, "suspend", "--all", "--read-only", "-m", "let us look"))
+    assert "all is read-only (entry" in screen
+    assert f"{waiting[-6:]}  waits" in screen
+    assert f"{running[-6:]}  running, and not stopped by this" in screen
+    screen = bare(shown(world, "suspend", "--all", "-m", "it is bad"))
+    assert f"{waiting[-6:]}  cancelled" in screen
+    assert "was suspended already" in bare(shown(world, "suspend", "--all", "-m", "it is bad"))
+
+
+def test_a_resumption_says_who_signed(world: World) -> None:
+    shown(world, "suspend", "--tool", "update_ticket", "-m", "let us look")
+    key = str(world.keys["carol"])
+    screen = bare(shown(world, "resume", "--tool", "update_ticket", "-m", "all is well", "--key", key))
+    assert "tool update_ticket may go on (entry" in screen
+    assert "signed by carol" in screen
+
+
+@pytest.mark.parametrize("name", ["", "x" * 101])
+def test_a_name_that_no_entry_takes_is_a_usage_error(world: World, name: str) -> None:
+    said = tell("--home", world.home.folder, "suspend", "--principal", name, "-m", "let us look")
+    assert said.code == 2
+    assert "1 to 100 characters" in said.err
