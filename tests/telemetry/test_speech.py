@@ -51,10 +51,12 @@ def fail(error: Exception) -> None:
 @pytest.fixture
 def spoken(monkeypatch: pytest.MonkeyPatch) -> Iterator[Spoken]:
     ours, root = logging.getLogger("keyturn"), logging.getLogger()
-    before = ours.handlers[:], ours.level, ours.propagate, root.handlers[:], logging.raiseExceptions
+    before = ours.handlers[:], ours.propagate, root.handlers[:], logging.raiseExceptions
+    level = ours.level
     with warnings.catch_warnings():
         yield Spoken(monkeypatch)
-    ours.handlers[:], ours.level, ours.propagate, root.handlers[:], logging.raiseExceptions = before
+    ours.handlers[:], ours.propagate, root.handlers[:], logging.raiseExceptions = before
+    ours.setLevel(level)
 
 
 def test_an_event_is_one_object_with_the_listed_fields_and_no_others(spoken: Spoken) -> None:

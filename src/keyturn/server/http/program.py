@@ -188,6 +188,6 @@ class _Program:
 
 def _announce(listeners: list[Listener]) -> None:
     for listener in listeners:
-        say(f"serving on {listener.name}")
+        say(f"serving on {listener.name}", event="server.listening")
         if not listener.local:
             say("others can reach it: tokens must not cross a network in the clear, so put TLS in front of it")
