@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 
 
-@click.command(short_help="Let go on what was suspended, signed.")
+@click.command(short_help="Let what was suspended go on, signed.")
 @scope_options
 @click.option("-m", "--reason", metavar="REASON", required=True, help="Why; it is recorded and signed.")
 @signer_options
