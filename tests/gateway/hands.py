@@ -10,7 +10,7 @@ from keyturn.gateway.envelope import Answer
 from keyturn.gateway.execute import execute
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.recover import recover
-from keyturn.gateway.submit import Call, decide, prepare
+from keyturn.gateway.submit import Call, decide, make_plan, screened_out
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock
 
@@ -30,5 +30,8 @@ async def drain(gate: Gateway, executor: Executor, run: Path) -> None:
 
 async def submit(gate: Gateway, call: Call) -> Answer:
     """Take a governed call to its decision."""
-    planned = await prepare(gate, call)
-    return planned if isinstance(planned, Answer) else (await on_ledger(decide, gate, call, planned)).answer
+    screened = await on_ledger(screened_out, gate, call)
+    planned = await make_plan(gate, call) if screened is None else screened
+    decided = planned if isinstance(planned, Answer) else await on_ledger(decide, gate, call, planned)
+    assert isinstance(decided, Answer)
+    return decided

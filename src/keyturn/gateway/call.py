@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keyturn.gateway.about import about
+from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer
 from keyturn.gateway.errand import Errand
@@ -12,7 +13,7 @@ from keyturn.gateway.finding import find_state
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refuse
 from keyturn.gateway.starting import call_worker
-from keyturn.gateway.submit import Call, Decided, Incoming, decide, prepare, read_call
+from keyturn.gateway.submit import Call, Incoming, decide, make_plan, read_call, screened_out
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import Report, wait_for
 from keyturn.model.contract import Contract
@@ -40,15 +41,20 @@ def visible_contracts(gate: Gateway, caller: Caller) -> list[Contract]:
 
 async def call(gate: Gateway, caller: Caller, incoming: Incoming, report: Report | None = None) -> Answer:
     """Take one call to its answer. Raises `UnknownTool` for a tool the caller may not see (recorded as a refusal)."""
-    contracts = await on_ledger(visible_contracts, gate, caller)
-    contract = next((contract for contract in contracts if contract.tool == incoming.tool), None)
+    received = await on_ledger(_receive, gate, caller, incoming)
+    return received if isinstance(received, Answer) else await _take(gate, received, report)
+
+
+def _receive(gate: Gateway, caller: Caller, incoming: Incoming) -> Call | Answer:
+    """Do all that comes before the world is asked, in one go: does it see the tool, does it fit, is it screened out."""
+    contract = next((found for found in visible_contracts(gate, caller) if found.tool == incoming.tool), None)
     if contract is None:
-        await on_ledger(_refuse_unknown, gate, caller, incoming)
+        _refuse_unknown(gate, caller, incoming)
         raise UnknownTool
-    read_in = await on_ledger(read_call, gate, caller, contract, incoming)
-    if isinstance(read_in, Answer):
-        return read_in
-    return await _take(gate, read_in, report)
+    received = read_call(gate, caller, contract, incoming)
+    if isinstance(received, Answer) or contract.kind == "self":
+        return received
+    return screened_out(gate, received) or received
 
 
 async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
@@ -58,7 +64,7 @@ async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
         case "self":
             plain: Mapping[str, object] = taken.arguments.plain()
             return await about(gate, taken.caller, taken.contract.tool, plain, report)  # type: ignore[arg-type]  # Json
-    planned = await prepare(gate, taken)
+    planned = await make_plan(gate, taken)
     return planned if isinstance(planned, Answer) else await _submit(gate, taken, planned, report)
 
 
@@ -71,19 +77,23 @@ async def _submit(gate: Gateway, taken: Call, plan: Plan, report: Report | None)
         errand = Errand(gate, executor, taken, plan)
         errand.begin(executor.crew)
         decided = await errand.decided()
-        if decided.claimed is not None and (over := await errand.answer(PERMIT_WAIT)) is not None:
+        if isinstance(decided, Claimed) and (over := await errand.answer(PERMIT_WAIT)) is not None:
             return over
+    if isinstance(decided, Claimed):
+        return await _present(gate, taken.caller, decided.action.id, repeated=False)
     return await _see_through(gate, taken.caller, decided, report)
 
 
-async def _see_through(gate: Gateway, caller: Caller, decided: Decided, report: Report | None) -> Answer:
-    submitted = decided.answer
+async def _see_through(gate: Gateway, caller: Caller, submitted: Answer, report: Report | None) -> Answer:
     if submitted.envelope["status"] not in {"approved", "running"}:
         return submitted
     action_id, repeated = str(submitted.envelope["action_id"]), submitted.envelope["repeated"] is True
-    if decided.claimed is None and await call_worker(gate):
+    if await call_worker(gate):
         await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
+    return await _present(gate, caller, action_id, repeated=repeated)
 
+
+async def _present(gate: Gateway, caller: Caller, action_id: str, *, repeated: bool) -> Answer:
     def look(view: Look) -> Answer:
         return answer(view, find_state(view, action_id, caller.principal)[0], repeated=repeated)
 

@@ -13,6 +13,7 @@ from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.news import News
+from keyturn.gateway.repeats import Repeats
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
 from keyturn.policy import Policy, read_policy
@@ -80,6 +81,7 @@ class Gateway(Desk):
     timeouts       seconds that an effect of a tool may take
     plan_timeout   seconds that planning, reading and probing may take
     suppressed     refusals of this process that are counted and not recorded one by one
+    repeats        what this process knows of the arguments of earlier actions
     """
 
     catalog: Catalog
@@ -95,6 +97,7 @@ class Gateway(Desk):
     timeouts: Callable[[str], float] = lambda _: EFFECT_SECONDS
     plan_timeout: float = PLAN_SECONDS
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
+    repeats: Repeats = field(default_factory=Repeats)
 
     def close(self) -> None:
         """Stop listening for news and close the ledger."""

@@ -11,11 +11,12 @@ import logging
 import anyio
 from anyio.abc import TaskGroup
 
+from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.execute import execute
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.submit import Call, Decided, decide
+from keyturn.gateway.submit import Call, decide
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.plan import Plan
@@ -33,17 +34,17 @@ class Errand:
         self._plan = plan
         self._is_decided = anyio.Event()
         self._is_over = anyio.Event()
-        self._decided: Decided | BaseException | None = None
+        self._decided: Answer | Claimed | Exception | None = None
         self._answer: Answer | None = None
 
     def begin(self, crew: TaskGroup) -> None:
         """Set out, in a task of `crew`."""
         crew.start_soon(self._run)
 
-    async def decided(self) -> Decided:
+    async def decided(self) -> Answer | Claimed:
         """Return what was decided once it is durable. Raises what the decision raised."""
         await self._is_decided.wait()
-        if isinstance(self._decided, Decided):
+        if isinstance(self._decided, Answer | Claimed):
             return self._decided
         raise self._decided or RuntimeError("an errand ended without a decision")
 
@@ -67,9 +68,8 @@ class Errand:
         except Exception as error:  # noqa: BLE001 - the call raises it, in its own task
             self._decided = error
             return
-        claimed = self._decided.claimed
         self._is_decided.set()
-        if claimed is None:
+        if not isinstance(claimed := self._decided, Claimed):
             return
         try:
             self._answer = await execute(self._gate, self._executor, claimed)

@@ -12,7 +12,7 @@ from keyturn.gateway.envelope import Answer, build
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refuse
-from keyturn.gateway.submit import Call, earlier_named, request_of, screened_out, suspension
+from keyturn.gateway.submit import Call, earlier_named, request_of, suspension
 from keyturn.gateway.threads import on_ledger
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
@@ -22,10 +22,7 @@ from keyturn.policy import evaluate
 
 
 async def read(gate: Gateway, call: Call) -> Answer:
-    """Serve a reading call: its `read.served` is durable before the answer is returned."""
-    screened = await on_ledger(screened_out, gate, call)
-    if screened is not None:
-        return screened
+    """Serve a reading call that was screened: its `read.served` is durable before the answer is returned."""
     tool = gate.reading[call.contract.tool]
     try:
         earlier = await earlier_named(gate, call)

@@ -23,7 +23,7 @@ from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.envelope import ERRORS, Answer, answer, describe
 from keyturn.gateway.patience import TookTooLong, bounded
-from keyturn.gateway.payloads import read_arguments, read_plan, reasons_payload, request_payloads
+from keyturn.gateway.payloads import read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
 from keyturn.gateway.suspensions import suspended
 from keyturn.gateway.sweep import NotSwept, sweep
@@ -112,20 +112,6 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """What came of a call's decision: the answer, and the action that begins here because it is permitted."""
-
-    answer: Answer
-    claimed: Claimed | None = None
-
-
-async def prepare(gate: Gateway, call: Call) -> Plan | Answer:
-    """Screen and plan a governed call; an answer when it is refused on the way."""
-    screened = await on_ledger(screened_out, gate, call)
-    return await make_plan(gate, call) if screened is None else screened
-
-
 def screened_out(gate: Gateway, call: Call) -> Answer | None:
     """Refuse at once what no grant could allow, before anything is read from the world."""
     denied, overdue = gate.ledger.look(lambda view: (_screen(gate, view, call), view.state.overdue(view.now)))
@@ -186,14 +172,14 @@ def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
         return Deny(reasons=(stopped,))
     denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
     # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
-    return None if denied is not None and _same_arguments(view, call) is not None else denied
+    return None if denied is not None and _same_arguments(gate, view, call) is not None else denied
 
 
-def decide(gate: Gateway, call: Call, plan: Plan) -> Decided:
-    """Decide a planned call and record it. Returns once that is durable.
+def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
+    """Decide a planned call and record it. Returns the answer once that is durable.
 
-    Where this process executes and the action may begin at once, its intent is in the same commit: it is the caller's
-    to see to that it is executed.
+    Where this process executes and the action may begin at once, its intent is in the same commit: then the claimed
+    action is returned, and it is the caller's to see to that it is executed.
     """
     while True:
         try:
@@ -202,25 +188,25 @@ def decide(gate: Gateway, call: Call, plan: Plan) -> Decided:
             gate.ledger.transact(sweep)
         except EntryError as error:
             reasons = (Reason("entry_too_large", f"the request does not fit into one entry: {error}"),)
-            return Decided(refuse(gate, _refusal(call, "policy", reasons)))
+            return refuse(gate, _refusal(call, "policy", reasons))
 
 
-def _decide_now(gate: Gateway, call: Call, plan: Plan) -> Decided:
+def _decide_now(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
     if gate.executor is None or not gate.executor.accepting:
         return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, None))
     with taking(gate.executor) as taken:
         return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, taken))
 
 
-def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None) -> Decided:
+def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None) -> Answer | Claimed:
     if tx.state.overdue(tx.now):
         # What has expired still holds its reservation until its entry is there; write those first.
         raise NotSwept
     if (fallen := fallen_token(tx, call.caller)) is not None:
-        return Decided(record(gate, tx, _refusal(call, "policy", (fallen,))))
-    same = _same_arguments(tx, call)
+        return record(gate, tx, _refusal(call, "policy", (fallen,)))
+    same = _same_arguments(gate, tx, call)
     if same is not None and not _moved(tx, same, plan):
-        return Decided(answer(tx, same, repeated=True))
+        return answer(tx, same, repeated=True)
     # One that is superseded makes room for the one that takes its place.
     usage = tx.state.usage if same is None else tx.state.usage.without(same.id)
     decision = evaluate(gate.policies.in_force(tx), request_of(call, plan), usage, tx.now)
@@ -229,7 +215,7 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None)
     if isinstance(decision, Deny):
         refusal = _refusal(call, "policy", decision.reasons)
         where = replace(refusal, target=plan.target, environment=decision.environment, retry_at=decision.retry_at)
-        return Decided(record(gate, tx, where))
+        return record(gate, tx, where)
     return _admit(gate, tx, _Admission(call, plan, decision, supersedes=same), taken)
 
 
@@ -241,22 +227,23 @@ class _Admission:
     supersedes: Action | None
 
 
-def _admit(gate: Gateway, tx: Job, admission: _Admission, taken: Taken | None) -> Decided:
+def _admit(gate: Gateway, tx: Job, admission: _Admission, taken: Taken | None) -> Answer | Claimed:
     action_id = gate.new_id(tx.now)
     if admission.supersedes is not None:
         _mark_superseded(tx, admission.supersedes, action_id)
     call, plan, decision = admission.call, admission.plan, admission.decision
     data = request_payloads(call.plain, plan, call.reason, call.caller.client)
     data |= reasons_payload(decision.reasons)
+    gate.repeats.give(action_id, call.plain)
     entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
     if isinstance(decision, Shadow):
-        return Decided(answer_new(tx, [entry, _finish_in_shadow(tx, action_id)]))
+        return answer_new(tx, [entry, _finish_in_shadow(tx, action_id)])
     if taken is not None and isinstance(decision, Permit):
         planned = Planned(entry, plan, call.reason)
         claimed = start_permitted(gate, tx, told_by([entry]), planned, taken)
         if claimed is not None:
-            return Decided(answer_new(tx, claimed.entries), claimed)
-    return Decided(answer_new(tx, [entry]))
+            return claimed
+    return answer_new(tx, [entry])
 
 
 def _request_facts(gate: Gateway, tx: Job, admission: _Admission) -> dict[str, Json]:
@@ -312,17 +299,13 @@ def _mark_superseded(tx: Job, old: Action, new_id: str) -> None:
     tx.append("action.stale", facts, action=old.id, data={"stale.moved": canon.encode(moved)})
 
 
-def _same_arguments(view: Look, call: Call) -> Action | None:
+def _same_arguments(gate: Gateway, view: Look, call: Call) -> Action | None:
     """Find the newest action that answers this request because it is the same.
 
     An open one answers every repetition; one that succeeded, for the contract's window unless `repeat` is set.
     """
-    for action in reversed(view.state.actions.values()):
-        if action.principal != call.caller.principal or action.tool != call.contract.tool:
-            continue
-        if _answers_repeats(view, call, action) and read_arguments(view, view.entry(action.seq)) == dict(call.plain):
-            return action
-    return None
+    alike = gate.repeats.same(view, call.caller.principal, call.contract.tool, call.plain)
+    return next((action for action in alike if _answers_repeats(view, call, action)), None)
 
 
 def _answers_repeats(view: Look, call: Call, action: Action) -> bool:
