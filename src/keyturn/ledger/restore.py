@@ -149,6 +149,8 @@ def _put(place: Place, staged: Staged, name: str) -> Placed:
     staged.head.unlink(missing_ok=True)
     write_head(staged.head, end)
     staged.head.rename(place.head)
+    with closing(open_writer(place.database)):
+        pass  # in WAL mode from here on, so that whoever has it open is noticed by the next restore, readers too
     kept = None if aside is None else aside.rename(aside.with_name(f"{REPLACED}{name}"))
     sync(place.folder)
     return Placed(kept)
