@@ -67,6 +67,8 @@ def _run(options: argparse.Namespace, *, over_http: bool) -> int:
             _serve_http(options)
         else:
             _serve_home(options.home, options.token_file)
+    except KeyboardInterrupt:  # before signals were listened to: nothing has begun
+        return 0
     except ConfigurationError as error:
         for problem in error.problems:
             say(problem)
