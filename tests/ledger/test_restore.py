@@ -74,7 +74,7 @@ def recover(staged: Place, missing: HeadRecord | None) -> HeadRecord:
 
 
 def names(place: Place) -> list[str]:
-    return sorted(path.name for path in place.folder.iterdir() if "-" in path.name)
+    return sorted(path.name for path in place.folder.iterdir() if path.name.startswith("re"))
 
 
 def reads(place: Place) -> HeadRecord:
