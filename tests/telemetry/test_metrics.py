@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import urllib.request
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -265,6 +267,32 @@ def test_an_address_that_is_taken_leaves_no_follower_behind(world: World, served
     assert threading.active_count() == before
 
 
+def test_notices_that_failed_are_counted_where_people_are_told(world: World, served: Served) -> None:
+    assert "keyturn_notify_failures" not in families(served)
+    with world.home.wiring.open("a") as wiring:
+        wiring.write('\n[notify]\ncommand = ["/bin/false"]\n')
+    assert one(samples(served), "keyturn_notify_failures_total") == 0
+    world.home.wiring.write_text("not toml [")
+    assert "keyturn_notify_failures" not in families(served)
+
+
 def test_a_place_that_is_gone_has_no_room(tmp_path: Path) -> None:
     gone = room_of(Place(tmp_path / "gone"))
     assert (gone.ledger, gone.wal, gone.free) == (0, 0, 0)
+
+
+def test_the_alerts_we_give_ask_for_metrics_that_there_are(world: World, served: Served) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "examples" / "keyturn.rules.yml").read_text()
+    rules = [rule for group in yaml.safe_load(text)["groups"] for rule in group["rules"]]
+    known = {family.name + ("_total" if family.type == "counter" else "") for family in families(served).values()}
+    asked = {name for rule in rules for name in re.findall(r"keyturn_\w+", rule["expr"])}
+    assert asked - {"keyturn_notify_failures_total"} <= known
+    assert all(rule["annotations"]["summary"] and rule["labels"]["severity"] for rule in rules)
+
+
+def test_the_page_of_metrics_lists_exactly_those_that_there_are(world: World, served: Served) -> None:
+    page_text = (Path(__file__).parents[2] / "docs" / "reference" / "metrics.md").read_text()
+    table = page_text.partition("## What there is")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`(keyturn_\w+)`", table))
+    known = {family.name + ("_total" if family.type == "counter" else "") for family in families(served).values()}
+    assert told == known | {"keyturn_notify_failures_total"}

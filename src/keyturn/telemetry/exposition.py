@@ -114,7 +114,9 @@ def _ledger(home: Home, *, readable: bool) -> Iterator[Metric]:
     yield _gauge("keyturn_disk_free_bytes", "What is free on the ledger's disk for this account.", home.free_bytes)
     yield _gauge("keyturn_clock_fault", "1 while the clock is not trusted, else 0.", home.fault)
     if home.notify_failures is not None:
-        yield _gauge("keyturn_notify_failures", "Notifications that failed so far.", home.notify_failures)
+        yield CounterMetricFamily(
+            "keyturn_notify_failures", "Notices that failed since people are told.", value=home.notify_failures
+        )
 
 
 def _process(process: Process) -> Iterator[Metric]:
