@@ -72,7 +72,7 @@ def _check_timeouts(wiring: Wiring, home: Home, tools: Iterable[str]) -> None:
         raise ConfigurationError(*(f"{home.wiring.name}: timeouts.{name}: {problem}" for name in strangers))
 
 
-def news_of(home: Home, ledger: Reader[State]) -> News:
+def news_of(home: Home, ledger: Ledger[State]) -> News:
     """Return the news of a home for one process."""
     return News(ledger, lambda: Listener(home.place.run, new_instance()))
 

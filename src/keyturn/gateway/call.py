@@ -46,7 +46,7 @@ async def call(gate: Gateway, caller: Caller, incoming: Incoming, report: Report
 
 
 def _receive(gate: Gateway, caller: Caller, incoming: Incoming) -> Call | Answer:
-    """Do all that comes before the world is asked, in one go: does it see the tool, does it fit, is it screened out."""
+    """Do all that comes before the world is asked, in one go: find the tool, read the arguments, screen."""
     contract = next((found for found in visible_contracts(gate, caller) if found.tool == incoming.tool), None)
     if contract is None:
         _refuse_unknown(gate, caller, incoming)

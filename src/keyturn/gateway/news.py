@@ -16,7 +16,7 @@ from keyturn.fold.state import State
 from keyturn.gateway.desk import Look
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.bell import Listener
-from keyturn.ledger.writer import Reader
+from keyturn.ledger.writer import Ledger
 
 LOOK_EVERY = 0.5  # seconds between looks where nobody can ring
 LOOK_ANYWAY = 2.0  # seconds between looks with a bell: a ring may get lost
@@ -29,6 +29,7 @@ Concerns = Callable[[Look], bool]
 @dataclass(slots=True, eq=False)
 class _Waiter:
     concerns: Concerns
+    own: bool
     woken: anyio.Event = field(default_factory=anyio.Event)
     served: bool = False
 
@@ -36,7 +37,7 @@ class _Waiter:
 class News:
     """The one watch of a process, for the tasks of its event loop."""
 
-    def __init__(self, ledger: Reader[State], listen: Callable[[], Listener]) -> None:
+    def __init__(self, ledger: Ledger[State], listen: Callable[[], Listener]) -> None:
         """`listen` begins to listen, when somebody waits for the first time; it may raise `OSError`."""
         self._ledger = ledger
         self._listen = listen
@@ -51,21 +52,24 @@ class News:
         self._ear()  # from here on rings are kept
         return self._looks
 
-    async def wait(self, mark: int, concerns: Concerns, seconds: float) -> bool:
+    async def wait(self, mark: int, concerns: Concerns, seconds: float, *, own: bool = True) -> bool:
         """Wait at most `seconds` until `concerns` holds of a ledger that has changed; say whether it does.
 
+        Without `own` it need not be woken by what this process commits itself, which then rings nobody here.
         Raises `LedgerError` when the ledger cannot be read.
         """
-        waiter = _Waiter(concerns)
+        waiter = _Waiter(concerns, own)
         self._waiters.append(waiter)
+        self._spare()
         try:
             with anyio.move_on_after(seconds):
-                if mark != self._looks:
-                    await self._look()  # somebody heard meanwhile what this one waits for
+                if own or mark != self._looks:
+                    await self._look()  # what was committed here was not rung until now, or somebody else heard it
                 while not waiter.served:
                     await self._lead_or_sleep(waiter)
         finally:
             self._waiters.remove(waiter)
+            self._spare()
             self._pass_on()
         return waiter.served
 
@@ -87,6 +91,10 @@ class News:
                 await self._look()
         finally:
             self._leader = None
+
+    def _spare(self) -> None:
+        own = self._listener is None or any(waiter.own for waiter in self._waiters)
+        self._ledger.bell.spared = None if own or self._listener is None else self._listener.name
 
     def _pass_on(self) -> None:
         if self._leader is None and self._waiters:

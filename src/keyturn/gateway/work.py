@@ -15,7 +15,7 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from keyturn.gateway.claim import Claimed, claim_ready, claimable
-from keyturn.gateway.core import Gateway
+from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.execute import RETRY_EVERY, execute
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.recover import recover, reprobe
@@ -93,10 +93,14 @@ async def _listen(gate: Gateway, executor: Executor) -> None:
     """Wake the rounds when somebody's entry lets an action begin."""
     while True:
         try:
-            if await gate.news.wait(gate.news.mark(), lambda view: bool(claimable(gate, view)), LOOK_ANYWAY):
+            if await gate.news.wait(gate.news.mark(), partial(_something_waits, gate), LOOK_ANYWAY, own=False):
                 executor.wake()
         except LedgerUnavailable:
             await anyio.sleep(RETRY_EVERY)  # the rounds meet it too, and say so
+
+
+def _something_waits(gate: Gateway, view: Look) -> bool:
+    return bool(claimable(gate, view))
 
 
 async def _rounds(gate: Gateway, executor: Executor, crew: _Crew) -> None:
@@ -144,6 +148,7 @@ async def _execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
         await execute(gate, executor, claimed)
     except LedgerUnavailable as error:
         _log.error("%s: its outcome is not recorded; housekeeping settles it: %s", claimed.action.id, error)
+    executor.wake()  # for the next on its target: own commits are not rung here
 
 
 async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
@@ -153,6 +158,7 @@ async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
         try:
             await recover(gate, executor, run)
             await reprobe(gate, executor.running)
+            executor.wake()
             await on_ledger(gate.ledger.transact, sweep)
             if scrubbed is None:
                 # Workers come and go: each begins to look at old entries somewhere else.

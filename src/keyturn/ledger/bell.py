@@ -23,6 +23,7 @@ class Bell:
 
     def __init__(self, run: Path) -> None:
         self._run = run
+        self.spared: str | None = None  # the listener of this process, while nobody here waits for its own commits
         self._folder = -1
         self._socket: socket.socket | None = None
 
@@ -46,7 +47,7 @@ class Bell:
             self._folder = os.open(self._run, _FOLDER)
             self._socket = _datagrams()
         for name in os.listdir(self._folder):  # noqa: PTH208 - by its descriptor, which no path can be
-            if name.endswith(SUFFIX):
+            if name.endswith(SUFFIX) and name != self.spared:
                 self._ring_one(self._socket, name)
 
     def _ring_one(self, bell: socket.socket, name: str) -> None:
@@ -64,7 +65,8 @@ class Listener:
 
     def __init__(self, run: Path, name: str) -> None:
         """Begin to listen. Raises `OSError` where there can be no such socket: then one has to look by oneself."""
-        self._path = run / f"{name}{SUFFIX}"
+        self.name = f"{name}{SUFFIX}"
+        self._path = run / self.name
         folder = os.open(run, _FOLDER)
         self.socket = _datagrams()
         try:

@@ -179,7 +179,7 @@ class Ledger(Reader[F]):
         self._lock, self._head = place.lock, place.head
         self._wal = place.database.with_name(f"{place.database.name}-wal")
         self._wal_size = 0
-        self._bell, self._rung_at = Bell(place.run), 0
+        self.bell, self._rung_at = Bell(place.run), 0
         super().__init__(place, kind, outside)
 
     def _open(self) -> sqlite3.Connection:
@@ -215,7 +215,7 @@ class Ledger(Reader[F]):
         """
         with self._my_turn(), suppress(LedgerUnavailable), held(self._lock, self._outside.program):
             self._connection.close()
-        self._bell.close()
+        self.bell.close()
 
     def _work_or_wait(self, ticket: _Ticket) -> None:
         if self._turn.locked():
@@ -268,7 +268,7 @@ class Ledger(Reader[F]):
         size = self._follower.head.size
         if size != self._rung_at:
             self._rung_at = size
-            self._bell.ring()
+            self.bell.ring()
 
     def _commit(self, batch: list[_Ticket]) -> None:
         """One batch. Results are handed out only after COMMIT has returned: after fdatasync."""
