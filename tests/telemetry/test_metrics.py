@@ -18,7 +18,7 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from keyturn.assembly import metrics
-from keyturn.assembly.metrics import Served, serve_metrics
+from keyturn.assembly.metrics import Served, metrics_served, serve_metrics
 from keyturn.assembly.room import room_of
 from keyturn.gateway.execute import finish
 from keyturn.ledger import head as head_record
@@ -202,13 +202,14 @@ def test_a_scraper_that_stalls_keeps_nobody_from_the_ledger(world: World, served
         assert world.gate.ledger.look(lambda view: view.head.size) == len(world.entries())
 
 
-def test_a_ledger_that_was_rewritten_ends_the_counting_and_is_told(world: World, served: Served) -> None:
+@pytest.mark.parametrize("harm", ["leaf = zeroblob(32)", "sig = zeroblob(64)"])
+def test_a_ledger_that_was_rewritten_ends_the_counting_and_is_told(world: World, served: Served, harm: str) -> None:
     action = world.held()
     before = samples(served)
     by = {"type": "principal", "name": "claude"}
     world.gate.ledger.transact(lambda tx: tx.append("action.cancelled", {"by": by}, action=action))
     last = len(world.entries()) - 1
-    world.tamper(("UPDATE entry SET leaf = zeroblob(32) WHERE seq = ?", (last,)))
+    world.tamper((f"UPDATE entry SET {harm} WHERE seq = ?", (last,)))
     after = samples(served)
     assert one(before, "keyturn_ledger_readable") == 1
     assert one(after, "keyturn_ledger_readable") == 0
@@ -274,6 +275,15 @@ def test_notices_that_failed_are_counted_where_people_are_told(world: World, ser
     assert one(samples(served), "keyturn_notify_failures_total") == 0
     world.home.wiring.write_text("not toml [")
     assert "keyturn_notify_failures" not in families(served)
+
+
+def test_metrics_are_served_for_as_long_as_the_block_lasts(world: World) -> None:
+    before = threading.active_count()
+    with metrics_served(world.home, None):
+        assert threading.active_count() == before
+    with metrics_served(world.home, "0"):
+        assert threading.active_count() > before
+    assert not any(thread.name == "metrics" for thread in threading.enumerate())
 
 
 def test_a_place_that_is_gone_has_no_room(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import anyio
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from keyturn.assembly.halting import note_suspensions
+from keyturn.assembly.halting import _note_changes, note_suspensions
 from keyturn.assembly.standing import take_worker_turn
 from keyturn.fold.suspensions import Scope
 from keyturn.gateway.review import Actor
@@ -286,6 +286,25 @@ def test_suspensions_are_noted_when_they_come_and_go(world: World, told: Callabl
     set_suspension(world.gate.ledger, scope, mode="read-only", by=actor, reason=CANARY)
     anyio.run(noting)
     assert CANARY not in told()
+
+
+def test_a_scope_that_goes_on_is_noted(told: Callable[[], str]) -> None:
+    scope = Scope("all")
+    assert _note_changes(_note_changes({}, {scope: "suspended"}), {}) == {}
+    [first, second] = [json.loads(line) for line in told().splitlines()]
+    assert (first["event"], first["message"]) == ("suspension.set", "everything is suspended")
+    assert (second["event"], second["message"]) == ("suspension.lifted", "everything goes on")
+
+
+def test_a_ledger_that_is_not_to_be_trusted_ends_the_noting(world: World, told: Callable[[], str]) -> None:
+    world.tamper("UPDATE entry SET leaf = zeroblob(32) WHERE seq = 3")
+
+    async def noting() -> None:
+        with anyio.fail_after(SECONDS):
+            await note_suspensions(world.gate)
+
+    anyio.run(noting)
+    assert told() == ""
 
 
 async def _until(condition: Callable[[], bool]) -> None:

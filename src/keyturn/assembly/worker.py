@@ -32,9 +32,9 @@ _log = logging.getLogger(__name__)
 def run_worker(home: Home, *, on_demand: bool, metrics: str | None = None) -> None:
     """Execute what is approved in `home` until told to stop; running actions are finished first.
 
-    `metrics` is an address to serve metrics on meanwhile.
-    On demand there is one at a time: it ends when another is there, or after a while without work. Raises
-    `ConfigurationError` or `LedgerError` when the home does not let it work.
+    On demand there is one at a time: it ends when another is there, or after a while without work. `metrics` is an
+    address to serve metrics on meanwhile. Raises `ConfigurationError` or `LedgerError` when the home does not let it
+    work.
     """
     gate = open_gateway(home, "keyturn worker")
     tell("process.started", "the worker starts")
