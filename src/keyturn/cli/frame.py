@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from keyturn.cli.completing import complete_ids
 from keyturn.cli.output import EVERYTHING
 from keyturn.cli.screen import safe
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
@@ -79,13 +80,14 @@ class Verbs(click.Group):
         if module is None:
             return None
         command: click.Command = importlib.import_module(f"{self._package}.{module}").command
-        return command
+        return complete_ids(command)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the verb that is called; for one that is not there, name what may have been meant."""
-        if args and not args[0].startswith("-") and args[0] not in self._modules():
+        named = bool(args) and not args[0].startswith("-") and not ctx.resilient_parsing
+        if named and args[0] not in self._modules():
             close = difflib.get_close_matches(args[0], self.list_commands(ctx), n=2)
             meant = (
                 f"did you mean {' or '.join(close)}?" if close else f"there are: {', '.join(self.list_commands(ctx))}"

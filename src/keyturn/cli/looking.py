@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from keyturn.cli.frame import home_of
+from keyturn.cli.output import note
 
 if TYPE_CHECKING:
     from keyturn.gateway.desk import Look
@@ -29,8 +30,12 @@ def look(ctx: click.Context, job: Callable[[Look], R]) -> R:
 
 
 def keep_looking(ctx: click.Context, job: Callable[[Look], R], seconds: float | None = None) -> Iterator[R]:
-    """Yield what `job` sees: at once, whenever the ledger grows, and now and then; for `seconds`, or for ever."""
+    """Yield what `job` sees: at once, whenever the ledger grows, and now and then; for `seconds`, or for ever.
+
+    After the first look a ledger that cannot be read at the moment is told of once, and looked at again.
+    """
     from keyturn.assembly.standing import open_reader, watch
+    from keyturn.ledger.errors import LedgerUnavailable
 
     home = home_of(ctx)
     with closing(open_reader(home, f"keyturn {ctx.info_name}")) as reader, closing(watch(home)) as watcher:
@@ -38,8 +43,18 @@ def keep_looking(ctx: click.Context, job: Callable[[Look], R], seconds: float | 
         watcher.changed()  # before the first look, so that nothing is written unseen between the two
         seen = time.monotonic()
         yield reader.look(job)
+        trouble = ""
         while end is None or time.monotonic() < end:
             time.sleep(ASK_EVERY)
-            if watcher.changed() or time.monotonic() - seen > LOOK_AGAIN:
+            try:
+                if not (watcher.changed() or time.monotonic() - seen > LOOK_AGAIN):
+                    continue
                 seen = time.monotonic()
-                yield reader.look(job)
+                found = reader.look(job)
+            except LedgerUnavailable as error:
+                if trouble != str(error):
+                    note(f"keyturn: {error}; looking again")
+                trouble = str(error)
+                continue
+            trouble = ""
+            yield found

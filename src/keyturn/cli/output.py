@@ -114,10 +114,13 @@ def emit(
             click.echo("\t".join(column.text(row) for column in columns))
 
 
-def emit_json(value: Any, as_json: AsJson = True) -> None:
-    """Print a value as JSON in ASCII, so that nothing in it reaches the terminal raw; select fields if asked."""
+def emit_json(value: Any, as_json: AsJson = True, *, spread: bool = True) -> None:
+    """Print a value as JSON in ASCII, so that nothing in it reaches the terminal raw; select fields if asked.
+
+    On a terminal it is spread over several lines, unless told not to.
+    """
     chosen = select(value, as_json) if isinstance(as_json, str) else value
-    text = json.dumps(chosen, ensure_ascii=True, indent=2 if on_terminal() else None)
+    text = json.dumps(chosen, ensure_ascii=True, indent=2 if spread and on_terminal() else None)
     click.echo(text.replace("\x7f", "\\u007f"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import click
@@ -9,11 +10,15 @@ import click
 from keyturn.cli.frame import Exit
 from keyturn.cli.looking import keep_looking, look
 from keyturn.cli.output import AsJson, emit, json_option, note, on_terminal
-from keyturn.cli.rows import INBOX, ONLY_SHOWN, rows_of, without
+from keyturn.cli.rows import INBOX, ONLY_SHOWN, WIDEST, rows_of, without
 
 if TYPE_CHECKING:
     from keyturn.canon import Json
     from keyturn.gateway.desk import Look
+
+FRAME = 6  # lines of the watching screen that are no rows
+BESIDE_WHAT = 54  # cells that the columns before the last take
+FROM_THE_TOP = "\x1b[H\x1b[J"  # to the first column of the first line, and clear from there
 
 
 @click.command(name="inbox")
@@ -54,9 +59,35 @@ def _watch(ctx: click.Context, as_json: AsJson) -> None:
     known: set[Json] = set()
     for rows in keep_looking(ctx, waiting):
         if on_terminal() and not as_json:
-            click.clear()
-            _print(rows, as_json)
-            note("watching; Ctrl-C ends it")
+            _redraw(rows)
         elif news := [row for row in rows if row["action_id"] not in known]:
             _print(news, as_json)
         known = {row["action_id"] for row in rows}
+
+
+def _redraw(rows: list[dict[str, Json]]) -> None:
+    """Draw the screen again from its first line, as much as fits on it."""
+    shown = rows[: _fitting(rows)]
+    click.echo(FROM_THE_TOP, nl=False)
+    note(f"{_count(rows)} for a review · watching; Ctrl-C ends it")
+    note("")
+    if rows:
+        emit(shown, as_json=False, columns=INBOX)
+        note("")
+        more = f"{len(rows) - len(shown)} more: keyturn inbox · " if len(rows) > len(shown) else ""
+        note(f"{more}Look: keyturn action show {rows[0]['short_id']}")
+
+
+def _count(rows: list[dict[str, Json]]) -> str:
+    return f"{len(rows)} wait" if len(rows) > 1 else "1 waits" if rows else "nothing waits"
+
+
+def _fitting(rows: list[dict[str, Json]]) -> int:
+    """Return how many rows fit below each other; what an action is about is folded in the width left for it."""
+    columns, lines = shutil.get_terminal_size()
+    left, width = lines - FRAME, max(20, columns - BESIDE_WHAT)
+    for index, row in enumerate(rows):
+        left -= 1 + min(WIDEST, len(str(row["plan_summary"]))) // width
+        if left < 0:
+            return max(1, index)
+    return len(rows)
