@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import threading
@@ -178,3 +179,26 @@ def test_no_two_hold_the_lock_of_one_instance_even_while_it_is_forgotten(tmp_pat
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(take_and_forget, range(4)))
     assert wrong == []
+
+
+def test_a_look_at_whether_an_instance_lives_does_not_keep_it_from_beginning(tmp_path: Path) -> None:
+    """A worker that takes its turn while somebody asks whether there is one must not take this for another worker."""
+    looks = os.open(tmp_path / "worker", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    with ThreadPoolExecutor(1) as pool:
+        taking = pool.submit(take_instance, tmp_path, "worker")
+        with pytest.raises(TimeoutError):
+            taking.result(0.05)
+        os.close(looks)
+        lock = taking.result(10)
+    assert lock is not None
+    assert take_instance(tmp_path, "worker") is None
+    lock.release()
+
+
+def test_a_look_that_never_ends_is_not_waited_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keyturn.ledger.lock._LOOKED_AT", 0.02)
+    looks = os.open(tmp_path / "worker", os.O_RDWR | os.O_CREAT)
+    fcntl.flock(looks, fcntl.LOCK_SH)
+    assert take_instance(tmp_path, "worker") is None
+    os.close(looks)

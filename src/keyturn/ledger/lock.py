@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from pathlib import Path
 from keyturn.ledger.errors import LedgerUnavailable
 
 WAIT_SECONDS = 5.0
+_LOOKED_AT = 1.0  # seconds
+_INSTANT = 0.001  # seconds
 _NAME = 200  # bytes kept for the holder's name
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -48,17 +51,25 @@ class InstanceLock:
 
 
 def take_instance(run: Path, instance: str) -> InstanceLock | None:
-    """Take the lock of an instance, or None while its process lives. Only who takes it may settle its intents."""
-    path = run / instance
+    """Take the lock of an instance, or None while its process lives. Only who takes it may settle its intents.
+
+    Whoever asks whether it is held takes a shared lock for an instant: that does not count as being held, and is
+    waited for, at most a second.
+    """
+    path, until = run / instance, time.monotonic() + _LOOKED_AT
     while True:
         descriptor = _open(path)
-        if not _try_lock(path, descriptor):
+        if _try_lock(path, descriptor):
+            if _names(path, descriptor):
+                return InstanceLock(path, descriptor)
+            # Another process held it and forgot it between our open and our lock: this file locks nothing any more.
             os.close(descriptor)
-            return None
-        if _names(path, descriptor):
-            return InstanceLock(path, descriptor)
-        # Another process held it and forgot it between our open and our lock: this file locks nothing any more.
+            continue
+        only_looked_at = _try_lock(path, descriptor, fcntl.LOCK_SH)
         os.close(descriptor)
+        if not only_looked_at or time.monotonic() > until:
+            return None
+        time.sleep(_INSTANT)
 
 
 def _open(path: Path) -> int:
@@ -75,10 +86,10 @@ def _names(path: Path, descriptor: int) -> bool:
         return False
 
 
-def _try_lock(path: Path, descriptor: int) -> bool:
+def _try_lock(path: Path, descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
     """Return whether the lock was free. Closes the file and raises `LedgerUnavailable` where there can be no lock."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError as error:  # no locks on this file system, or none left
