@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import anyio
+
 from keyturn.gateway.about import about
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Look
@@ -13,9 +15,9 @@ from keyturn.gateway.finding import find_state
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refuse
 from keyturn.gateway.starting import call_worker
-from keyturn.gateway.submit import Call, Incoming, decide, make_plan, read_call, screened_out
+from keyturn.gateway.submit import Call, Incoming, decide, make_plan, read_call, screened_out, told_by
 from keyturn.gateway.threads import on_ledger
-from keyturn.gateway.wait import Report, wait_for
+from keyturn.gateway.wait import HEAR_EVERY, Report, in_words, wait_for
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Reason
 from keyturn.model.plan import Plan
@@ -77,11 +79,25 @@ async def _submit(gate: Gateway, taken: Call, plan: Plan, report: Report | None)
         errand = Errand(gate, executor, taken, plan)
         errand.begin(executor.crew)
         decided = await errand.decided()
-        if isinstance(decided, Claimed) and (over := await errand.answer(PERMIT_WAIT)) is not None:
+        if isinstance(decided, Claimed) and (over := await _stay(gate, errand, decided, report)) is not None:
             return over
     if isinstance(decided, Claimed):
         return await _present(gate, taken.caller, decided.action.id, repeated=False)
     return await _see_through(gate, taken.caller, decided, report)
+
+
+async def _stay(gate: Gateway, errand: Errand, claimed: Claimed, report: Report | None) -> Answer | None:
+    """Stay with what runs in this process, and tell whoever wants to know how far it is."""
+    if report is None:
+        return await errand.answer(PERMIT_WAIT)
+    until, told = anyio.current_time() + PERMIT_WAIT, ""
+    while (left := until - anyio.current_time()) > 0:
+        if (over := await errand.answer(min(left, HEAR_EVERY))) is not None:
+            return over
+        if (words := in_words(gate, told_by(claimed.entries), "running")) != told:
+            told = words
+            await report(claimed.action, words)
+    return None
 
 
 async def _see_through(gate: Gateway, caller: Caller, submitted: Answer, report: Report | None) -> Answer:

@@ -13,6 +13,7 @@ from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.news import News
+from keyturn.gateway.progress import Progress
 from keyturn.gateway.repeats import Repeats
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
@@ -82,6 +83,7 @@ class Gateway(Desk):
     plan_timeout   seconds that planning, reading and probing may take
     suppressed     refusals of this process that are counted and not recorded one by one
     repeats        what this process knows of the arguments of earlier actions
+    progress       what effects say of themselves while they run
     """
 
     catalog: Catalog
@@ -98,6 +100,7 @@ class Gateway(Desk):
     plan_timeout: float = PLAN_SECONDS
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
     repeats: Repeats = field(default_factory=Repeats)
+    progress: Progress = field(default_factory=Progress)
 
     def close(self) -> None:
         """Stop listening for news and close the ledger."""

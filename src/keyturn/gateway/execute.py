@@ -10,7 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
 
@@ -64,10 +64,12 @@ async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer
     patience = Patience(gate.timeouts(tool.name), gate.plan_timeout)
     try:
         with anyio.CancelScope(shield=True):
-            outcome = await perform(tool, claimed.plan, claimed.reference, patience)
+            say = gate.progress.reporter(executor.instance, claimed.action.id)
+            outcome = await perform(tool, claimed.plan, replace(claimed.reference, progress=say), patience)
             answer = await _record(gate, executor, claimed, outcome)
             note(claimed.action, state_of(outcome), ms=round((anyio.current_time() - begun) * 1000))
     finally:
+        gate.progress.end(executor.instance, claimed.action.id)
         if patience.left is None:
             executor.give_back(claimed.action.id)
         else:

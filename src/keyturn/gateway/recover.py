@@ -84,6 +84,7 @@ async def _settle_dead(gate: Gateway, action: Action, lock: InstanceLock) -> int
         await _settle(gate, action, _executor_of(action))
         return 1
     finally:
+        gate.progress.forget(_executor_of(action))
         lock.release(forget=True)
 
 

@@ -17,6 +17,7 @@ from keyturn.gateway.threads import on_ledger
 __all__ = ["Report", "find", "find_state", "over", "wait_for"]
 
 _A_MOMENT = 0.05  # seconds
+HEAR_EVERY = 1.0  # seconds between questions how far a running effect is
 
 Report = Callable[[Action, str], Awaitable[None]]
 """Called when the state of a waited-for action has changed."""
@@ -35,12 +36,21 @@ async def wait_for(
         mark = gate.news.mark()
         seen = await on_ledger(_look, gate, wanted)
         left = began + seconds - anyio.current_time()
-        if report is not None and seen.state != told and seconds > 0:
-            told = seen.state
-            await report(seen.action, seen.state)
+        if report is not None and seconds > 0 and (words := in_words(gate, seen.action, seen.state)) != told:
+            told = words
+            await report(seen.action, words)
         if over(seen.state) or left <= 0:
             return seen.state
-        await gate.news.wait(mark, moved_from(action_id, seen.action), min(left, seen.holds_for))
+        holds_for = HEAR_EVERY if report is not None and seen.state == "running" else seen.holds_for
+        await gate.news.wait(mark, moved_from(action_id, seen.action), min(left, holds_for))
+
+
+def in_words(gate: Gateway, action: Action, state: str) -> str:
+    """Return the state of an action, with what its effect says of itself while it runs."""
+    if state != "running" or action.started is None:
+        return state
+    said = gate.progress.read(action.started.instance, action.id)
+    return state if said is None else f"{state}: {said}"
 
 
 def over(state: str) -> bool:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from keyturn.canon import Json
@@ -11,16 +11,22 @@ from keyturn.model.outcome import Outcome, Probe
 from keyturn.model.plan import Plan
 
 
+def _to_nobody(_: str) -> None:
+    """Nobody listens to how far an effect is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRef:
     """What an effect may say about the action it belongs to (its marker, its first line).
 
-    `action` is the UUID; `principal` and `reason` go into the text that systems show to people.
+    `action` is the UUID; `principal` and `reason` go into the text that systems show to people. An effect that takes
+    a while may tell `progress` in a few words how far it is, from any thread.
     """
 
     action: str
     principal: str
     reason: str = ""
+    progress: Callable[[str], None] = field(default=_to_nobody, compare=False, repr=False)
 
     @property
     def marker(self) -> str:

@@ -221,6 +221,8 @@ class ReleaseFolders:
         """
         if "health" in result:
             return result
+        if self.health:
+            action.progress(f"{rollback.target} is live; its health is checked, for at most {self.timeout:g} s")
         verdict = self._check(rollback) if self.health else Check("not configured", "")
         told: dict[str, Json] = {**result, "health": verdict.verdict}
         if verdict.output:
