@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -103,14 +103,21 @@ class Play:
         return Client(stdio_client(parameters), mode=mode, read_timeout_seconds=60)
 
     def _type(self, who: str, line: str) -> None:
-        answers: list[tuple[str, str]] = []
+        answers: list[tuple[str, str | Callable[[str], str]]] = []
         if line.startswith("ssh-keygen"):
             prompts = ("save the key", "Enter passphrase", "same passphrase")
             answers = [(prompt, "\n") for prompt in prompts]
+        if line.endswith("--key -"):
+            answers = [("^printf .* -f KEY$", self._signed_by_alice)]
         pasted = ("cat", f"{self.token}\n\x04") if "cat >" in line else None
         said = self._shell(who).type(line.replace("ID", self.action or "ID"), answers, pasted)
         self.said.append({"who": who, "line": line, "code": said.code, "text": said.text})
         self._notice(line, said)
+
+    def _signed_by_alice(self, command: str) -> str:
+        """Run what was printed in her shell, with her key, and return what would be pasted."""
+        said = self._shell("alice").type(command.replace("KEY", "~/.ssh/id_ed25519")).text
+        return f"{said[said.index('-----BEGIN') :]}\n"
 
     def _notice(self, line: str, said: Said) -> None:
         """Take over what a person would copy from the screen."""

@@ -11,7 +11,7 @@ import struct
 import subprocess
 import termios
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,10 +43,16 @@ class Shell:
         os.write(self._master, b"bind 'set enable-bracketed-paste off'; stty -echo; PS1='<<$?>> '; PS2=\n")
         self._until(_PROMPT)
 
-    def type(self, line: str, answers: Sequence[tuple[str, str]] = (), pasted: tuple[str, str] | None = None) -> Said:
+    def type(
+        self,
+        line: str,
+        answers: Sequence[tuple[str, str | Callable[[str], str]]] = (),
+        pasted: tuple[str, str] | None = None,
+    ) -> Said:
         """Type a line, answer each prompt, and return what was said up to the shell's next prompt.
 
-        `pasted` is the name of a program that reads without a prompt, and what is pasted once it runs.
+        A prompt is a regular expression; its answer may be worked out from what it found. `pasted` is the name of a
+        program that reads without a prompt, and what is pasted once it runs.
         """
         self._said = ""
         os.write(self._master, f"{line}\n".encode())
@@ -54,8 +60,8 @@ class Shell:
             _wait_for(pasted[0])
             os.write(self._master, pasted[1].encode())
         for prompt, answer in answers:
-            self._until(re.compile(re.escape(prompt)))
-            os.write(self._master, answer.encode())
+            asked = self._until(re.compile(prompt, re.MULTILINE))[0]
+            os.write(self._master, (answer if isinstance(answer, str) else answer(asked)).encode())
         found = self._until(_PROMPT)
         return Said(int(found[1]), self._said[: found.start()].strip())
 

@@ -81,6 +81,10 @@ def test_alice_sees_all_of_it_signs_under_her_own_account_and_it_runs(said: list
     assert "succeeded" in line(said, "runuser -u keyturn -- keyturn action wait")["text"]
 
 
+def test_an_act_is_signed_by_hand_where_alices_key_is(said: list[dict[str, Any]]) -> None:
+    assert "kt_" in line(said, "runuser -u keyturn -- keyturn token issue")["text"]
+
+
 def test_the_doctor_finds_the_installation_well(said: list[dict[str, Any]]) -> None:
     text = line(said, "runuser -u keyturn -- keyturn doctor")["text"]
     assert "keyturn is Keyturn's own account" in text

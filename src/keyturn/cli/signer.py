@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from keyturn.cli.by_hand import ByHand
 from keyturn.cli.frame import may_ask
 from keyturn.model.errors import ConfigurationError, Refused
 
@@ -18,14 +19,16 @@ if TYPE_CHECKING:
     from keyturn.model.sshkey import PublicKey
 
 F = TypeVar("F", bound=Callable[..., Any])
+ELSEWHERE = "-"
+"""The `--key` of whoever signs on another machine or under another account."""
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """A person's name in the policy, and the key that speaks for them: its file, or a public key of the agent's."""
+    """A person's name in the policy, and the key that speaks for them: its file, one of the agent's, or elsewhere."""
 
     name: str
-    key: Path | PublicKey
+    key: Path | PublicKey | ByHand
 
     def sign(self, message: bytes, namespace: str) -> bytes:
         """Return the SSHSIG blob over `message`; passphrase, PIN or touch is asked for on the terminal.
@@ -34,6 +37,8 @@ class Signer:
         """
         from keyturn.sshsig.signing import SigningError, sign
 
+        if isinstance(self.key, ByHand):
+            return self.key.sign(message, namespace)
         try:
             with _file_of(self.key) as path:
                 return sign(message, key=path, namespace=namespace, environment=ssh_environment())
@@ -60,7 +65,8 @@ def signer_options(command: F) -> F:
         metavar="PATH",
         type=click.Path(path_type=Path),
         help="Your SSH key: a private key file, or a public one whose private half is in the agent or on a token "
-        "(default: the one in ~/.ssh or the agent that the policy lists).",
+        "(default: the one in ~/.ssh or the agent that the policy lists). With - what to sign is printed, and the "
+        "signature read from standard input.",
     )
     name = click.option("--as", "as_name", metavar="NAME", help="Your name in the policy (default: whose key it is).")
     return key(name(command))
@@ -78,6 +84,9 @@ def signer_of(people: Mapping[str, Sequence[str]], key: Path | None, as_name: st
         names = ", ".join(people) or "there is none"
         raise Refused("not_a_reviewer", f"{as_name} is no reviewer here; those who may sign: {names}")
     wanted = people if as_name is None else {as_name: people[as_name]}
+    if key is not None and str(key) == ELSEWHERE:
+        name = _only(list(wanted), f"--key {ELSEWHERE}")
+        return Signer(name, ByHand(name, wanted[name]))
     return _with_own_key(wanted) if key is None else _with_key(wanted, key.expanduser())
 
 
