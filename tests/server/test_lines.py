@@ -91,6 +91,9 @@ def test_a_request_is_read() -> None:
             -32700,
             "not JSON that can be read",
         ),
+        (b'{"jsonrpc":"2.0","id":010,"method":"x"}', None, -32700, "not JSON at character 23"),
+        (b'{"jsonrpc":"2.0","method":"x","id":-01}', None, -32700, "not JSON at character 37"),
+        (b'{"jsonrpc":"2.0","id":1.5e,"method":"x"}', None, -32700, "not JSON at character 25"),
         (
             b'[{"jsonrpc":"2.0","id":1,"method":"x"}]',
             None,

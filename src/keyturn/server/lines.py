@@ -19,7 +19,8 @@ MAX_LINE = 16 * 1024 * 1024
 """Bytes of one message. Contracts take 8 MiB of arguments; JSON's escapes can double most of a text."""
 
 _END = 512  # bytes at either end of an unreadable line in which its id is looked for
-_ID = rb'"id"[ \t]*:[ \t]*(-?\d{1,15}|"[^"\\\x00-\x1f\x7f-\xff]{1,128}")'
+_INTEGER = rb"-?(?:0|[1-9]\d{0,14})(?![\d.eE])"  # as JSON writes one
+_ID = rb'"id"[ \t]*:[ \t]*(' + _INTEGER + rb'|"[^"\\\x00-\x1f\x7f-\xff]{1,128}")'
 _BEFORE = re.compile(rb'\s*\{\s*(?:"(?:jsonrpc|method)"\s*:\s*"[^"\\]{0,128}"\s*,\s*){0,2}' + _ID)
 _AFTER = re.compile(_ID + rb'\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 
