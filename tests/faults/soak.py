@@ -110,7 +110,7 @@ class Soak:
             assert gate.ledger.look(_running) == []
             new = gate.ledger.look(lambda view: view.entries(len(self.entries)))
         finally:
-            gate.ledger.close()
+            gate.close()
             executor.lock.release(forget=True)
         self.entries += new
         self.seen["rounds"] += 1

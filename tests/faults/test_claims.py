@@ -33,7 +33,7 @@ def asked(place: Place, count: int, **more: str) -> list[str]:
         return actions
 
     actions = anyio.run(ask)
-    gate.ledger.close()
+    gate.close()
     return actions
 
 
@@ -42,7 +42,7 @@ def drained(place: Place) -> list[Entry]:
     gate, executor = recording(place.gateway(), place.effects, settles=True), become_executor(place.home)
     anyio.run(recover, gate, executor, place.home.place.run)
     anyio.run(drain, gate, executor, place.home.place.run)
-    gate.ledger.close()
+    gate.close()
     executor.lock.release(forget=True)
     assert place.verified().verdict == "PASS-UNANCHORED"
     return place.entries()

@@ -164,7 +164,7 @@ def settle_and_go_on(place: Place) -> None:
 
     anyio.run(go_on)
     assert gate.ledger.look(lambda view: list(view.state.open_actions(view.now))) == []
-    gate.ledger.close()
+    gate.close()
     executor.lock.release(forget=True)
 
 

@@ -98,7 +98,7 @@ def fill(said: Connection, place: Place, outside: Path, here: bool, limit: int) 
         await recover(gate, executor, place.home.place.run)
 
     anyio.run(steps)
-    gate.ledger.close()
+    gate.close()
     executor.lock.release(forget=True)
     said.send("done")
 

@@ -44,7 +44,7 @@ def test_the_count_of_its_own_sees_a_limit_that_was_exceeded(tmp_path: Path) -> 
     place: Place = found(tmp_path)
     gate = place.gateway()
     entries = gate.ledger.look(lambda view: view.entries(0))
-    gate.ledger.close()
+    gate.close()
     recount = Recount((Rule(1, "calls", 10),))
     for entry in entries:
         recount.take(entry)

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from keyturn.assembly.build import open_gateway
+from keyturn.assembly.build import news_of, open_gateway
 from keyturn.assembly.founding import Order, found_home
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import surroundings
@@ -179,8 +179,9 @@ class Acknowledging(Ledger[State]):
 def acknowledging(place: Place, program: str, record: Record, **changes: Any) -> Gateway:
     """Open a gateway whose ledger is an `Acknowledging` one."""
     gate = place.gateway(program, **changes)
-    gate.ledger.close()
-    return replace(gate, ledger=Acknowledging(place, program, record))
+    gate.close()
+    ledger = Acknowledging(place, program, record)
+    return replace(gate, ledger=ledger, news=news_of(place.home, ledger))
 
 
 def never(_step: str) -> None:
