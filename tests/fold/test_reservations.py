@@ -161,8 +161,8 @@ def test_a_changed_mind_makes_it_count_as_waiting_again_from_its_request_on() ->
     made.wait(seconds(10))
     made.review(ALICE, "reject")
     assert counts(made) == (1, 2, 1)
-    uses: Any = made.state.usage.to_json()["uses"]
-    assert [use[1] for use in uses] == ["2026-11-21T09:00:00.000000Z"]
+    uses: Any = made.state.usage.to_json()["open"]
+    assert [use[6] for use in uses] == ["2026-11-21T09:00:00.000000Z"]
     made.wait(seconds(10))
     made.review(BOB, "reject")
     assert counts(made) == GIVEN_BACK

@@ -121,12 +121,29 @@ def test_a_settled_use_leaves_a_longer_window_at_most_one_step_late_and_never_ea
     usage, window = Usage(), 2 * age
     use(usage, "a", NOW + TICK)
     use(usage, "open", NOW + TICK)
+    use(usage, "released", NOW + TICK)
     usage.settle("a", release=False)
     use(usage, "b", NOW + age + step, tool="other")  # time goes on by entries
-    leaves = NOW + step + window
-    assert usage.used("calls", Scope(tool=one("set_flag")), window, NOW + TICK + window - TICK).amount == 2
-    assert usage.used("calls", Scope(tool=one("set_flag")), window, NOW + TICK + window) == Used(1, leaves)
-    assert usage.used("calls", Scope(tool=one("set_flag")), window, leaves) == Used(0)
+    usage.settle("released", release=True)
+    leaves, scope = NOW + step + window, Scope(tool=one("set_flag"))
+    assert usage.used("calls", scope, window, leaves - TICK) == Used(2, leaves)
+    assert usage.without("open").used("calls", scope, window, leaves - TICK).amount == 1
+    assert usage.used("calls", scope, window, leaves) == usage.without("open").used("calls", scope, window, leaves)
+    assert usage.used("calls", scope, window, leaves) == Used(0)
+
+
+def test_sums_beyond_eight_bytes_are_counted_all_the_same() -> None:
+    usage, huge = Usage(), 2**53 - 1
+    usage.used("calls", ALL, HOUR, NOW)
+    for number in range(1_100):
+        use(usage, str(number), NOW + number * timedelta(seconds=1), {"lines_changed": huge})
+    usage.settle("0", release=True)
+    later = NOW + timedelta(seconds=1_100)
+    assert usage.used("lines_changed", ALL, HOUR, later).amount == 1_099 * huge
+    use(usage, "later", NOW + timedelta(days=2))
+    assert usage.used("lines_changed", ALL, LONGEST_WINDOW, NOW + timedelta(days=2)).amount == 1_099 * huge
+    copy = Usage.from_json(usage.to_json())
+    assert copy.used("lines_changed", ALL, LONGEST_WINDOW, NOW + timedelta(days=2)).amount == 1_099 * huge
 
 
 @pytest.mark.parametrize(("age", "before"), [(AGES[0][0], TICK), (AGES[1][0], AGES[0][1]), (AGES[2][0], AGES[1][1])])
@@ -150,14 +167,14 @@ def test_a_week_of_calls_takes_no_more_room_the_more_there_are() -> None:
             use(usage, str(number), NOW + LONGEST_WINDOW / calls * number, {"calls": 1, "lines_changed": number % 3})
             usage.settle(str(number), release=False)
         assert usage.used("calls", ALL, LONGEST_WINDOW, NOW + LONGEST_WINDOW / 2).amount == calls
-        kept.append(len(rows(usage)))
+        kept.append(len(canon.encode(usage.to_json())))
     assert kept[1] < 1.2 * kept[0]
 
 
 def rows(usage: Usage) -> list[list[object]]:
     value = usage.to_json()
     assert isinstance(value, dict)
-    return value["uses"]  # type: ignore[return-value]  # rows, as to_json writes them
+    return value["open"]  # type: ignore[return-value]  # rows, as to_json writes them
 
 
 def test_a_view_without_an_action_leaves_exactly_its_uses_out() -> None:
@@ -174,44 +191,35 @@ def test_a_view_without_an_action_leaves_exactly_its_uses_out() -> None:
     assert usage.without("nothing") is usage
 
 
+FACTS = ["p", None, "t", "x", "e"]
+TIME = "2026-01-01T00:00:00.000000Z"
+SHAPE: dict[str, Json] = {"version": 2, "latest": None, "kept": [], "open": []}
+
+
 @pytest.mark.parametrize(
     "value",
     [
         None,
         [],
-        {"version": 3, "before": None, "uses": []},
-        {"version": 2, "uses": []},
-        {"version": 2, "before": None, "uses": {}},
-        {"version": 2, "before": None, "uses": [], "more": 1},
-        {"version": 2, "before": "yesterday", "uses": []},
-        {"version": 2, "before": None, "uses": [[]]},
-        {"version": 2, "before": None, "uses": [None]},
-        {"version": 2, "before": None, "uses": [["a", "when", "p", None, "t", "x", "e", {}, False]]},
-        {
-            "version": 2,
-            "before": None,
-            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", 3, "t", "x", "e", {}, False]],
-        },
-        {
-            "version": 2,
-            "before": None,
-            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", 3, False]],
-        },
-        {
-            "version": 2,
-            "before": None,
-            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", {"calls": -1}, False]],
-        },
-        {
-            "version": 2,
-            "before": None,
-            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", {"calls": True}, False]],
-        },
-        {
-            "version": 2,
-            "before": None,
-            "uses": [["a", "2026-01-01T00:00:00.000000Z", "p", None, "t", "x", "e", {"calls": 1}, False]] * 2,
-        },
+        {**SHAPE, "version": 3},
+        {**SHAPE, "open": {}},
+        {**SHAPE, "more": 1},
+        {"version": 2, "latest": None, "kept": []},
+        {**SHAPE, "latest": "yesterday"},
+        {**SHAPE, "open": [[]]},
+        {**SHAPE, "open": [None]},
+        {**SHAPE, "open": [["a", *FACTS, "when", {}, False]]},
+        {**SHAPE, "open": [["a", "p", 3, "t", "x", "e", TIME, {}, False]]},
+        {**SHAPE, "open": [["a", *FACTS, TIME, 3, False]]},
+        {**SHAPE, "open": [["a", *FACTS, TIME, {"calls": -1}, False]]},
+        {**SHAPE, "open": [["a", *FACTS, TIME, {"calls": True}, False]]},
+        {**SHAPE, "open": [["a", *FACTS, TIME, {"calls": 1}, False]] * 2},
+        {**SHAPE, "kept": [["calls", *FACTS, TIME]]},
+        {**SHAPE, "kept": [["calls", *FACTS, "when", [0, 1]]]},
+        {**SHAPE, "kept": [["calls", *FACTS, TIME, []]]},
+        {**SHAPE, "kept": [["calls", *FACTS, TIME, [0]]]},
+        {**SHAPE, "kept": [["calls", *FACTS, TIME, [0, True]]]},
+        {**SHAPE, "kept": [["calls", *FACTS, TIME, [0, 1, -1, 1]]]},
     ],
 )
 def test_a_snapshot_of_another_shape_is_refused(value: Json) -> None:
@@ -254,18 +262,17 @@ class Slow:
         self.settled += [self.uses.pop(action)] if action in self.uses else []
 
     def grow_old(self, latest: datetime) -> None:
-        """Round up what is settled and old, and forget what no window can see."""
-        self.settled = [(_rounded(at, latest), *rest) for at, *rest in self.settled]  # type: ignore[misc]  # unpacked
-        self.settled = [use for use in self.settled if use[0] > latest - LONGEST_WINDOW]
+        """Forget what no window can see."""
+        self.latest = latest
         for known, (when, *_) in list(self.uses.items()):
-            if when <= latest - LONGEST_WINDOW and known not in self.pending:
+            if _rounded(when, latest) <= latest - LONGEST_WINDOW and known not in self.pending:
                 del self.uses[known]
 
     def used(self, principal: str | None, tool: str | None, window: timedelta, now: datetime) -> int:
         return sum(
             amount
             for at, who, what, amount in (*self.uses.values(), *self.settled)
-            if at > now - window and principal in (None, who) and tool in (None, what)
+            if _rounded(at, self.latest) > now - window and principal in (None, who) and tool in (None, what)
         )
 
 

@@ -5,22 +5,21 @@ when), never rule names, so a new policy finds the same past. Windows slide: a u
 `now < t + window`, and at that very moment it has left. Released uses never count. Pending requests count until
 they are told to be over, however long that takes.
 
-What cannot be given back any more is kept in steps that grow with its age (`STEPS`), so that what a week of calls
-takes does not depend on how many they were. Steps round up: a use may leave late by one step, never early, and a
-window no longer than a step's age is exact.
+Uses are counted in steps that grow with their age (`STEPS`), so that what a week of calls takes does not depend on
+how many they were. Steps round up: a use may leave late by one step, never early, and a window is not rounded by the
+step that begins at its length. How old a use is, the latest use says: the same entries give the same counts anywhere.
 """
 
 from __future__ import annotations
 
-import heapq
+from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import count, product
-from operator import itemgetter
+from itertools import accumulate, product
 from sys import intern
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.time import format_timestamp, parse_timestamp, shifted
@@ -40,6 +39,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _BEGINNING = (shifted(_EPOCH, timedelta.min) - _EPOCH) // _MICROSECOND
 _HORIZON = LONGEST_WINDOW // _MICROSECOND
 _AGES = tuple((age // _MICROSECOND, step // _MICROSECOND) for age, step in STEPS)
+_SECOND = timedelta(seconds=1) // _MICROSECOND  # all ages and steps are whole seconds
+_EVERY = (True,) * len(DIMENSIONS)
+_SWEEP_EVERY = 1_024
+_HUGE = 2**40  # sums of amounts up to here stay within eight bytes
 _SHAPE = "a row of the usage snapshot has another shape"
 
 Facts: TypeAlias = tuple[str, str | None, str, str, str]
@@ -104,17 +107,17 @@ class Use:
         return all(known is None or fact in known for fact, known in zip(self.facts, scope.sets, strict=True))
 
 
+_Table: TypeAlias = "dict[tuple[str, Key], _Series]"
+
+
 class Usage:
     """All uses a window can still see. `reserve`, `settle` and `unpend` change it; the rest only reads."""
 
     def __init__(self) -> None:
         self._open: dict[str, Use] = {}  # by action: these may still be given back
-        self._kept: dict[tuple[int, Facts], dict[str, int]] = {}  # amounts that stay, by time and facts
-        # When each is looked at next; the newest first, whose neighbours in a series are then gone already.
-        self._due: list[tuple[int, int, int, str | tuple[Facts, int]]] = []
-        self._turn = count()
-        self._before: int | None = None  # uses up to here are dropped; kept in snapshots, so that both agree
-        self._tables: dict[tuple[bool, ...], dict[tuple[str, Key], _Series]] = {}
+        self._latest: int | None = None
+        self._since_sweep = 0
+        self._tables: dict[tuple[bool, ...], _Table] = {_EVERY: {}}
 
     def reserve(
         self,
@@ -130,12 +133,16 @@ class Usage:
         pending: bool,
     ) -> None:
         """Count `amounts` (by unit) for an action from `at` on. Raises `ValueError` for a second time."""
+        if action in self._open:
+            raise ValueError(f"action {action} has reserved already")
         facts = (intern(principal), owner and intern(owner), intern(tool), intern(target), intern(environment))
         use = Use(action=action, at=_micros(at), facts=facts, amounts=dict(amounts), pending=pending)
-        self._take(use)
-        self._apply(use.at, facts, use.counted, +1)
-        self._before = max(use.at - _HORIZON, use.at - _HORIZON if self._before is None else self._before)
-        self._age()
+        self._open[action] = use
+        self._latest = use.at if self._latest is None else max(self._latest, use.at)
+        self._apply(use, use.counted, +1)
+        self._since_sweep += 1
+        if self._since_sweep >= max(_SWEEP_EVERY, len(self._tables[_EVERY])):
+            self._sweep()
 
     def settle(self, action: str, release: bool) -> None:
         """End an action: it is no longer pending, and with `release` what it took is given back.
@@ -145,28 +152,22 @@ class Usage:
         """
         self.unpend(action)
         use = self._open.pop(action, None)
-        if use is None:
-            return
-        if release:
-            self._apply(use.at, use.facts, use.counted, -1)
-            return
-        self._keep(use.at, use.facts, use.amounts, 0)
-        self._age()
+        if use is not None and release:
+            self._apply(use, use.counted, -1)
 
     def unpend(self, action: str) -> None:
         """Stop counting an action as pending; what it took stays."""
         use = self._open.get(action)
         if use is not None and use.pending:
-            self._apply(use.at, use.facts, [(PENDING, 1)], -1)
+            self._apply(use, [(PENDING, 1)], -1)
             self._open[action] = replace(use, pending=False)
-            self._look_again(use.at, action)
-            self._age()
 
     def used(self, unit: str, scope: Scope, window: timedelta | None, now: datetime) -> Used:
         """See `Counts`. Takes time in the logarithm of the uses, times the size of the scope's sets."""
         after = None if window is None else _micros(now) - window // _MICROSECOND
         amount, first = 0, None
         for series in self._matching(unit, scope):
+            self._grow_old(unit, series)
             amount += series.total(after)
             start = series.first(after)
             first = start if first is None else first if start is None else min(first, start)
@@ -177,6 +178,8 @@ class Usage:
         """See `Counts`."""
         at = DIMENSIONS.index(dimension)
         mask = tuple(known is not None or i == at for i, known in enumerate(scope.sets))
+        self._table(mask)
+        self._sweep()
         keys = {key for _, key in self._table(mask)}
         return frozenset(value for key in keys if (value := key[at]) is not None and _inside(key, scope))
 
@@ -185,51 +188,69 @@ class Usage:
         use = self._open.get(action)
         return self if use is None else _Without(self, use)
 
+    def when_counted(self, use: Use) -> int | None:
+        """Return the time a use counts at by now; None when no window can see it any more."""
+        return None if self._latest is None else _aged(use.at, self._latest)
+
     def to_json(self) -> dict[str, Json]:
         """Return everything as JSON of the canonical profile."""
-        rows: list[Json] = [
-            [use.action, format_timestamp(_at(use.at)), *use.facts, dict(use.amounts), use.pending]
+        self._sweep()
+        opened: list[Json] = [
+            [use.action, *use.facts, format_timestamp(_at(use.at)), dict(sorted(use.amounts.items())), use.pending]
             for use in sorted(self._open.values(), key=lambda use: (use.at, use.action))
         ]
-        rows += [
-            [None, format_timestamp(_at(at)), *facts, dict(amounts), False]
-            for (at, facts), amounts in sorted(self._kept.items(), key=lambda item: (item[0][0], repr(item[0][1])))
+        kept: list[Json] = [
+            [unit, *facts, *series.to_json()]
+            for (unit, facts), series in sorted(self._tables[_EVERY].items(), key=lambda item: repr(item[0]))
+            if unit != PENDING
         ]
-        # A horizon before the calendar has dropped nothing.
-        before = None if self._before is None or self._before < _BEGINNING else format_timestamp(_at(self._before))
-        return {"before": before, "uses": rows, "version": 2}
+        latest = None if self._latest is None else format_timestamp(_at(self._latest))
+        return {"kept": kept, "latest": latest, "open": opened, "version": 2}
 
     @classmethod
     def from_json(cls, value: Json) -> Usage:
         """Rebuild what `to_json` wrote. Raises `ValueError` for anything else."""
         match value:
-            case {"version": 2, "before": str() | None as before, "uses": list(rows), **rest} if not rest:
+            case {
+                "version": 2,
+                "latest": str() | None as latest,
+                "open": list(opened),
+                "kept": list(kept),
+                **rest,
+            } if not rest:
                 pass
             case _:
                 raise ValueError("not a snapshot of usage, version 2")
         usage = cls()
-        for row in rows:
-            usage._load(row)
-        usage._before = None if before is None else _micros(parse_timestamp(before))
+        usage._latest = None if latest is None else _micros(parse_timestamp(latest))
+        for row in kept:
+            usage._load_kept(row)
+        for row in opened:
+            usage._load_open(row)
         return usage
 
-    def _load(self, row: Json) -> None:
+    def _load_kept(self, row: Json) -> None:
         match row:
-            case [str() | None as action, str(at), *facts, amounts, bool(pending)]:
+            case [str(unit), str(), str() | None, str(), str(), str(), str(first), list(steps)]:
                 pass
             case _:
                 raise ValueError(_SHAPE)
-        match facts:
-            case [str(principal), str() | None as owner, str(tool), str(target), str(environment)]:
+        series = _Series.from_json(_micros(parse_timestamp(first)), steps)
+        self._tables[_EVERY][unit, _facts(row)] = series
+
+    def _load_open(self, row: Json) -> None:
+        match row:
+            case [str(action), str(), str() | None, str(), str(), str(), str(at), amounts, bool(pending)]:
                 pass
             case _:
                 raise ValueError(_SHAPE)
         when = _micros(parse_timestamp(at))
-        known = (intern(principal), owner and intern(owner), intern(tool), intern(target), intern(environment))
-        if action is None:
-            self._keep(when, known, _amounts(amounts), 0)
-        else:
-            self._take(Use(action=action, at=when, facts=known, amounts=_amounts(amounts), pending=pending))
+        use = Use(action=action, at=when, facts=_facts(row), amounts=_amounts(amounts), pending=pending)
+        if action in self._open:
+            raise ValueError(f"action {action} has reserved already")
+        self._open[action] = use
+        if pending:
+            self._apply(use, [(PENDING, 1)], +1)
 
     def _matching(self, unit: str, scope: Scope) -> Iterable[_Series]:
         """Return the series the scope counts together, by the shorter of the two ways to find them."""
@@ -243,67 +264,48 @@ class Usage:
         keys = product(*((None,) if known is None else known for known in sets))
         return [series for key in keys if (series := table.get((unit, key))) is not None]
 
-    def _table(self, mask: tuple[bool, ...]) -> dict[tuple[str, Key], _Series]:
+    def _table(self, mask: tuple[bool, ...]) -> _Table:
         """Return the series by the facts in `mask`; the first question for a mask builds them."""
         table = self._tables.get(mask)
         if table is None:
-            table = self._tables[mask] = {}
-            uses = [(use.at, use.facts, tuple(use.counted)) for use in self._open.values()]
-            uses += [(at, facts, tuple(amounts.items())) for (at, facts), amounts in self._kept.items()]
-            for at, facts, counted in sorted(uses, key=itemgetter(0)):
-                _count(table, _key(facts, mask), at, counted, +1)
+            rows: dict[tuple[str, Key], list[tuple[int, int]]] = {}
+            for (unit, facts), series in self._tables[_EVERY].items():
+                self._grow_old(unit, series)
+                rows.setdefault((unit, _masked(facts, mask)), []).extend(series.rows())
+            table = self._tables[mask] = {place: _Series(sorted(found)) for place, found in rows.items()}
         return table
 
-    def _apply(self, at: int, facts: Facts, counted: Iterable[tuple[str, int]], sign: int) -> None:
-        counted = tuple(counted)
-        for mask, table in self._tables.items():
-            _count(table, _key(facts, mask), at, counted, sign)
+    def _apply(self, use: Use, counted: Iterable[tuple[str, int]], sign: int) -> None:
+        aged = self.when_counted(use)
+        for unit, amount in counted:
+            at = use.at if unit == PENDING else aged  # a request waits as long as it waits
+            if at is None:
+                continue
+            for mask, table in self._tables.items():
+                place = unit, _masked(use.facts, mask)
+                series = table.get(place)
+                if series is None:
+                    series = table[place] = _Series()
+                self._grow_old(unit, series)
+                series.add(at, sign * amount)
+                if not len(series):
+                    del table[place]
 
-    def _take(self, use: Use) -> None:
-        if use.action in self._open:
-            raise ValueError(f"action {use.action} has reserved already")
-        self._open[use.action] = use
-        self._look_again(use.at, use.action)
+    def _grow_old(self, unit: str, series: _Series) -> None:
+        if unit != PENDING and self._latest is not None:
+            series.grow_old(self._latest)
 
-    def _keep(self, at: int, facts: Facts, amounts: Mapping[str, int], level: int) -> None:
-        kept = self._kept.setdefault((at, facts), {})
-        for unit, amount in amounts.items():
-            if amount:
-                kept[unit] = kept.get(unit, 0) + amount
-        self._look_again(at, (facts, level))
-
-    def _look_again(self, at: int, what: str | tuple[Facts, int]) -> None:
-        """Come back to what was used at `at` when it is old enough to be dropped or to be taken to a level."""
-        due = at + _HORIZON if isinstance(what, str) else _due(at, what[1])
-        heapq.heappush(self._due, (due, -at, next(self._turn), what))
-
-    def _age(self) -> None:
-        """Count together what has grown old, and drop what left the longest window unless its request still waits."""
-        while self._before is not None and self._due and self._due[0][0] <= self._before + _HORIZON:
-            _, minus, _, what = heapq.heappop(self._due)
-            if isinstance(what, str):
-                self._drop(what, -minus)
-            else:
-                self._lift(-minus, *what)
-
-    def _drop(self, action: str, at: int) -> None:
-        use = self._open.get(action)
-        if use is not None and use.at == at and not use.pending:
-            self._apply(use.at, use.facts, use.counted, -1)
-            del self._open[action]
-
-    def _lift(self, at: int, facts: Facts, level: int) -> None:
-        """Count what is kept at `at` in the steps of `level`; beyond the last it is dropped."""
-        amounts = self._kept.pop((at, facts), None)
-        if amounts is None:  # counted together with others meanwhile
-            return
-        later = _rounded(at, _AGES[level][1]) if level < len(_AGES) else None
-        if later != at:
-            self._apply(at, facts, amounts.items(), -1)
-        if later is not None:
-            if later != at:
-                self._apply(later, facts, amounts.items(), +1)
-            self._keep(later, facts, amounts, level + 1)
+    def _sweep(self) -> None:
+        """Let go of what no window can see, unless its request still waits."""
+        self._since_sweep = 0
+        for table in self._tables.values():
+            for (unit, key), series in list(table.items()):
+                self._grow_old(unit, series)
+                if not len(series):
+                    del table[unit, key]
+        for use in list(self._open.values()):
+            if not use.pending and self.when_counted(use) is None:
+                del self._open[use.action]
 
 
 class _Without:
@@ -316,8 +318,9 @@ class _Without:
     def used(self, unit: str, scope: Scope, window: timedelta | None, now: datetime) -> Used:
         """See `Counts`. `frees_at` may be that of the action left out: never later than the true one."""
         whole = self._usage.used(unit, scope, window, now)
+        at = self._use.at if unit == PENDING else self._usage.when_counted(self._use)
         own = sum(amount for of, amount in self._use.counted if of == unit) if self._use.within(scope) else 0
-        if window is not None and self._use.at <= _micros(now) - window // _MICROSECOND:
+        if at is None or (window is not None and at <= _micros(now) - window // _MICROSECOND):
             own = 0
         left = whole.amount - own
         return Used(left, whole.frees_at if left else None)
@@ -330,33 +333,38 @@ class _Without:
 class _Series:
     """Amounts in order of time with their running sums: a window's total is one difference."""
 
-    __slots__ = ("_base", "_sums", "_times")
+    __slots__ = ("_base", "_grown", "_sums", "_times")
 
-    def __init__(self) -> None:
+    def __init__(self, rows: Iterable[tuple[int, int]] = ()) -> None:
         self._base = 0
-        self._times: list[int] = []
-        self._sums: list[int] = []
+        self._times = array("q")
+        self._sums: MutableSequence[int] = array("q")
+        self._grown: int | None = None  # the second up to which it has grown old
+        for at, amount in rows:
+            self.add(at, amount)
 
     def __len__(self) -> int:
         return len(self._times)
 
+    def rows(self) -> Iterator[tuple[int, int]]:
+        """Return each time with its amount."""
+        before = (self._base, *self._sums)
+        return ((at, after - sum_) for at, sum_, after in zip(self._times, before, self._sums, strict=False))
+
     def add(self, at: int, amount: int) -> None:
-        """Add to what was used at that time; nearly always the latest."""
+        """Add to what was used at that time, nearly always the latest; a negative amount takes back."""
         index = bisect_left(self._times, at)
         if index == len(self._times) or self._times[index] != at:
             self._times.insert(index, at)
             self._sums.insert(index, self._sum(index - 1))
         self._shift(index, amount)
-
-    def remove(self, at: int, amount: int) -> None:
-        """Take back what was added."""
-        index = bisect_left(self._times, at)
-        self._shift(index, -amount)
         if self._sum(index) == self._sum(index - 1):
             del self._times[index], self._sums[index]
 
     def _shift(self, index: int, amount: int) -> None:
         """Change what was used at one time. Sums only matter as differences: the longer part is left alone."""
+        if abs(amount) > _HUGE:  # no honest amount, but it must not stop the count
+            self._sums = list(self._sums)
         if index < len(self._sums) // 2:
             self._base -= amount
             for earlier in range(index):
@@ -364,6 +372,28 @@ class _Series:
         else:
             for later in range(index, len(self._sums)):
                 self._sums[later] += amount
+
+    def grow_old(self, latest: int) -> None:
+        """Count together what is old by `latest`, and drop what no window can see."""
+        before, self._grown = self._grown, latest // _SECOND * _SECOND
+        if before == self._grown:
+            return
+        for age, step in _AGES:
+            begin = 0 if before is None else bisect_right(self._times, (before - age) // step * step)
+            end = bisect_right(self._times, (self._grown - age) // step * step)
+            if begin < end:
+                self._round(begin, end, step)
+        gone = bisect_right(self._times, latest - _HORIZON)
+        self._base = self._sum(gone - 1)
+        del self._times[:gone], self._sums[:gone]
+
+    def _round(self, begin: int, end: int, step: int) -> None:
+        """Take some times to whole steps: of each step the last sum is left."""
+        pairs = zip(self._times[begin:end], self._sums[begin:end], strict=True)
+        last = {_rounded(at, step): sum_ for at, sum_ in pairs}
+        self._times[begin:end] = array("q", last)
+        sums = list(last.values())
+        self._sums[begin:end] = array("q", sums) if isinstance(self._sums, array) else sums
 
     def total(self, after: int | None) -> int:
         """Return the sum of the amounts later than `after`."""
@@ -375,38 +405,59 @@ class _Series:
         index = 0 if after is None else bisect_right(self._times, after)
         return self._times[index] if index < len(self._times) else None
 
+    def to_json(self) -> tuple[str, list[Json]]:
+        """Return the first time, and in turns how much later and how much."""
+        steps: list[Json] = []
+        before = self._times[0]
+        for at, amount in self.rows():
+            steps += [at - before, amount]
+            before = at
+        return format_timestamp(_at(self._times[0])), steps
+
+    @classmethod
+    def from_json(cls, first: int, steps: Sequence[Json]) -> _Series:
+        """Rebuild what `to_json` wrote. Raises `ValueError` for anything else."""
+        numbers = [step for step in steps if isinstance(step, int) and not isinstance(step, bool) and step >= 0]
+        if len(numbers) != len(steps) or len(numbers) % 2 or not numbers:
+            raise ValueError(_SHAPE)
+        series = cls()
+        series._times.extend(first + later for later in accumulate(numbers[::2]))
+        series._take_sums(list(accumulate(numbers[1::2])))
+        return series
+
+    def _take_sums(self, sums: list[int]) -> None:
+        try:
+            self._sums = array("q", sums)
+        except OverflowError:  # no honest amounts, but they must not stop the count
+            self._sums = sums
+
     def _sum(self, index: int) -> int:
         return self._sums[index] if index >= 0 else self._base
 
 
-def _key(facts: Facts, mask: tuple[bool, ...]) -> Key:
-    return tuple(fact if named else None for fact, named in zip(facts, mask, strict=True))
+def _masked(facts: Key, mask: tuple[bool, ...]) -> Key:
+    return (
+        facts if mask == _EVERY else tuple(fact if named else None for fact, named in zip(facts, mask, strict=True))
+    )
 
 
-def _count(
-    table: dict[tuple[str, Key], _Series], key: Key, at: int, counted: Iterable[tuple[str, int]], sign: int
-) -> None:
-    for unit, amount in counted:
-        series = table.setdefault((unit, key), _Series())
-        if sign > 0:
-            series.add(at, amount)
-            continue
-        series.remove(at, amount)
-        if not len(series):
-            del table[unit, key]
+def _facts(row: Sequence[Any]) -> Facts:
+    """Return the facts that follow the first value of a row, of which each was looked at."""
+    principal, owner, tool, target, environment = row[1:6]
+    return intern(principal), owner and intern(owner), intern(tool), intern(target), intern(environment)
+
+
+def _aged(at: int, latest: int) -> int | None:
+    """Return when a use of `at` counts by `latest`, or None when it is out of every window."""
+    for age, step in _AGES:
+        later = _rounded(at, step)
+        at = later if later <= latest - age else at
+    return at if at > latest - _HORIZON else None
 
 
 def _rounded(at: int, step: int) -> int:
     """Return the first whole step not before `at`."""
     return -(-at // step) * step
-
-
-def _due(at: int, level: int) -> int:
-    """Return when what was used at `at` is counted in the steps of `level`: once no window that is exact sees it."""
-    if level == len(_AGES):
-        return at + _HORIZON
-    age, step = _AGES[level]
-    return _rounded(at, step) + age
 
 
 def _inside(key: Key, scope: Scope) -> bool:
