@@ -10,7 +10,7 @@ VARIABLE = "_KEYTURN_COMPLETE"
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command(name="completion")
+@click.command(name="completion", short_help="Print what makes a shell complete.")
 @click.argument("shell", metavar="SHELL", type=click.Choice(SHELLS))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:

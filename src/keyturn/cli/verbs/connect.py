@@ -25,7 +25,7 @@ class Place(click.ParamType[Target]):
             self.fail(str(error), param, ctx)
 
 
-@click.command(name="connect", short_help="Lead a client to a server that runs elsewhere (MCP over stdio).")
+@click.command(name="connect", short_help="Lead an assistant to a Keyturn elsewhere (MCP).")
 @click.argument("target", metavar="URL|unix:PATH", type=Place())
 @click.option("--token-file", metavar="PATH", help="A file with the token, mode 0600 (default: $KEYTURN_TOKEN).")
 def command(target: Target, token_file: str | None) -> None:

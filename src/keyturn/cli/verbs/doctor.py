@@ -24,7 +24,7 @@ _COLUMNS = (
 )
 
 
-@click.command(name="doctor")
+@click.command(name="doctor", short_help="Look whether all is well, and what mends it.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, as_json: AsJson) -> None:

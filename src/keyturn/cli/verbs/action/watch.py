@@ -24,7 +24,7 @@ _PIPED = ("at", "action_id", "status", "principal", "environment", "tool", "what
 _COLUMNS = tuple(Column(name, name, identifier=name != "what") for name in _PIPED)
 
 
-@click.command(name="watch")
+@click.command(name="watch", short_help="Print a line for each change of state.")
 @click.argument("id_", metavar="[ID]", required=False)
 @json_option
 @click.pass_context
