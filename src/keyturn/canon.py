@@ -49,12 +49,13 @@ def decode(data: bytes) -> Json:
 
     Raises `CanonError` for anything else (duplicate keys, floats, needless escapes, white space, invalid UTF-8).
     """
-    # Of ASCII that cannot be nested too deep, encoding it again proves all but the numbers, which `_PLAIN` refuses:
-    # most records of a ledger. What does not come through is looked at step by step, to say what is wrong with it.
-    if data.isascii() and data.count(b"{") + data.count(b"[") <= MAX_DEPTH:
-        with suppress(ValueError):
+    # Of ASCII, encoding it again proves all but the numbers, which `_PLAIN` refuses, and how deep it is: most records
+    # of a ledger. What does not come through is looked at step by step, to say what is wrong with it.
+    if data.isascii():
+        with suppress(ValueError, RecursionError):
             plain: Json = _PLAIN.raw_decode(data.decode("ascii"))[0]
-            if _ENCODER.encode(plain).encode("utf-8") == data:
+            few = data.count(b"{") + data.count(b"[") <= MAX_DEPTH
+            if _ENCODER.encode(plain).encode("utf-8") == data and (few or _shallow(plain, MAX_DEPTH)):
                 return plain
     value = parse(data)
     if encode(value) != data:
@@ -131,6 +132,12 @@ def _check_container(
             raise CanonError(f"{_place(steps)}: key {key!r} is not an ASCII string")
         if not (isinstance(item, str) and item.isascii()):  # spares most values a call
             _check(item, (*steps, key))
+
+
+def _shallow(value: Json, depth: int) -> bool:
+    """Tell whether containers stand at most `depth` deep."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return all(depth > 1 and _shallow(item, depth - 1) for item in inner if isinstance(item, (dict, list)))
 
 
 def _check_text(text: str, steps: tuple[str | int, ...]) -> None:
