@@ -181,6 +181,22 @@ def test_the_last_restoration_stands_in_snapshots_and_is_told_again(world: World
     assert world.state.restored.seq == len(world.entries) - 1
 
 
+def test_acts_signed_before_a_restore_count_no_more_after_it(world: World) -> None:
+    """What is lost held signed acts as well: whoever kept one does not get its effect again."""
+    act = world.act_issuing(2)
+    restore(world)
+    with pytest.raises(FoldError, match="signed before the ledger was restored"):
+        world.issue(2, act)
+    world.issue(2, world.act_issuing(2))
+
+
+def test_an_act_counts_at_the_very_time_of_the_restore(world: World) -> None:
+    """Where a clock is behind, time stands still after a restore: somebody must be able to sign for the clock."""
+    world.wait(seconds(1))
+    at = sign_for(world, facts_of(world, RESTORED)).at
+    world.issue(2, world.act_issuing(2, at=at))
+
+
 def test_somebody_not_listed_restores_nothing(world: World) -> None:
     with pytest.raises(FoldError, match="lists no reviewer 'mallory'"):
         restore(world, MALLORY)

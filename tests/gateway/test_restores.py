@@ -15,14 +15,20 @@ from typing import Any
 import anyio
 import pytest
 
+from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.build import become_executor
 from keyturn.assembly.home import Home
+from keyturn.assembly.outside import entropy
 from keyturn.assembly.restoring import Restored, back_up, restore
 from keyturn.assembly.standing import open_reader
+from keyturn.fold.suspensions import SUSPENDED, Scope
+from keyturn.gateway.acts import submit_act
 from keyturn.gateway.claim import claim_ready
+from keyturn.gateway.desk import Desk
 from keyturn.gateway.execute import execute
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.review import draft_review, submit_review
+from keyturn.gateway.review import Actor, draft_review, submit_review
+from keyturn.gateway.suspensions import draft_lift, set_suspension
 from keyturn.ledger.copy import end_of
 from keyturn.ledger.head import HeadRecord
 from keyturn.ledger.lock import InstanceLock
@@ -46,9 +52,11 @@ def signer_of(key: Path) -> Callable[[Mapping[str, Sequence[str]]], tuple[str, C
 def closed(world: World) -> Iterator[None]:
     """Nobody has the home open for the block; afterwards the world has it again."""
     world.close()
-    yield
-    world.gate = world.open()
-    world.executor = become_executor(world.home)
+    try:
+        yield
+    finally:
+        world.gate = world.open()
+        world.executor = become_executor(world.home)
 
 
 def restored(world: World, copy: Path) -> Restored:
@@ -110,6 +118,32 @@ def test_a_review_kept_from_before_is_refused(world: World, tmp_path: Path) -> N
     restored(world, backup(world, tmp_path / "copy.db"))
     with pytest.raises(Refused, match="older than the restored ledger"):
         submit_review(world.gate, early, signature)
+
+
+def test_a_lift_that_was_signed_in_what_is_lost_lifts_nothing_again(world: World, tmp_path: Path) -> None:
+    scope, by = Scope("principal", "claude"), Actor("account", "root")
+    set_suspension(world.gate.ledger, scope, mode=SUSPENDED, by=by, reason="stop")
+    copy = backup(world, tmp_path / "copy.db")
+    desk = Desk(ledger=world.gate.ledger, entropy=entropy)
+    lift = draft_lift(desk, scope, reason="it was nothing", by="alice")
+    signature = world.sign(lift.to_sign, "alice", ACT_NAMESPACE)
+    submit_act(world.gate.ledger, lift, signature)
+    restored(world, copy)
+    with pytest.raises(Refused, match="signed before the ledger was restored"):
+        submit_act(world.gate.ledger, lift, signature)
+    assert world.comment("Let me.").envelope["status"] == "denied"
+
+
+def test_nothing_is_restored_by_a_clock_in_doubt(world: World, tmp_path: Path) -> None:
+    """With a clock behind the copy, words that were signed in what is lost would seem younger than the restore."""
+    world.clock.run(hours=1)
+    held(world)
+    copy = backup(world, tmp_path / "copy.db")
+    old = end_of(world.home.place.database)
+    with pytest.raises(Refused, match="set it, or, where it is right, restart the machine"):
+        restored(world, copy)
+    assert end_of(world.home.place.database) == old
+    assert verdict(world) == "PASS-UNANCHORED"
 
 
 def test_what_was_permitted_and_had_not_begun_is_stale(world: World, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import sys
 from contextlib import closing
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -177,6 +179,66 @@ def test_what_a_killed_restore_left_is_seen_to_by_the_next(place: Place, tmp_pat
     put_in_place(place, staged, old, "tests", "next")
     discard(staged)
     assert names(place) == ["replaced-lone", "replaced-next"]
+
+
+def die_at_the_last_record(said: Connection, place: Place, copy: Path, missing: HeadRecord | None) -> None:
+    """Put a copy in place, and be killed when the ledger is the new one and the record is not yet its own."""
+    before = known_end(place)
+    staged = stage(place, copy, "dies")
+    recover(staged, missing)
+    placed = False
+
+    def hook(event: str, arguments: tuple[object, ...]) -> None:
+        nonlocal placed
+        if event == "os.rename":
+            if placed:
+                os.kill(os.getpid(), signal.SIGKILL)
+            placed = str(arguments[1]) == str(place.database)
+
+    sys.addaudithook(hook)
+    put_in_place(place, staged, before, "tests", "dies", missing=missing)
+
+
+@pytest.mark.parametrize("there", ["record behind", "record gone", "nothing", "cut"])
+def test_after_a_kill_in_the_last_moment_the_new_ledger_opens_whatever_was_recorded(
+    place: Place, tmp_path: Path, there: str
+) -> None:
+    copy = copied(place, tmp_path / "copy.db")
+    behind, old = longer(place), longer(place)
+    missing: HeadRecord | None = old
+    match there:
+        case "record behind":
+            write_head(place.head, behind)
+        case "record gone":
+            place.head.unlink()
+        case "nothing":
+            place.database.unlink()
+            place.head.unlink()
+            missing = None
+        case "cut":
+            missing = HeadRecord(old.size + 7, "7" * 64)
+    with running(die_at_the_last_record, place, copy, missing) as (process, _):
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+    now = end_of(place.database)
+    assert now != old
+    assert reads(place) == now
+    with opened(place) as ledger:
+        ledger.transact(use)
+
+
+def test_entries_that_only_a_killed_restore_kept_are_kept_by_the_next(place: Place, tmp_path: Path) -> None:
+    old = longer(place)
+    copy = copied(place, tmp_path / "copy.db")
+    aside = place.folder / "replacing-dead"
+    aside.mkdir()
+    os.link(place.database, aside / "ledger.db")
+    (aside / "ledger.db-wal").write_bytes(b"entries that are nowhere else")
+    staged = stage(place, copy, "next")
+    put_in_place(place, staged, old, "tests", "next")
+    discard(staged)
+    assert names(place) == ["replaced-dead", "replaced-next"]
+    assert (place.folder / "replaced-dead" / "ledger.db-wal").read_bytes() == b"entries that are nowhere else"
 
 
 def test_a_file_that_is_no_ledger_or_holds_nothing_leaves_nothing_behind(place: Place, tmp_path: Path) -> None:

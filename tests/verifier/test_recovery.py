@@ -53,6 +53,25 @@ def test_new_reviews_after_a_restore_pass_and_the_report_says_what_is_lost(thief
     assert report.to_json()["recoveries"][0]["missing"] == [999, "7" * 64]
 
 
+def test_who_remembers_the_end_that_was_signed_for_as_lost_finds_it_named(thief: Thief) -> None:
+    lost = (999, "7" * 64)
+    recover(thief, missing={"size": lost[0], "leaf": lost[1]})
+    assert thief.world.verify(head=lost).verdict == "PASS-UNANCHORED"
+    for other in ((998, "7" * 64), (999, "8" * 64)):
+        failed = thief.world.verify(head=other).first_bad
+        assert failed is not None
+        assert failed.proof == 13
+
+
+def test_a_lost_end_in_the_place_of_an_entry_that_came_since_is_named_too(thief: Thief) -> None:
+    size = len(thief.all)
+    recover(thief, missing={"size": size + 2, "leaf": "7" * 64})
+    thief.finish_begun()
+    assert len(thief.all) >= size + 2
+    assert thief.world.verify(head=(size + 2, "7" * 64)).verdict == "PASS-UNANCHORED"
+    assert thief.world.verify(head=(size + 2, "8" * 64)).verdict == "FAIL"
+
+
 def test_an_intent_that_rests_on_reviews_from_before_is_named(thief: Thief) -> None:
     recover(thief)
     named(thief, thief.start("approved").seq)

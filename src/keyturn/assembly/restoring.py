@@ -92,10 +92,10 @@ def restore(home: Home, file: Path, *, expected: str | None, reason: str, signer
         with _desk(staged) as desk:
             entry, by = _signed(desk, signer, lambda name: draft_restored(desk, missing, reason=reason, by=name))
         size = _end(staged.database).size
-        placed = put_in_place(place, staged, before, PROGRAM, _name())
+        lost = None if missing is None else HeadRecord(*missing)
+        placed = put_in_place(place, staged, before, PROGRAM, _name(), missing=lost)
     finally:
         discard(staged)
-    lost = None if missing is None else HeadRecord(*missing)
     return Restored(entry=entry, by=by, size=size, missing=lost, kept=placed.kept)
 
 

@@ -304,7 +304,11 @@ class State:
         """Verify an operator's act against the policy in force; return who signed. Raises `Refused`."""
         if self.policy is None or not isinstance(act, dict):
             raise Refused("not_signed", "the act carries no signed statement")
-        return check_act(act, expected, log=log, after=self.policy.seq, reviewers=self.policy.reviewers, now=now).by
+        said = check_act(act, expected, log=log, after=self.policy.seq, reviewers=self.policy.reviewers, now=now)
+        # What is lost held acts as well. Not `<=`: while a clock is wrong, time may stand still after the restore.
+        if self.restored is not None and said.at < self.restored.at:
+            raise Refused("before_the_restore", "the act was signed before the ledger was restored: sign it anew")
+        return said.by
 
     def _check_policy(self, entry: Entry) -> PolicyInForce:
         if self.policy is None or entry.facts["policy"] != self.policy.digest:

@@ -24,11 +24,12 @@ def draft_restored(desk: Desk, missing: tuple[int, str] | None, *, reason: str, 
 
     `missing` is size and last leaf hash (hex) of the ledger that is lost, None when none is known to be. Recorded, it
     makes what was permitted and had not begun stale; what was approved needs its reviews anew. Raises `Refused` when
-    entries came in meanwhile.
+    entries came in meanwhile, and while the clock is in doubt.
     """
     lost: dict[str, Json] | None = None if missing is None else {"size": missing[0], "leaf": missing[1]}
 
     def facts(view: Look) -> dict[str, Json]:
+        _require_clock(view)
         here: dict[str, Json] = {"reason": RESTORED, "size": view.head.size, "leaf": view.head.leaf}
         return {**here, "missing": lost, "clock": None}
 
@@ -43,6 +44,16 @@ def draft_restored(desk: Desk, missing: tuple[int, str] | None, *, reason: str, 
         return entry
 
     return ActDraft(desk.ledger.look(lambda view: draft.statement(view, drafted, by)), record)
+
+
+def _require_clock(view: Look) -> None:
+    """Refuse to say when a ledger was restored by a clock in doubt: reviews in what is lost might seem younger."""
+    if view.reading.fault is not None:
+        raise Refused(
+            "clock",
+            "what was signed before a restore counts no more, so the clock has to be right: set it, or, where it is "
+            f"right, restart the machine; then restore ({view.reading.fault.partition(';')[0]})",
+        )
 
 
 def doubted(desk: Desk) -> Moment:

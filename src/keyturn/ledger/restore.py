@@ -3,11 +3,12 @@
 1. The copy is made ready beside the ledger, in a folder of its own that is a ledger's place like `state/`: there it
    is verified, and the signed `recovery` entry is appended to it.
 2. Under the ledger lock, with nobody having the old file open: the old files get a second name in `replacing-…`.
-3. One rename puts the new file in the place of the old. Before it there is the old ledger and after it the new one.
-4. The head record follows, and `replacing-…` becomes `replaced-…`.
+3. The head record is brought to the end that the new ledger holds or names as lost: the old one's, as a rule.
+4. One rename puts the new file in the place of the old. Before it there is the old ledger and after it the new one.
+5. The head record follows, and `replacing-…` becomes `replaced-…`.
 
-A crash between 3 and 4 leaves a head record of the old ledger: the new one's recovery names that very end as lost,
-with a person's signature, and so every process accepts it.
+A crash between 4 and 5 leaves the record of 3: where the new ledger does not hold that end, its recovery names it as
+lost, with a person's signature, and so every process accepts it.
 """
 
 from __future__ import annotations
@@ -116,28 +117,37 @@ def check_unused(place: Place) -> None:
         )
 
 
-def put_in_place(place: Place, staged: Staged, before: HeadRecord | None, program: str, name: str) -> Placed:
+def put_in_place(
+    place: Place,
+    staged: Staged,
+    before: HeadRecord | None,
+    program: str,
+    name: str,
+    *,
+    missing: HeadRecord | None = None,
+) -> Placed:
     """Put a staged ledger in place of the one whose end was `before`; the old one is kept in `replaced-<name>`.
 
-    Raises `LedgerUnavailable` where somebody uses the old one or has written to it meanwhile; nothing is changed
-    then.
+    `missing` is the end that the staged ledger's recovery names as lost; without one it holds `before`. Raises
+    `LedgerUnavailable` where somebody uses the old one or has written to it meanwhile; nothing is changed then.
     """
     with held(place.lock, program):
         check_unused(place)
         if known_end(place) != before:
             raise LedgerUnavailable("the ledger has moved on since its end was looked up; try again")
         try:
-            return _put(place, staged, name)
+            return _put(place, staged, name, missing or before)
         except OSError as error:
             raise LedgerUnavailable(f"{error.filename or place.folder}: {error.strerror}; run it again") from error
 
 
-def _put(place: Place, staged: Staged, name: str) -> Placed:
+def _put(place: Place, staged: Staged, name: str, known: HeadRecord | None) -> Placed:
     _settle_leftovers(place, staged)
     with closing(open_writer(staged.database)) as connection:
         _leave_wal(connection)
     end = _end(staged)
     aside = _put_aside(place, name)
+    _record(place, staged, known or _beginning(staged))
     # What is left of the old write-ahead log must be gone before the new file has the name: SQLite would take it for
     # the new file's own. It has another name in `aside` by now.
     for suffix in _BESIDE:
@@ -146,14 +156,29 @@ def _put(place: Place, staged: Staged, name: str) -> Placed:
     sync(place.folder)
     staged.database.rename(place.database)
     sync(place.folder)
-    staged.head.unlink(missing_ok=True)
-    write_head(staged.head, end)
-    staged.head.rename(place.head)
+    _record(place, staged, end)
     with closing(open_writer(place.database)):
         pass  # in WAL mode from here on, so that whoever has it open is noticed by the next restore, readers too
     kept = None if aside is None else aside.rename(aside.with_name(f"{REPLACED}{name}"))
     sync(place.folder)
     return Placed(kept)
+
+
+def _record(place: Place, staged: Staged, record: HeadRecord) -> None:
+    """Replace the head record, at once and durably, unless it says so already."""
+    with suppress(LedgerBroken):
+        if read_head(place.head) == record:
+            return
+    staged.head.unlink(missing_ok=True)
+    write_head(staged.head, record)
+    sync(staged.head)
+    staged.head.rename(place.head)
+
+
+def _beginning(staged: Staged) -> HeadRecord:
+    """Return an end that every ledger of this log has had: all there is to record where nothing is known."""
+    with sqlite_errors(f"read {staged.database}"), closing(open_reader(staged.database)) as connection:
+        return HeadRecord(1, read_entry_at(connection, 0).leaf)
 
 
 def _end(staged: Staged) -> HeadRecord:
@@ -222,16 +247,27 @@ def _leave_wal(connection: sqlite3.Connection) -> None:
 
 
 def _settle_leftovers(place: Place, staged: Staged) -> None:
-    """See to what an interrupted restore left: copies go; an old ledger that has no other name any more stays."""
+    """See to what an interrupted restore left: copies go; an old ledger, or a log of it, with no other name stays."""
     for folder in _folders(place, STAGED):
         if folder != staged.folder:
             shutil.rmtree(folder, ignore_errors=True)
     for folder in _folders(place, REPLACING):
         kept = folder / place.database.name
-        if kept.exists() and place.database.exists() and kept.samefile(place.database):
+        if (
+            kept.exists()
+            and place.database.exists()
+            and kept.samefile(place.database)
+            and not _has_log(folder, place)
+        ):
             shutil.rmtree(folder)
         else:
             folder.rename(folder.with_name(folder.name.replace(REPLACING, REPLACED, 1)))
+
+
+def _has_log(folder: Path, place: Place) -> bool:
+    """Tell whether a folder keeps a write-ahead log: what is in it may be nowhere else."""
+    log = folder / f"{place.database.name}-wal"
+    return log.exists() and log.stat().st_size > 0
 
 
 def _folders(place: Place, prefix: str) -> Iterator[Path]:

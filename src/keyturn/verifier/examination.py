@@ -55,6 +55,7 @@ class Examination:
         self._source = source
         self._pinned = pinned
         self._remembered = remembered
+        self._lost: set[tuple[int, str]] = set()
         self._progress = progress or (lambda done, total: None)
         self._head = Head()
         self._state = State.empty()
@@ -99,7 +100,7 @@ class Examination:
             raise NotProved(entry.seq, 7, "the stored leaf hash is not that of the body")
         if self._pinned not in (None, head.verifier):
             raise NotProved(entry.seq, 12, f"the log is {head.verifier}, not the one given from outside")
-        if self._remembered is not None and self._remembered[0] == head.size and self._remembered[1] != head.leaf:
+        if self._remembers(head.size) and self._remembered != (head.size, head.leaf):
             raise NotProved(entry.seq, 13, "another entry stood here when its leaf hash was written down elsewhere")
         self._head = head
         return entry
@@ -108,10 +109,13 @@ class Examination:
         if self._head.size == 0:
             raise NotProved(0, 2, "the log has not been opened: there is no entry")
         self._shelf.settle()
-        if self._remembered is not None and self._head.size < self._remembered[0]:
-            raise NotProved(
-                self._head.size, 13, f"the ledger ends here, and it had {self._remembered[0]} entries before"
-            )
+        size = 0 if self._remembered is None else self._remembered[0]
+        if self._remembers(size) and self._head.size < size:
+            raise NotProved(self._head.size, 13, f"the ledger ends here, and it had {size} entries before")
+
+    def _remembers(self, size: int) -> bool:
+        """Tell whether a ledger of this size is remembered, and no recovery signed since names its end as lost."""
+        return self._remembered is not None and self._remembered[0] == size and self._remembered not in self._lost
 
     def _fails(self, failure: NotProved) -> None:
         self._bad = self._bad or failure
@@ -233,6 +237,8 @@ class Examination:
         facts: Mapping[str, Any] = entry.facts
         if facts["reason"] == "restored":
             self._lives.restored(entry)
+        if (lost := _end(facts["missing"])) is not None:
+            self._lost.add(lost)
         ahead = self._head.basis.ahead if self._head.basis else timedelta()
         self._found.recoveries.add(
             lambda: Recovered(
