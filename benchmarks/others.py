@@ -109,6 +109,7 @@ def _keyturn(where: Path, callers: int, count: int) -> calls.Round:
     async def run() -> calls.Round:
         with opened(found(where)) as world:
             async with calls.working(world):
+                await calls.calling(world, "update_ticket", 1, 20)
                 return await calls.calling(world, "update_ticket", callers, count)
 
     return anyio.run(run)

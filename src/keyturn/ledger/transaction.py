@@ -194,8 +194,8 @@ class Transaction(View[F]):
     def _insert(self, entry: Entry, payloads: Mapping[str, tuple[bytes, bytes]]) -> None:
         execute = self._connection.execute
         execute(_ENTRY, (entry.seq, entry.body, entry.signature, bytes.fromhex(entry.leaf)))
-        for field, (salt, value) in payloads.items():
-            execute(_PAYLOAD, (entry.seq, field, salt, value))
+        rows = ((entry.seq, field, salt, value) for field, (salt, value) in payloads.items())
+        self._connection.executemany(_PAYLOAD, rows)
         execute(_LOOKUP, lookup_row(entry))
 
 
