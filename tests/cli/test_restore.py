@@ -235,6 +235,28 @@ def test_a_receipt_names_what_is_lost_as_well(operator: Operator, tmp_path: Path
     assert said.json["missing"] == {"size": entry.seq + 1, "leaf": entry.leaf}
 
 
+def test_a_receipt_that_this_log_did_not_sign_names_nothing(operator: Operator, tmp_path: Path) -> None:
+    """The reviewer signs for what is lost: a forged receipt must not choose it."""
+    copy = backup(operator)
+    with closing(sqlite3.connect(database(operator))) as db:
+        body, sig = db.execute("SELECT body, sig FROM entry ORDER BY seq DESC LIMIT 1").fetchone()
+    more = bytes(body).replace(b'"seq":', b'"seq":9')
+    for forged in (read_entry(more, bytes(sig)), read_entry(bytes(body), bytes(64))):
+        (tmp_path / "receipt.json").write_text(json.dumps(forged.envelope.to_json()))
+        said = restore(operator, copy, "--expect", tmp_path / "receipt.json")
+        assert said.code == 1
+        assert "it is no receipt of the log of the copy" in said.err
+    assert kept(operator) == []
+
+
+@pytest.mark.parametrize("size", ["0", "9" * 20, "9" * 5000], ids=len)
+def test_a_size_that_no_ledger_has_is_refused(operator: Operator, size: str) -> None:
+    said = restore(operator, backup(operator), "--expect", f"{size}:{'a' * 64}")
+    assert said.code == 1
+    assert "a ledger had from 1 to 15 digits" in said.err
+    assert kept(operator) == []
+
+
 @pytest.mark.parametrize("expected", ["17", "x:y", "9:" + "A" * 64, "no-such-file"])
 def test_what_is_neither_an_end_nor_a_receipt_is_refused(operator: Operator, expected: str) -> None:
     said = restore(operator, backup(operator), "--expect", expected)

@@ -23,6 +23,7 @@ from keyturn.ledger.keys import ENTRY_KEY, VERIFIER
 from keyturn.ledger.place import Place
 from keyturn.ledger.restore import Staged, check_unused, discard, holds, known_end, put_in_place, stage
 from keyturn.ledger.writer import Ledger, read_verifier
+from keyturn.log.chain import ChainError, Head, verify_signature
 from keyturn.log.entry import EntryError, read_entry
 from keyturn.log.envelope import EnvelopeError, read_envelope
 from keyturn.model.errors import ConfigurationError, LedgerError
@@ -33,6 +34,7 @@ Signer: TypeAlias = Callable[[Mapping[str, Sequence[str]]], tuple[str, Sign]]
 """Told who may sign (name → public key lines), gives a name and what signs: message, namespace → SSHSIG blob."""
 
 PROGRAM = "keyturn audit restore"
+_DIGITS = 15  # of a size: entries and SQLite count further than any ledger grows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +90,9 @@ def restore(home: Home, file: Path, *, expected: str | None, reason: str, signer
     staged = stage(place, file, _name())
     try:
         _proved(staged.database, read_verifier(place), None)
-        missing = _missing(staged, before, None if expected is None else read_end(expected))
         with _desk(staged) as desk:
+            head = desk.ledger.look(lambda view: view.head)
+            missing = _missing(staged, before, None if expected is None else read_end(expected, head))
             entry, by = _signed(desk, signer, lambda name: draft_restored(desk, missing, reason=reason, by=name))
         size = _end(staged.database).size
         lost = None if missing is None else HeadRecord(*missing)
@@ -110,10 +113,12 @@ def recover_clock(home: Home, *, reason: str, signer: Signer) -> tuple[int, str]
         return _signed(desk, signer, lambda name: draft_clock(desk, reason=reason, by=name))
 
 
-def read_end(expected: str) -> HeadRecord:
-    """Read `SIZE:LEAF`, or the end that a receipt in a file proves. Raises `ConfigurationError`."""
+def read_end(expected: str, head: Head) -> HeadRecord:
+    """Read `SIZE:LEAF`, or the end that a receipt of the log of `head` proves. Raises `ConfigurationError`."""
     size, colon, leaf = expected.partition(":")
     if colon and size.isascii() and size.isdigit() and len(leaf) == 64 and set(leaf) <= set("0123456789abcdef"):
+        if len(size) > _DIGITS or int(size) == 0:
+            raise ConfigurationError(f"--expect {expected[:100]}: a ledger had from 1 to {_DIGITS} digits of entries")
         return HeadRecord(int(size), leaf)
     try:
         value = json.loads(Path(expected).read_bytes())
@@ -121,8 +126,12 @@ def read_end(expected: str) -> HeadRecord:
         entry = read_entry(envelope.body, envelope.signature)
     except (OSError, ValueError, EnvelopeError, EntryError) as error:
         raise ConfigurationError(
-            f"--expect {expected}: neither SIZE:LEAF (64 hex digits) nor a file with a receipt: {error}"
+            f"--expect {expected[:4096]}: neither SIZE:LEAF (64 hex digits) nor a file with a receipt: {error}"
         ) from error
+    try:
+        verify_signature(head, entry)
+    except ChainError as error:
+        raise ConfigurationError(f"--expect {expected}: it is no receipt of the log of the copy: {error}") from error
     return HeadRecord(entry.seq + 1, entry.leaf)
 
 
