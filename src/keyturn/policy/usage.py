@@ -231,7 +231,7 @@ class Usage:
 
     def _load_kept(self, row: Json) -> None:
         match row:
-            case [str(unit), str(), str() | None, str(), str(), str(), str(first), list(steps)]:
+            case [str(unit), str(), str() | None, str(), str(), str(), str(first), str(steps)]:
                 pass
             case _:
                 raise ValueError(_SHAPE)
@@ -405,21 +405,22 @@ class _Series:
         index = 0 if after is None else bisect_right(self._times, after)
         return self._times[index] if index < len(self._times) else None
 
-    def to_json(self) -> tuple[str, list[Json]]:
-        """Return the first time, and in turns how much later and how much."""
-        steps: list[Json] = []
+    def to_json(self) -> tuple[str, str]:
+        """Return the first time, and in turns how much later and how much: one text, for there may be thousands."""
+        steps: list[str] = []
         before = self._times[0]
         for at, amount in self.rows():
-            steps += [at - before, amount]
+            steps += [str(at - before), str(amount)]
             before = at
-        return format_timestamp(_at(self._times[0])), steps
+        return format_timestamp(_at(self._times[0])), " ".join(steps)
 
     @classmethod
-    def from_json(cls, first: int, steps: Sequence[Json]) -> _Series:
+    def from_json(cls, first: int, steps: str) -> _Series:
         """Rebuild what `to_json` wrote. Raises `ValueError` for anything else."""
-        numbers = [step for step in steps if isinstance(step, int) and not isinstance(step, bool) and step >= 0]
-        if len(numbers) != len(steps) or len(numbers) % 2 or not numbers:
+        words = steps.split(" ")
+        if len(words) % 2 or not (steps.isascii() and all(map(str.isdecimal, words))):
             raise ValueError(_SHAPE)
+        numbers = [int(word) for word in words]
         series = cls()
         series._times.extend(first + later for later in accumulate(numbers[::2]))
         series._take_sums(list(accumulate(numbers[1::2])))
