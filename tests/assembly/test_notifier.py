@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -23,10 +24,12 @@ from anyio.from_thread import start_blocking_portal
 import keyturn.assembly.notifier
 from keyturn.assembly.home import Home
 from keyturn.assembly.notifier import LOCK, RECORD, notify_state, tell_people
+from keyturn.assembly.restoring import back_up, restore
 from keyturn.ledger.lock import take_instance
 from keyturn.model.errors import ConfigurationError
 from tests.assembly.test_worker import until
 from tests.gateway import conftest as gateway
+from tests.gateway.test_restores import closed, signer_of
 from tests.gateway.world import World
 
 founded = gateway.founded
@@ -237,6 +240,74 @@ def test_output_goes_nowhere_and_what_a_command_leaves_running_ends_with_it(worl
         world.held()
         until(lambda: ear.counts() == (1, 0, 0))
         until(lambda: not alive(world.home.folder / "child"))
+
+
+def test_more_than_people_read_is_told_in_one_notice(world: World, ear: Ear, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An assistant may ask and cancel as often as it likes, for what is cancelled counts in no limit."""
+    monkeypatch.setattr(keyturn.assembly.notifier, "AT_ONCE", 4)
+    monkeypatch.setattr(keyturn.assembly.notifier, "ONE_MORE_EVERY", 1.0)
+    with ear.telling():
+        for number in range(12):
+            action = world.held(title=f"Number {number}")
+            world.call("cancel_action", action_id=action)
+        until(lambda: sum(many(told) for told in ear.heard()) == 24)
+    told = ear.heard()
+    assert len(told) < 12
+    assert told[-1]["event"] == "missed"
+    assert told[-1]["text"] == "Nothing of it waits for anybody now."
+
+
+def many(told: dict[str, Any]) -> int:
+    """How many events a notice stands for."""
+    return sum(told["counts"].values()) if told["event"] == "missed" else 1
+
+
+def test_a_process_out_of_file_descriptors_tells_the_next_notice_all_the_same(
+    world: World, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a server with as many connections as it may have; the command is not left running unseen."""
+    really, times = os.pidfd_open, iter([OSError(errno.EMFILE, os.strerror(errno.EMFILE))])
+
+    def scarce(pid: int) -> int:
+        if (error := next(times, None)) is not None:
+            raise error
+        return really(pid)
+
+    monkeypatch.setattr(os, "pidfd_open", scarce)
+    ear.does("sleep 5; touch survived")
+    with ear.telling():
+        world.held()
+        until(lambda: ear.counts() == (0, 1, 1))
+        ear.does(KEEP)
+        second = world.held(title="Another")
+        until(lambda: ear.counts() == (1, 1, 0))
+    assert ear.events() == [("held", second)]
+    state = notify_state(world.home)
+    assert state is not None
+    assert state.record is not None
+    assert state.record.last is not None
+    assert "could not be waited for, and was killed" in state.record.last.why
+
+
+def test_after_a_restore_what_is_asked_for_then_is_told(world: World, ear: Ear, tmp_path: Path) -> None:
+    """Though the ledger that is lost was told of as far as that and further."""
+    copy = tmp_path / "copy.db"
+    back_up(world.home, copy)
+    with ear.telling():
+        for number in range(4):
+            world.call("cancel_action", action_id=world.held(title=f"Number {number}"))
+        until(lambda: ear.counts() == (8, 0, 0))
+    with closed(world):
+        restore(world.home, copy, expected=None, reason="a test", signer=signer_of(world.keys["alice"]))
+    new = [world.held(title=f"Again {number}") for number in range(4)]
+    world.call("cancel_action", action_id=new[0])
+    with ear.telling():
+        until(lambda: len(ear.heard()) == 8 + 5)
+    assert [action for event, action in ear.events()[8:] if event == "held"] == new
+    with ear.telling():
+        last = world.held(title="One more")
+        until(lambda: ("held", last) in ear.events())
+    assert len(ear.heard()) == 8 + 5 + 1
 
 
 def test_a_command_need_not_read_what_it_is_given(world: World, ear: Ear) -> None:

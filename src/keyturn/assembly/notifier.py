@@ -14,7 +14,7 @@ import logging
 import os
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -31,7 +31,7 @@ from keyturn.assembly.wiring import Notify, read_wiring
 from keyturn.canon import Json
 from keyturn.fold.state import State
 from keyturn.gateway.desk import Look
-from keyturn.gateway.events import Event, Told
+from keyturn.gateway.events import Event, Told, together
 from keyturn.gateway.notices import end_of, news_in, notice
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
@@ -46,6 +46,8 @@ A_MOMENT = 0.5  # seconds it may go on when this program is told to end
 LOOK_EVERY = 0.5  # seconds between looks for news: one PRAGMA, no lock
 LOOK_ANYWAY = 5.0  # seconds after which it looks without news: what time does is written by nobody
 TURN_EVERY = 2.0  # seconds between attempts to become the one who tells
+AT_ONCE = 60  # notices in one go: an assistant that asks and cancels for ever must not bury people in them
+ONE_MORE_EVERY = 60.0  # seconds after which there may be another
 _PASSED_ON = ("PATH", "HOME", "LANG")
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW
 
@@ -66,6 +68,7 @@ class Record:
     """What `state/notified` holds of telling people about one log.
 
     told         how far it has come
+    restored     when the ledger had been restored last by then: what came after that restore is news
     sent         notices whose command ended with status 0
     failed       notices whose command did not
     consecutive  how many failed since the last that did not
@@ -74,6 +77,7 @@ class Record:
 
     log: str
     told: Told
+    restored: datetime | None = None
     sent: int = 0
     failed: int = 0
     consecutive: int = 0
@@ -139,7 +143,7 @@ async def _take_turn(home: Home, settings: Notify) -> None:
             await _tell(home, settings)
         finally:
             lock.release()
-    except LedgerUnavailable as error:
+    except (LedgerUnavailable, OSError) as error:  # out of file descriptors, say: others give some back
         _log.warning("people cannot be told at present: %s", error)
 
 
@@ -162,6 +166,7 @@ class _Teller:
     reader: Reader[State]
     watcher: Watcher
     due: float = field(default=0.0)
+    room: _Room = field(default_factory=lambda: _Room(anyio.current_time()))
 
     async def run(self) -> None:
         record = await on_ledger(self.reader.look, partial(_begin, self.home))
@@ -174,8 +179,12 @@ class _Teller:
 
     async def _look(self, record: Record) -> Record:
         """Tell all that is news, one after another; return the record after it."""
+        now = anyio.current_time()
+        if (wait := self.room.wait(now)) > 0:
+            self.due = now + wait
+            return record
         events, after = await on_ledger(self.reader.look, partial(news_in, since=record.told))
-        for event in events:
+        for event in self.room.fitted(events):
             record = record.after(event, await self._send(event))
             _write(self.home, record)
         if record.told.seq < after.seq:
@@ -199,25 +208,59 @@ class _Teller:
         return Failure(at=moment().wall, place=place, why=why)
 
 
+@dataclass(slots=True)
+class _Room:
+    """How many notices may be sent by now; where there are more events they go out as one. Times are the loop's."""
+
+    since: float
+    left: float = field(default_factory=lambda: float(AT_ONCE))
+
+    def wait(self, now: float) -> float:
+        """Return for how many seconds none may be sent."""
+        self.left = min(float(AT_ONCE), self.left + (now - self.since) / ONE_MORE_EVERY)
+        self.since = now
+        return max(0.0, (1 - self.left) * ONE_MORE_EVERY)
+
+    def fitted(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Return the events if there is room for all of them, else one of all."""
+        if len(events) <= self.left:
+            self.left -= len(events)
+            return events
+        self.left = 0.0
+        return [together(events)]
+
+
 def _begin(home: Home, view: Look) -> Record:
-    """Go on where telling ended; begin at the present end where it never did, or was about another log."""
+    """Go on where telling ended; begin at the present end where it never did, or was about another log.
+
+    Where the ledger was put back from a copy meanwhile, what came after that is news, whatever was told before.
+    """
     log = view.head.verifier.origin if view.head.verifier else ""
+    last = view.state.restored
+    restored = last.at if last else None
     record = _read(home)
-    return record if record is not None and record.log == log else Record(log=log, told=end_of(view))
+    if record is None or record.log != log:
+        return Record(log=log, told=end_of(view), restored=restored)
+    if last is None or record.restored == last.at:
+        return record
+    return replace(record, told=replace(record.told, seq=min(record.told.seq, last.seq)), restored=restored)
 
 
 async def _run(settings: Notify, folder: Path, content: Mapping[str, Json]) -> str | None:
     """Run the command with a notice on its standard input; return what went wrong, None when nothing did.
 
-    The whole process group is killed at the end, whichever it is: nothing of the command is left behind.
+    The whole process group is killed at the end, whichever it is; only what made itself a session of its own is left.
     """
     data = json.dumps(content).encode("ascii") + b"\n"
     try:
         process = await anyio.to_thread.run_sync(_start, settings, folder, data)
     except OSError as error:
         return f"it could not be started: {error.strerror}"
-    if not await _end(process):
-        return f"it did not end within {COMMAND_TAKES:g} s"
+    try:
+        if not await _end(process):
+            return f"it did not end within {COMMAND_TAKES:g} s"
+    except OSError as error:
+        return f"it could not be waited for, and was killed: {error.strerror}"
     if process.returncode < 0:
         return f"it was ended by signal {-process.returncode}"
     return f"it ended with status {process.returncode}" if process.returncode else None
@@ -246,8 +289,9 @@ async def _end(process: subprocess.Popen[bytes]) -> bool:
     Where this program is told to end meanwhile, the process gets a moment more. If that is enough this returns, so
     that the caller can write down what was told; the next `await` ends the caller then.
     """
-    handle = os.pidfd_open(process.pid)
+    handle = -1
     try:
+        handle = os.pidfd_open(process.pid)
         with anyio.move_on_after(COMMAND_TAKES) as patience:
             await anyio.wait_readable(handle)
     except anyio.get_cancelled_exc_class():
@@ -256,7 +300,8 @@ async def _end(process: subprocess.Popen[bytes]) -> bool:
         if patience.cancelled_caught:
             raise
     finally:
-        os.close(handle)
+        if handle >= 0:
+            os.close(handle)
         # Before wait() reaps it: until then the group's number cannot be another's.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

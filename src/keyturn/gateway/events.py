@@ -73,7 +73,7 @@ class Told:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One thing that happened to an action; or, "missed", several that happened too long ago to be told singly.
+    """One thing that happened to an action; or, "missed", several that are not told singly, old or too many.
 
     entry  the number of the entry that says so; None for what time did; of "missed" the last that was passed over
     late   of "missed": what happened
@@ -122,7 +122,12 @@ def news(
 def _together(events: Sequence[Event], now: datetime) -> list[Event]:
     late = tuple(event for event in events if now - event.at > LATE)
     fresh = [event for event in events if now - event.at <= LATE]
-    return [Event(kind=MISSED, action="", at=late[0].at, late=late), *fresh] if late else fresh
+    return [together(late), *fresh] if late else fresh
+
+
+def together(events: Sequence[Event]) -> Event:
+    """Make one event of many that are not told singly: they came too late, or there are too many."""
+    return Event(kind=MISSED, action="", at=events[0].at, late=tuple(events))
 
 
 def _without_settled(find: Find, told: Told) -> Told:

@@ -44,7 +44,7 @@ _TITLES = {
     "failed": "Failed",
     "unknown": "Outcome unknown, somebody has to look",
     "resolved": "Settled",
-    "missed": "Not told in time",
+    "missed": "Not told one by one",
 }
 
 
