@@ -178,7 +178,18 @@ def test_a_copy_of_another_log_is_refused(operator: Operator, tmp_path: Path) ->
 def test_what_is_no_ledger_is_refused(operator: Operator, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("not a ledger")
     said = restore(operator, tmp_path / "notes.txt")
-    assert said.code == 1
+    assert said.code == 7
+    assert "no sound SQLite database" in said.err
+    assert kept(operator) == []
+
+
+def test_a_copy_with_a_trigger_of_its_own_does_not_verify(operator: Operator) -> None:
+    copy = backup(operator)
+    with closing(sqlite3.connect(copy)) as db:
+        db.execute("CREATE TRIGGER more AFTER INSERT ON entry BEGIN DELETE FROM lookup; END")
+    said = restore(operator, copy)
+    assert said.code == 7
+    assert "the trigger 'more' is not part of a ledger" in said.err
     assert kept(operator) == []
 
 

@@ -56,3 +56,14 @@ def test_a_name_that_no_entry_takes_is_a_usage_error(world: World, name: str) ->
     said = tell("--home", world.home.folder, "suspend", "--principal", name, "-m", "let us look")
     assert said.code == 2
     assert "1 to 100 characters" in said.err
+
+
+def test_a_tool_by_which_assistants_only_ask_about_their_own_actions_is_not_said_to_be_suspended(
+    world: World,
+) -> None:
+    said = tell("--home", world.home.folder, "suspend", "--tool", "list_actions", "-m", "let us look")
+    assert said.code == 5
+    assert "no tool 'list_actions'" in said.err
+    assert "update_ticket" in said.err
+    tell("--home", world.home.folder, "suspend", "--all", "-m", "let us look")
+    assert world.call("list_actions").envelope["status"] == "succeeded"

@@ -18,6 +18,7 @@ from keyturn.gateway.acts import ActDraft, submit_act
 from keyturn.gateway.desk import Desk
 from keyturn.gateway.recoveries import doubted, draft_clock, draft_restored
 from keyturn.ledger.copy import copy_ledger, end_of
+from keyturn.ledger.errors import LedgerBroken
 from keyturn.ledger.head import HeadRecord
 from keyturn.ledger.keys import ENTRY_KEY, VERIFIER
 from keyturn.ledger.place import Place
@@ -87,7 +88,7 @@ def restore(home: Home, file: Path, *, expected: str | None, reason: str, signer
     place = _require_keys(home)
     check_unused(place)
     before = known_end(place)
-    staged = stage(place, file, _name())
+    staged = _staged(place, file)
     try:
         _proved(staged.database, read_verifier(place), None)
         with _desk(staged) as desk:
@@ -133,6 +134,14 @@ def read_end(expected: str, head: Head) -> HeadRecord:
     except ChainError as error:
         raise ConfigurationError(f"--expect {expected}: it is no receipt of the log of the copy: {error}") from error
     return HeadRecord(entry.seq + 1, entry.leaf)
+
+
+def _staged(place: Place, file: Path) -> Staged:
+    try:
+        return stage(place, file, _name())
+    except LedgerBroken:
+        _proved(file, read_verifier(place), None)  # it says more
+        raise
 
 
 def _signed(desk: Desk, signer: Signer, draft: Callable[[str], ActDraft]) -> tuple[int, str]:

@@ -13,13 +13,14 @@ from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import account
 from keyturn.assembly.standing import open_desk, open_ledger
+from keyturn.contracts import catalog_of
 from keyturn.fold.suspensions import Scope, Suspension
 from keyturn.gateway.acts import submit_act
 from keyturn.gateway.desk import Look
-from keyturn.gateway.in_force import read_in_force
+from keyturn.gateway.in_force import read_in_force, texts_of
 from keyturn.gateway.review import Actor
 from keyturn.gateway.suspensions import Halted, draft_lift, set_suspension
-from keyturn.model.errors import Refused
+from keyturn.model.errors import ConfigurationError, Refused
 
 Signing: TypeAlias = tuple[str, Callable[[bytes, str], bytes]]
 """A reviewer's name, and what signs for them: message, namespace → SSHSIG blob."""
@@ -85,6 +86,18 @@ def _check_name(view: Look, scope: Scope) -> None:
 
 def _known(view: Look, kind: str) -> Collection[str]:
     if kind == "tool":
-        return view.state.catalog.contracts.keys() if view.state.catalog else ()
+        return _tools(view)
     tables = tomllib.loads(read_in_force(view).files["policy.toml"]).get(_SECTIONS[kind], {})
     return tables.keys() if isinstance(tables, dict) else ()
+
+
+def _tools(view: Look) -> Collection[str]:
+    """Name the tools that a suspension can stop: not those by which assistants ask about their own actions."""
+    published = view.state.catalog
+    if published is None:
+        return ()
+    try:
+        contracts = catalog_of(texts_of(view, published.seq, "catalog.files")).contracts
+    except ConfigurationError:
+        return published.contracts.keys()  # those of another version of this program: stopping must go on
+    return [tool for tool, contract in contracts.items() if contract.kind != "self"]
