@@ -241,6 +241,28 @@ def test_entries_that_only_a_killed_restore_kept_are_kept_by_the_next(place: Pla
     assert (place.folder / "replaced-dead" / "ledger.db-wal").read_bytes() == b"entries that are nowhere else"
 
 
+def test_nothing_that_lay_beside_the_old_ledger_is_taken_for_the_new_ones(place: Place, tmp_path: Path) -> None:
+    """SQLite would play the journal of a damaged file back into the new one."""
+    copy = copied(place, tmp_path / "copy.db")
+    place.database.write_bytes(b"nothing of it is left" * 500)
+    for suffix in ("-wal", "-journal"):
+        place.database.with_name(f"ledger.db{suffix}").write_bytes(b"stray")
+    staged = stage(place, copy, "one")
+    put_in_place(place, staged, known_end(place), "tests", "one")
+    assert {path.name for path in place.folder.glob("ledger.db*")} == {"ledger.db"}
+    assert (place.folder / "replaced-one" / "ledger.db-journal").read_bytes() == b"stray"
+    assert reads(place) == end_of(copy)
+
+
+def test_a_restored_ledger_stays_in_the_mode_in_which_readers_are_noticed(place: Place, tmp_path: Path) -> None:
+    """It never leaves it on the way: that takes a journal, with which no reader opens what a kill leaves."""
+    staged = stage(place, copied(place, tmp_path / "copy.db"), "one")
+    recover(staged, None)
+    put_in_place(place, staged, known_end(place), "tests", "one")
+    with closing(open_reader(place.database)) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
 def test_a_file_that_is_no_ledger_or_holds_nothing_leaves_nothing_behind(place: Place, tmp_path: Path) -> None:
     (tmp_path / "notes").write_bytes(b"not a ledger at all" * 100)
     with pytest.raises(LedgerBroken):

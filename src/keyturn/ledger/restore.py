@@ -36,7 +36,7 @@ _BODIES = "SELECT seq, body FROM entry ORDER BY seq DESC"
 _RECOVERY = b'"kind":"recovery"'
 # SQLite's file format: every connection in WAL mode holds a shared lock on these bytes for as long as it is open.
 _SHARED_FIRST, _SHARED_SIZE = 0x40000002, 510
-_BESIDE = ("-wal", "-shm")
+_BESIDE = ("-wal", "-shm", "-journal")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def put_in_place(
 def _put(place: Place, staged: Staged, name: str, known: HeadRecord | None) -> Placed:
     _settle_leftovers(place, staged)
     with closing(open_writer(staged.database)) as connection:
-        _leave_wal(connection)
+        _fold(connection)
     end = _end(staged)
     aside = _put_aside(place, name)
     _record(place, staged, known or _beginning(staged))
@@ -157,8 +157,6 @@ def _put(place: Place, staged: Staged, name: str, known: HeadRecord | None) -> P
     staged.database.rename(place.database)
     sync(place.folder)
     _record(place, staged, end)
-    with closing(open_writer(place.database)):
-        pass  # in WAL mode from here on, so that whoever has it open is noticed by the next restore, readers too
     kept = None if aside is None else aside.rename(aside.with_name(f"{REPLACED}{name}"))
     sync(place.folder)
     return Placed(kept)
@@ -215,7 +213,7 @@ def _keep_all(place: Place, aside: Path) -> None:
     if _folded(old):
         for suffix in _BESIDE:
             (aside / f"{old.name}{suffix}").unlink(missing_ok=True)
-    elif _is_open(old):
+    if _is_open(old):
         raise LedgerUnavailable(f"{old} is open in another process: end it first")
 
 
@@ -232,17 +230,21 @@ def _folded(database: Path) -> bool:
     """Fold the write-ahead log into its file, if it is sound: then the file stands alone."""
     try:
         with closing(open_writer(database)) as connection:
-            _leave_wal(connection)
+            _fold(connection)
     except LedgerError:
         return False
     return True
 
 
-def _leave_wal(connection: sqlite3.Connection) -> None:
-    """Bring all there is into the one file. Raises `LedgerUnavailable` while somebody else has it open."""
+def _fold(connection: sqlite3.Connection) -> None:
+    """Bring all there is into the one file. Raises `LedgerUnavailable` while somebody else is at work in it.
+
+    The file stays in WAL mode, so that whoever has it open is noticed, readers too; and to leave that mode takes a
+    rollback journal for a moment, with which no reader could open it after a kill.
+    """
     with sqlite_errors("fold the write-ahead log"):
-        mode = connection.execute("PRAGMA journal_mode = DELETE").fetchone()[0]
-    if mode != "delete":
+        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+    if busy:
         raise LedgerUnavailable("the write-ahead log is in use by another process")
 
 
