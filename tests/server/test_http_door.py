@@ -15,6 +15,10 @@ from tests.server.web import ACCEPT, HELLO, Session, Site, call, message_of, rea
 
 MARK = "pa55word-in-a-payload"
 READ = call("get_ticket", ticket="OPS-1")
+MODERN_HEAD = (
+    "Content-Type: application/json\r\nMCP-Protocol-Version: 2026-07-28\r\n"
+    "Mcp-Method: tools/call\r\nMcp-Name: get_ticket\r\n\r\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -264,6 +268,41 @@ def test_a_smuggled_second_request_is_not_taken(running: Site) -> None:
         )
     assert answer.count(b"HTTP/1.1 4") == 1
     assert answer.count(b"HTTP/1.1 2") == 0
+
+
+def test_a_body_of_no_told_length_in_an_old_version_is_refused(running: Site) -> None:
+    with running.connect() as sock:
+        answer = tell(sock, "POST /mcp HTTP/1.0", "Host: localhost", "Transfer-Encoding: chunked", body=b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
+def test_a_body_in_crumbs_is_refused_and_one_in_chunks_is_read(running: Site) -> None:
+    head = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {running.place.token}\r\n"
+    head += "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
+    body = json.dumps(READ).encode() + b" " * 2000
+    for size, status in ((1, b"400"), (500, b"200")):
+        pieces = [body[start : start + size] for start in range(0, len(body), size)]
+        chunks = b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
+        with running.connect() as sock:
+            sock.sendall(head.replace("\r\n\r\n", f"\r\nAccept: {ACCEPT}\r\n" + MODERN_HEAD).encode() + chunks)
+            assert read_until_closed(sock).startswith(b"HTTP/1.1 " + status)
+
+
+def test_what_is_sent_on_after_the_answer_is_not_taken_for_ever(running: Site) -> None:
+    head = b"POST /mcp HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\n\r\n"
+    with running.connect() as sock:
+        sock.sendall(head)
+        assert sock.recv(65536).startswith(b"HTTP/1.1 401 ")
+        with pytest.raises(OSError, match=r"reset|Broken pipe"):
+            sock.sendall(b" " * 64_000_000)
+    running.alive()
+
+
+def test_a_message_of_millions_of_values_is_refused_before_it_is_read(running: Site) -> None:
+    many = json.dumps(call("get_ticket", ticket="@")).encode().replace(b'"@"', b"[" + b"{}," * 4_000_000 + b"0]")
+    answer = running.post(running.place.token, many)
+    assert answer.status_code == 400
+    assert message_of(answer)["error"]["message"] == "Unreadable message: a message has at most 160000 values"
 
 
 def test_websockets_are_not_spoken(running: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import anyio
 import anyio.abc
@@ -14,7 +15,7 @@ import pytest
 
 from keyturn.model.principal import Caller
 from keyturn.server.http.app import Application, build_app
-from keyturn.server.http.limits import Limits
+from keyturn.server.http.limits import LIMITS, Limits
 from keyturn.server.http.listening import open_address
 from keyturn.server.http.program import Web
 from keyturn.server.http.sessions import NoRoom, Sessions
@@ -217,6 +218,15 @@ async def test_bodies_of_one_principal_are_bounded_together(place: Place) -> Non
                 assert (await two.receive()).startswith(b"HTTP/1.1 429")
         with anyio.fail_after(5):
             await app.calm()
+
+
+async def test_values_count_as_held_beside_their_bytes(place: Place) -> None:
+    limits = replace(LIMITS, requests_bytes=4_000_000)
+    message = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"many": [0] * 20_000}}
+    async with served(place, limits) as (_, port), client(port, place.token) as web:
+        assert (await web.post("/mcp", json=message)).status_code == 429
+        message["params"] = {"one": "[{," * 20_000}
+        assert (await web.post("/mcp", json=message)).status_code != 429
 
 
 async def test_a_principals_oldest_unused_session_makes_room_and_others_keep_theirs(place: Place) -> None:

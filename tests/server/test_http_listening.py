@@ -108,6 +108,9 @@ def test_a_folder_in_which_others_could_replace_the_socket_is_refused(tmp_path: 
     folder.chmod(0o777)
     with pytest.raises(ConfigurationError, match="chmod o-w"):
         open_file(folder / "s")
+    folder.chmod(0o770)
+    with pytest.raises(ConfigurationError, match="chmod g-w"):
+        open_file(folder / "s")
     folder.chmod(0o1777)
     open_file(folder / "s").close()
     with pytest.raises(ConfigurationError, match="No such file"):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.server.lines import Lines, Unreadable, read_message
+from keyturn.server.lines import MOST_VALUES, Lines, Unreadable, read_message, values_in
 
 _LINES = st.lists(st.binary(max_size=40).map(lambda data: data.replace(b"\n", b"")))
 
@@ -117,6 +117,27 @@ def test_what_has_not_one_meaning_is_answered(line: bytes, id_: object, code: in
     answer = json.loads(found.answer().model_dump_json(by_alias=True))
     assert answer["id"] == id_
     assert answer["error"]["message"] == f"Unreadable message: {why}"
+
+
+def test_a_message_of_too_many_values_is_answered_under_its_id() -> None:
+    def message(values: int) -> bytes:
+        return b'{"id":7,"jsonrpc":"2.0","method":"x","params":{"a":[' + b"0," * values + b"0]}}"
+
+    few = 16  # texts and marks around them
+    assert not isinstance(read_message(message(MOST_VALUES - few)), Unreadable)
+    found = read_message(message(MOST_VALUES + few))
+    assert found == Unreadable(7, -32600, f"a message has at most {MOST_VALUES} values")
+
+
+def test_marks_inside_of_texts_are_no_values() -> None:
+    text = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "x", "params": {"a": '[{,"\\' * MOST_VALUES}})
+    assert not isinstance(read_message(text.encode()), Unreadable)
+    assert values_in(text.encode()) < 30
+
+
+@pytest.mark.parametrize("unit", [b'"', b"\\", b'\\"', b'\\",', b"[{,", b'"",', b'\n"'])
+def test_counting_takes_time_in_proportion_whatever_the_bytes(unit: bytes) -> None:
+    assert 0 <= values_in(b'"' + b"," * 20_000 + unit * 1_000_000) <= MOST_VALUES + 1
 
 
 @given(line=st.binary(max_size=200))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 
@@ -106,6 +107,21 @@ def test_who_says_nothing_is_let_go_after_a_while(monkeypatch: pytest.MonkeyPatc
         finally:
             for connection in silent:
                 connection.close()
+
+
+def test_who_asks_slowly_keeps_nobody_waiting(listening: Listener) -> None:
+    place = (listening.address.host, listening.address.port)
+    crowd = [socket.create_connection(place, timeout=10) for _ in range(listener.ASKING + 40)]
+    try:
+        for connection in crowd:
+            with suppress(OSError):  # the oldest had to make room
+                connection.sendall(b"GET /me")
+        began = time.monotonic()
+        assert ask(listening, "GET /metrics HTTP/1.1")[0] == 200
+        assert time.monotonic() - began < listener.PATIENCE / 2
+    finally:
+        for connection in crowd:
+            connection.close()
 
 
 def test_no_crowd_makes_more_threads(listening: Listener) -> None:

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import mcp_types as types
@@ -18,6 +19,12 @@ from pydantic import ValidationError
 MAX_LINE = 16 * 1024 * 1024
 """Bytes of one message. Contracts take 8 MiB of arguments; JSON's escapes can double most of a text."""
 
+MOST_VALUES = 160_000
+"""Texts, and marks that begin or divide objects and lists, in one message. Contracts take 140,000 of them; each costs
+a hundred times its own bytes once it is read."""
+
+_FEW = 10_000  # values that cost nothing to speak of: they are not counted exactly
+_VALUE = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[{,]', re.DOTALL)
 _END = 512  # bytes at either end of an unreadable line in which its id is looked for
 _INTEGER = rb"-?(?:0|[1-9]\d{0,14})(?![\d.eE])"  # as JSON writes one
 _ID = rb'"id"[ \t]*:[ \t]*(' + _INTEGER + rb'|"[^"\\\x00-\x1f\x7f-\xff]{1,128}")'
@@ -81,12 +88,25 @@ class Lines:
         return Unreadable(_guess_id(head, line), types.INVALID_REQUEST, why)
 
 
+def values_in(line: bytes) -> int:
+    """Return how many values there are in a message, 0 for few, and at most one more than there may be.
+
+    It takes time in proportion to the bytes, whatever they are.
+    """
+    if line.count(b",") + line.count(b"[") + line.count(b"{") <= _FEW:
+        return 0
+    return sum(1 for _ in islice(_VALUE.finditer(line), MOST_VALUES + 1))
+
+
 def read_message(line: bytes) -> types.JSONRPCMessage | Unreadable:
     """Read one line as a JSON-RPC 2.0 message that has exactly one meaning.
 
     Refused: invalid UTF-8, doubled keys, numbers without a finite value, half surrogate pairs, nesting deeper than
-    the parser allows (about 200), batches, and ids that are neither text nor integer.
+    the parser allows (about 200), more than `MOST_VALUES`, batches, and ids that are neither text nor integer.
     """
+    if values_in(line) > MOST_VALUES:
+        why = f"a message has at most {MOST_VALUES} values"
+        return Unreadable(_guess_id(line[:_END], line[-_END:]), types.INVALID_REQUEST, why)
     try:
         text = line.decode("utf-8")
         value = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_no_number)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import queue
 import re
+import selectors
 import socket
 import threading
 import time
@@ -19,11 +21,13 @@ from typing import Final
 
 from keyturn.model.errors import ConfigurationError
 
-THREADS = 4  # connections answered at a time; the rest wait in the kernel's queue
-QUEUE = 16
+THREADS = 4  # requests answered at a time
+ASKING = 64  # connections that have not asked yet; the next takes the place of the oldest
+QUEUE = 64  # connections that the kernel keeps, and requests that wait for an answer
 PATIENCE = 5.0  # seconds one connection may take in all
 MAX_HEAD = 8192  # bytes of a request's line and headers
 _CHUNK = 4096
+_LOOK = 0.5  # seconds between looks at who has taken too long
 _log = logging.getLogger(__name__)
 _LOOPBACK: Final = "127.0.0.1"
 _ADDRESS = re.compile(r"(?:(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):)?(?P<port>[0-9]{1,5})", re.ASCII)
@@ -48,6 +52,30 @@ def read_address(text: str) -> Address:
     return Address((found["host"] or _LOOPBACK).strip("[]"), int(found["port"]))
 
 
+@dataclass(slots=True, eq=False)
+class _Asking:
+    """A connection whose request is being read; `head` is None when what came is none."""
+
+    connection: socket.socket
+    deadline: float
+    came: bytes = b""
+    head: bytes | None = None
+
+    def read(self) -> bool:
+        """Read what is there; say whether that was all: the empty line, or too much, or an end before it."""
+        try:
+            chunk = self.connection.recv(_CHUNK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            chunk = b""
+        self.came += chunk
+        if b"\r\n\r\n" in self.came:
+            self.head = self.came.partition(b"\r\n\r\n")[0]
+            return True
+        return not chunk or len(self.came) > MAX_HEAD
+
+
 class Listener:
     """Serves what `page` returns until it is closed. Raises `ConfigurationError` where it cannot listen."""
 
@@ -57,39 +85,81 @@ class Listener:
         self._socket = _listen(address)
         self.address = Address(address.host, self._socket.getsockname()[1])
         self._names = _names(self.address)
-        threads = [threading.Thread(target=self._serve, name=f"metrics-{n}", daemon=True) for n in range(THREADS)]
-        for thread in threads:
+        self._asked: queue.Queue[_Asking | None] = queue.Queue(QUEUE)
+        self._hearing = threading.Thread(target=self._hear, name="metrics", daemon=True)
+        names = [f"metrics-{number}" for number in range(THREADS)]
+        self._threads = [threading.Thread(target=self._serve, name=name, daemon=True) for name in names]
+        for thread in (self._hearing, *self._threads):
             thread.start()
 
     def close(self) -> None:
         """Stop taking requests."""
         with suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits in accept(); closing alone does not
+            self._socket.shutdown(socket.SHUT_RDWR)  # wakes who waits for it; closing alone does not
+        self._hearing.join()
         self._socket.close()
+        for _ in self._threads:
+            with suppress(queue.Full):  # those who are busy are daemons
+                self._asked.put(None, timeout=_LOOK)
+
+    def _hear(self) -> None:
+        """Read what all who connect ask, and hand it to who answers: nobody waits for those who ask slowly."""
+        asking: list[_Asking] = []  # the oldest first
+        with selectors.DefaultSelector() as watch:
+            watch.register(self._socket, selectors.EVENT_READ)
+            while True:
+                ready = {key.fileobj for key, _ in watch.select(_LOOK if asking else None)}
+                for one in [one for one in asking if one.connection in ready and one.read()]:
+                    watch.unregister(one.connection)
+                    asking.remove(one)
+                    self._hand_over(one)
+                for one in _too_slow(asking):
+                    watch.unregister(one.connection)
+                    asking.remove(one)
+                    one.connection.close()
+                try:
+                    come = self._accept() if self._socket in ready else None
+                except OSError:  # closed
+                    break
+                if come is not None:
+                    asking.append(come)
+                    watch.register(come.connection, selectors.EVENT_READ)
+        for one in asking:
+            one.connection.close()
+
+    def _accept(self) -> _Asking | None:
+        """Take one connection. Raises `OSError` once there are none to come."""
+        try:
+            connection, _ = self._socket.accept()
+        except OSError as error:
+            if error.errno not in _PASSING:
+                raise
+            time.sleep(0.1)  # no descriptors left: others may give some back
+            return None
+        connection.setblocking(False)
+        return _Asking(connection, time.monotonic() + PATIENCE)
+
+    def _hand_over(self, one: _Asking) -> None:
+        try:
+            self._asked.put_nowait(one)
+        except queue.Full:
+            one.connection.close()
 
     def _serve(self) -> None:
-        while True:
-            try:
-                connection, _ = self._socket.accept()
-            except OSError as error:
-                if self._socket.fileno() < 0 or error.errno not in _PASSING:
-                    return
-                time.sleep(0.1)  # no descriptors left: others may give some back
-                continue
-            with connection:
-                self._take(connection)
+        while (one := self._asked.get()) is not None:
+            with one.connection:
+                self._take(one)
 
-    def _take(self, connection: socket.socket) -> None:
+    def _take(self, one: _Asking) -> None:
         try:
-            self._answer(connection, time.monotonic() + PATIENCE)
+            self._answer(one)
         except OSError:
             return  # who asked is gone, or too slow
         except Exception as error:  # noqa: BLE001 - a fault of ours must not end the thread: there are few
             _log.error("metrics cannot be served: %s", error)
 
-    def _answer(self, connection: socket.socket, deadline: float) -> None:
-        head = _read_head(connection, deadline)
-        status, body = self._respond(head, connection.getsockname()[0])
+    def _answer(self, one: _Asking) -> None:
+        status, body = self._respond(one.head, one.connection.getsockname()[0])
         kind = self._type if status == _OK else "text/plain; charset=utf-8"
         lines = [
             f"HTTP/1.1 {status}",
@@ -101,7 +171,9 @@ class Listener:
         ]
         if status == _NOT_ALLOWED:
             lines.append("Allow: GET")
-        _send(connection, ("\r\n".join(lines) + "\r\n\r\n").encode("ascii") + body, deadline)
+        answer = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii") + body
+        one.connection.settimeout(PATIENCE)
+        one.connection.sendall(answer)  # its time-out is for all of it together
 
     def _respond(self, head: bytes | None, here: str) -> tuple[str, bytes]:
         """Return the status and the body that answer a request; `here` is the address it was sent to."""
@@ -124,6 +196,12 @@ _NOT_ALLOWED: Final = "405 Method Not Allowed"
 _PASSING: Final = frozenset({11, 12, 23, 24, 103, 105})  # EAGAIN ENOMEM ENFILE EMFILE ECONNABORTED ENOBUFS
 
 
+def _too_slow(asking: list[_Asking]) -> list[_Asking]:
+    """Return who has taken too long to ask, and, where more ask than may, who began first."""
+    now, too_many = time.monotonic(), len(asking) - ASKING
+    return [one for place, one in enumerate(asking) if place < too_many or one.deadline < now]
+
+
 def _listen(address: Address) -> socket.socket:
     try:
         family, kind, number, _, place = socket.getaddrinfo(
@@ -136,6 +214,7 @@ def _listen(address: Address) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(place)
         listening.listen(QUEUE)
+        listening.setblocking(False)
     except OSError as error:
         listening.close()
         raise ConfigurationError(f"--metrics {address}: {error.strerror}; name another address") from error
@@ -149,21 +228,6 @@ def _names(address: Address) -> frozenset[str]:
         if ipaddress.ip_address(address.host).is_loopback:
             names.append("localhost")
     return frozenset(str(Address(name, address.port)) for name in names)
-
-
-def _read_head(connection: socket.socket, deadline: float) -> bytes | None:
-    """Read up to the empty line; None when it does not come in time or in `MAX_HEAD` bytes."""
-    read = b""
-    while b"\r\n\r\n" not in read:
-        left = deadline - time.monotonic()
-        if left <= 0 or len(read) > MAX_HEAD:
-            return None
-        connection.settimeout(left)
-        chunk = connection.recv(_CHUNK)
-        if not chunk:
-            return None
-        read += chunk
-    return read.partition(b"\r\n\r\n")[0]
 
 
 def _parse(head: bytes) -> tuple[str, str, list[str]] | None:
@@ -183,8 +247,3 @@ def _parse(head: bytes) -> tuple[str, str, list[str]] | None:
 
 def _hosts(fields: Iterable[tuple[str, str, str]]) -> list[str]:
     return [value.strip() for name, _, value in fields if name.lower() == "host"]
-
-
-def _send(connection: socket.socket, data: bytes, deadline: float) -> None:
-    connection.settimeout(max(0.001, deadline - time.monotonic()))
-    connection.sendall(data)  # its timeout is for all of it together

@@ -12,8 +12,11 @@ from starlette.types import Message, Receive, Scope
 from keyturn.server.http.door import header
 from keyturn.server.http.limits import Limits
 from keyturn.server.http.reply import TOO_LONG, TOO_SLOW, Reply, refusal
-from keyturn.server.lines import Unreadable, read_message
+from keyturn.server.lines import Unreadable, read_message, values_in
 from keyturn.server.turns import Share
+
+VALUE_BYTES = 250
+"""What a value takes in memory on its way through, beside its text: it counts as held by the call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,7 @@ async def read_body(scope: Scope, receive: Receive, limits: Limits, share: Share
         read = await _collect(receive, limits.body_bytes, share)
     if not isinstance(read, bytes):
         return read
+    share.hold(VALUE_BYTES * values_in(read))
     message = read_message(read)
     if isinstance(message, Unreadable):
         answer = message.answer()

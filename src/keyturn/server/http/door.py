@@ -47,7 +47,8 @@ class Door:
     def refusal(self, scope: Scope) -> Reply | None:
         """Say why a request is not taken, or None."""
         if scope["http_version"] not in {"1.0", "1.1"} or _ambiguous(scope):
-            # RFC 9112 section 6.1: where two lengths are given, whoever stands in front may believe the other one.
+            # RFC 9112 section 6.1: where two lengths are given, or one that its version does not know, whoever stands
+            # in front may believe another one.
             return refusal(400, "Not one HTTP/1.1 request", headers={"connection": "close"})
         if len(scope["headers"]) > MOST_HEADERS or _size(scope) > self.header_bytes:
             return refusal(431, "The headers are longer than they may be", headers={"connection": "close"})
@@ -79,7 +80,8 @@ class Door:
 
 
 def _ambiguous(scope: Scope) -> bool:
-    return bool(header(scope, b"content-length") and header(scope, b"transfer-encoding"))
+    coded = bool(header(scope, b"transfer-encoding"))
+    return coded and (bool(header(scope, b"content-length")) or scope["http_version"] != "1.1")
 
 
 def _size(scope: Scope) -> int:

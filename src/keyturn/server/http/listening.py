@@ -127,6 +127,9 @@ def _check_parent(folder: Path) -> None:
         raise ConfigurationError(f"--socket: {folder} belongs to another account, which could replace the socket")
     if status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX:
         raise ConfigurationError(f"--socket: everybody can write to {folder}: run chmod o-w {folder}")
+    if status.st_mode & stat.S_IWGRP and not status.st_mode & stat.S_ISVTX:
+        # The group is the clients', often: one of them could take the others' tokens.
+        raise ConfigurationError(f"--socket: its group can write to {folder}, and replace it: run chmod g-w {folder}")
 
 
 @contextmanager
