@@ -12,6 +12,10 @@ step that begins at its length. How old a use is, the latest use says: the same 
 
 from __future__ import annotations
 
+import base64
+import operator
+import struct
+import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
@@ -42,6 +46,7 @@ _AGES = tuple((age // _MICROSECOND, step // _MICROSECOND) for age, step in STEPS
 _SECOND = timedelta(seconds=1) // _MICROSECOND  # all ages and steps are whole seconds
 _EVERY = (True,) * len(DIMENSIONS)
 _SWEEP_EVERY = 1_024
+_QUICK = 1  # how hard zlib tries: more makes them little smaller
 _HUGE = 2**40  # sums of amounts up to here stay within eight bytes
 _SHAPE = "a row of the usage snapshot has another shape"
 
@@ -200,19 +205,19 @@ class Usage:
             for use in sorted(self._open.values(), key=lambda use: (use.at, use.action))
         ]
         kept: list[Json] = [
-            [unit, *facts, *series.to_json()]
+            [unit, *facts, series.to_json()]
             for (unit, facts), series in sorted(self._tables[_EVERY].items(), key=lambda item: repr(item[0]))
             if unit != PENDING
         ]
         latest = None if self._latest is None else format_timestamp(_at(self._latest))
-        return {"kept": kept, "latest": latest, "open": opened, "version": 2}
+        return {"kept": kept, "latest": latest, "open": opened, "version": 3}
 
     @classmethod
     def from_json(cls, value: Json) -> Usage:
         """Rebuild what `to_json` wrote. Raises `ValueError` for anything else."""
         match value:
             case {
-                "version": 2,
+                "version": 3,
                 "latest": str() | None as latest,
                 "open": list(opened),
                 "kept": list(kept),
@@ -220,7 +225,7 @@ class Usage:
             } if not rest:
                 pass
             case _:
-                raise ValueError("not a snapshot of usage, version 2")
+                raise ValueError("not a snapshot of usage, version 3")
         usage = cls()
         usage._latest = None if latest is None else _micros(parse_timestamp(latest))
         for row in kept:
@@ -231,11 +236,11 @@ class Usage:
 
     def _load_kept(self, row: Json) -> None:
         match row:
-            case [str(unit), str(), str() | None, str(), str(), str(), str(first), str(steps)]:
+            case [str(unit), str(), str() | None, str(), str(), str(), str() | list() as steps]:
                 pass
             case _:
                 raise ValueError(_SHAPE)
-        series = _Series.from_json(_micros(parse_timestamp(first)), steps)
+        series = _Series.from_json(steps, self._latest)
         self._tables[_EVERY][unit, _facts(row)] = series
 
     def _load_open(self, row: Json) -> None:
@@ -405,25 +410,28 @@ class _Series:
         index = 0 if after is None else bisect_right(self._times, after)
         return self._times[index] if index < len(self._times) else None
 
-    def to_json(self) -> tuple[str, str]:
-        """Return the first time, and in turns how much later and how much: one text, for there may be thousands."""
-        steps: list[str] = []
-        before = self._times[0]
-        for at, amount in self.rows():
-            steps += [str(at - before), str(amount)]
-            before = at
-        return format_timestamp(_at(self._times[0])), " ".join(steps)
+    def to_json(self) -> Json:
+        """Return how much later each time is and how much more each sum: packed in one text, for there are many."""
+        steps = [*_steps(self._times, 0), *_steps(self._sums, self._base)]
+        try:
+            return base64.b64encode(zlib.compress(struct.pack(f"<{len(steps)}q", *steps), _QUICK)).decode()
+        except struct.error:  # amounts of more than eight bytes
+            return [str(step) for step in steps]
 
     @classmethod
-    def from_json(cls, first: int, steps: str) -> _Series:
-        """Rebuild what `to_json` wrote. Raises `ValueError` for anything else."""
-        words = steps.split(" ")
-        if len(words) % 2 or not (steps.isascii() and all(map(str.isdecimal, words))):
+    def from_json(cls, value: Json, latest: int | None) -> _Series:
+        """Rebuild what `to_json` wrote, grown old by `latest`. Raises `ValueError` for anything else."""
+        steps = _unpacked(value) if isinstance(value, str) else _numbers(value)
+        count = len(steps) // 2
+        if not count or len(steps) % 2 or min(steps[1:]) < 0:
             raise ValueError(_SHAPE)
-        numbers = [int(word) for word in words]
         series = cls()
-        series._times.extend(first + later for later in accumulate(numbers[::2]))
-        series._take_sums(list(accumulate(numbers[1::2])))
+        try:
+            series._times.extend(accumulate(steps[:count]))
+        except OverflowError as error:
+            raise ValueError(_SHAPE) from error
+        series._take_sums(list(accumulate(steps[count:])))
+        series._grown = None if latest is None else latest // _SECOND * _SECOND
         return series
 
     def _take_sums(self, sums: list[int]) -> None:
@@ -434,6 +442,26 @@ class _Series:
 
     def _sum(self, index: int) -> int:
         return self._sums[index] if index >= 0 else self._base
+
+
+def _steps(numbers: Sequence[int], before: int) -> Iterator[int]:
+    """Return each number less the one before it."""
+    return map(operator.sub, numbers, (before, *numbers))
+
+
+def _unpacked(text: str) -> Sequence[int]:
+    try:
+        data = zlib.decompress(base64.b64decode(text, validate=True))
+        return struct.unpack(f"<{len(data) // 8}q", data)
+    except (struct.error, zlib.error) as error:
+        raise ValueError(_SHAPE) from error
+
+
+def _numbers(value: Json) -> Sequence[int]:
+    words = value if isinstance(value, list) else []
+    if not all(isinstance(word, str) and word.isascii() and word.removeprefix("-").isdecimal() for word in words):
+        raise ValueError(_SHAPE)
+    return [int(str(word)) for word in words]
 
 
 def _masked(facts: Key, mask: tuple[bool, ...]) -> Key:
