@@ -220,6 +220,20 @@ async def test_bodies_of_one_principal_are_bounded_together(place: Place) -> Non
             await app.calm()
 
 
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_body_that_does_not_come_does_not_keep_a_server_from_leaving(place: Place, *, before: bool) -> None:
+    async with served(place, LIMITS) as (app, port), await anyio.connect_tcp("127.0.0.1", port) as stream:
+        if not before:
+            app.leave()
+        await stream.send(head_of(place.token).encode() + b"{")
+        if before:
+            await come_true(lambda: app.open_calls() == 1)
+            app.leave()
+        with anyio.fail_after(5):
+            assert (await stream.receive()).startswith(b"HTTP/1.1 503 " if before else b"HTTP/1.1 408 ")
+            await app.calm()
+
+
 async def test_values_count_as_held_beside_their_bytes(place: Place) -> None:
     limits = replace(LIMITS, requests_bytes=4_000_000)
     message = {"jsonrpc": "2.0", "id": 1, "method": "ping", "params": {"many": [0] * 20_000}}

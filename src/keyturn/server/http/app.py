@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -45,6 +45,9 @@ from keyturn.telemetry.speech import place_of
 AT_ONCE = 16
 """Calls of one principal worked on at the same time."""
 
+LAST_SECONDS = 1.0
+"""A body may take so long once the server leaves."""
+
 LOOK_EVERY = 1.0  # seconds between looks at the tokens of open requests, and at unused sessions
 
 _SESSION = b"mcp-session-id"
@@ -53,10 +56,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """One request under way: whose it is, and how to end it."""
+    """One request under way: whose it is, and how to end it.
+
+    waits   it does nothing but wait for its client: a stream, or a body that is still to come
+    """
 
     caller: Caller
-    stream: bool
+    waits: bool
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
 
 
@@ -104,10 +110,10 @@ class Application:
             tasks.cancel_scope.cancel()
 
     def leave(self) -> None:
-        """Take no more calls, end streams, and have those who wait answered with what there is."""
+        """Take no more calls, end streams and requests not yet whole, and have those who wait answered at once."""
         self._leaving.begin()
         for request in self._open:
-            if request.stream:
+            if request.waits:
                 request.scope.cancel()
 
     def open_calls(self) -> int:
@@ -157,8 +163,8 @@ class Application:
             return caller
         if self._leaving.begun and scope["method"] != "POST":
             return reply.STOPPING
-        with self._under_way(caller, stream=scope["method"] == "GET"):
-            return await self._admit({**scope, "user": as_user(caller)}, receive, send, caller)
+        with self._under_way(caller) as request:
+            return await self._admit({**scope, "user": as_user(caller)}, receive, send, request)
         # Only a request that was ended from outside comes here: its token fell, or the server leaves.
         return self._why_ended()
 
@@ -166,13 +172,13 @@ class Application:
         return reply.STOPPING if self._leaving.begun else reply.WRONG_TOKEN
 
     @contextmanager
-    def _under_way(self, caller: Caller, *, stream: bool) -> Iterator[None]:
+    def _under_way(self, caller: Caller) -> Iterator[_Open]:
         """Keep a request where it can be found and ended; then the block is left at its end."""
-        request = _Open(caller, stream)
+        request = _Open(caller, waits=True)
         self._open.add(request)
         try:
             with request.scope:
-                yield
+                yield request
         finally:
             self._open.discard(request)
             self._ended.set()
@@ -184,13 +190,17 @@ class Application:
         why = await self._ready.why_not()
         return Reply(200 if why is None else 503, {"status": why or "ok"})
 
-    async def _admit(self, scope: Scope, receive: Receive, send: Send, caller: Caller) -> Reply | None:
+    async def _admit(self, scope: Scope, receive: Receive, send: Send, request: _Open) -> Reply | None:
+        caller = request.caller
         try:
             with self._shares.one(caller.principal) as share:
                 if scope["method"] != "POST":
+                    request.waits = scope["method"] == "GET"
                     await self._in_session(scope, receive, send, caller)
                     return None
-                body = await read_body(scope, receive, self._limits, share)
+                limits = replace(self._limits, request_seconds=LAST_SECONDS) if self._leaving.begun else self._limits
+                body = await read_body(scope, receive, limits, share)
+                request.waits = False
                 if not isinstance(body, Body):
                     return body
                 return await self._post(scope, body, send, caller)
