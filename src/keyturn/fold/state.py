@@ -10,14 +10,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
-
-from pydantic import TypeAdapter
+from typing import Any, ClassVar, Self, TypeAlias, TypeVar
 
 from keyturn import canon
 from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
+from keyturn.fold import values
 from keyturn.fold.recovery import RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
@@ -30,23 +29,19 @@ from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
 from keyturn.policy.usage import Usage
 
+T = TypeVar("T")
+
 DENIAL_WINDOW = timedelta(minutes=1)
 _MOST_DENIALS = 64  # times kept per principal: far more than a minute may record
 _TIDY_EVERY = 64  # entries
 
-_ACTIONS = TypeAdapter(list[Action])
-_TOKENS = TypeAdapter(list[Token])
-_POLICY = TypeAdapter(PolicyInForce | None)
-_CATALOG = TypeAdapter(CatalogInForce | None)
-_SUSPENSIONS = TypeAdapter(list[Suspension])
-_RESTORATION = TypeAdapter(Restoration | None)
-_TIMES = TypeAdapter(list[tuple[str, list[datetime]]])
+_Times: TypeAlias = list[tuple[str, list[datetime]]]
 
 
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 3
+    version = 4
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
@@ -105,9 +100,9 @@ class State:
         denials = [(principal, list(times)) for principal, times in self.denials.items()]
         value: dict[str, Json] = {
             **self.standing(),
-            "actions": _ACTIONS.dump_python(list(self.actions.values()), mode="json"),
+            "actions": values.to_json(list(self.actions.values())),
             "usage": self.usage.to_json(),
-            "denials": _TIMES.dump_python(denials, mode="json"),
+            "denials": values.to_json(denials),
             "applied": self._applied,
         }
         return value
@@ -117,14 +112,14 @@ class State:
         """Rebuild a state from its snapshot."""
         fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
         state = cls()
-        state.policy = _POLICY.validate_python(fields["policy"])
-        state.catalog = _CATALOG.validate_python(fields["catalog"])
-        state.tokens = {token.digest: token for token in _TOKENS.validate_python(fields["tokens"])}
-        state.suspensions = Suspensions(_SUSPENSIONS.validate_python(fields["suspensions"]))
-        state.restored = _RESTORATION.validate_python(fields["restored"])
-        state._remembered = Remembered(_ACTIONS.validate_python(fields["actions"]))
+        state.policy = _optional(PolicyInForce, fields["policy"])
+        state.catalog = _optional(CatalogInForce, fields["catalog"])
+        state.tokens = {token.digest: token for token in values.from_json(list[Token], fields["tokens"])}
+        state.suspensions = Suspensions(values.from_json(list[Suspension], fields["suspensions"]))
+        state.restored = _optional(Restoration, fields["restored"])
+        state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
-        denials = _TIMES.validate_python(fields["denials"])
+        denials = values.from_json(_Times, fields["denials"])
         state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
         state._founding = fields["founding"] is True
         state._applied = int(fields["applied"])
@@ -133,11 +128,11 @@ class State:
     def standing(self) -> dict[str, Json]:
         """Return what entries of the kinds `STANDING` made, and whether entries may still go without a signature."""
         return {
-            "policy": _POLICY.dump_python(self.policy, mode="json"),
-            "catalog": _CATALOG.dump_python(self.catalog, mode="json"),
-            "tokens": _TOKENS.dump_python(list(self.tokens.values()), mode="json"),
-            "suspensions": _SUSPENSIONS.dump_python(self.suspensions.present(), mode="json"),
-            "restored": _RESTORATION.dump_python(self.restored, mode="json"),
+            "policy": values.to_json(self.policy),
+            "catalog": values.to_json(self.catalog),
+            "tokens": values.to_json(list(self.tokens.values())),
+            "suspensions": values.to_json(self.suspensions.present()),
+            "restored": values.to_json(self.restored),
             "founding": self._founding,
         }
 
@@ -399,6 +394,10 @@ class State:
         "suspension.lifted": _lift,
         "recovery": _recover,
     }
+
+
+def _optional(kind: type[T], value: Json) -> T | None:
+    return None if value is None else values.from_json(kind, value)
 
 
 def token_digest(facts: dict[str, Any]) -> str:
