@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import anyio
 
@@ -15,7 +16,7 @@ from keyturn.gateway.finding import find_state
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refuse
 from keyturn.gateway.starting import call_worker
-from keyturn.gateway.submit import Call, Incoming, decide, make_plan, read_call, screened_out, told_by
+from keyturn.gateway.submit import Call, Incoming, decided, make_plan, parse_call, screened, screened_out, told_by
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import HEAR_EVERY, Report, in_words, wait_for
 from keyturn.model.contract import Contract
@@ -33,30 +34,54 @@ class UnknownTool(Exception):
 def visible_contracts(gate: Gateway, caller: Caller) -> list[Contract]:
     """Return the contracts of the tools a caller may use, by name."""
 
-    def look(view: Look) -> frozenset[str]:
-        return gate.policies.in_force(view).visible_tools(caller.principal, caller.scopes)
+    tools = gate.ledger.look(lambda view: _visible(gate, view, caller))
+    return [gate.catalog.contracts[tool] for tool in sorted(tools)]
 
-    tools = gate.ledger.look(look)
-    served = {*gate.governed, *gate.reading, *(t for t, c in gate.catalog.contracts.items() if c.kind == "self")}
-    return [gate.catalog.contracts[tool] for tool in sorted(tools & served)]
+
+def _visible(gate: Gateway, view: Look, caller: Caller) -> frozenset[str]:
+    """Return the names of the tools that a caller may use and this process serves."""
+    tools = gate.policies.in_force(view).visible_tools(caller.principal, caller.scopes)
+    return frozenset(tool for tool in tools if _serves(gate, tool))
+
+
+def _serves(gate: Gateway, tool: str) -> bool:
+    contract = gate.catalog.contracts.get(tool)
+    return tool in gate.governed or tool in gate.reading or (contract is not None and contract.kind == "self")
 
 
 async def call(gate: Gateway, caller: Caller, incoming: Incoming, report: Report | None = None) -> Answer:
     """Take one call to its answer. Raises `UnknownTool` for a tool the caller may not see (recorded as a refusal)."""
-    received = await on_ledger(_receive, gate, caller, incoming)
-    return received if isinstance(received, Answer) else await _take(gate, received, report)
+    received = await gate.door.look(lambda view: _receive(gate, view, caller, incoming))
+    match received:
+        case None:
+            await on_ledger(_refuse_unknown, gate, caller, incoming)
+            raise UnknownTool
+        case Refusal():
+            return await on_ledger(refuse, gate, received)
+        case Screened(call=taken):
+            # Refused as it stands. What has expired may be why: it is looked at again, swept, before it is recorded.
+            return await on_ledger(screened_out, gate, taken) or await _take(gate, taken, report)
+    return await _take(gate, received, report)
 
 
-def _receive(gate: Gateway, caller: Caller, incoming: Incoming) -> Call | Answer:
-    """Do all that comes before the world is asked, in one go: find the tool, read the arguments, screen."""
-    contract = next((found for found in visible_contracts(gate, caller) if found.tool == incoming.tool), None)
-    if contract is None:
-        _refuse_unknown(gate, caller, incoming)
-        raise UnknownTool
-    received = read_call(gate, caller, contract, incoming)
-    if isinstance(received, Answer) or contract.kind == "self":
+def _receive(gate: Gateway, view: Look, caller: Caller, incoming: Incoming) -> Call | Screened | Refusal | None:
+    """Do all that comes before the world is asked, in one look: find the tool, read the arguments, screen.
+
+    Returns None for a tool the caller may not see.
+    """
+    if incoming.tool not in _visible(gate, view, caller):
+        return None
+    received = parse_call(gate, caller, gate.catalog.contracts[incoming.tool], incoming)
+    if isinstance(received, Refusal) or received.contract.kind == "self":
         return received
-    return screened_out(gate, received) or received
+    return received if screened(gate, view, received) is None else Screened(received)
+
+
+@dataclass(frozen=True, slots=True)
+class Screened:
+    """A call that no grant allows as things stand."""
+
+    call: Call
 
 
 async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
@@ -74,16 +99,16 @@ async def _submit(gate: Gateway, taken: Call, plan: Plan, report: Report | None)
     """Decide a planned call; stay with a permitted one for a while and tell how it went."""
     executor = gate.executor
     if executor is None or executor.crew is None:
-        decided = await on_ledger(decide, gate, taken, plan)
+        decision = await decided(gate, taken, plan)
     else:
         errand = Errand(gate, executor, taken, plan)
         errand.begin(executor.crew)
-        decided = await errand.decided()
-        if isinstance(decided, Claimed) and (over := await _stay(gate, errand, decided, report)) is not None:
+        decision = await errand.decided()
+        if isinstance(decision, Claimed) and (over := await _stay(gate, errand, decision, report)) is not None:
             return over
-    if isinstance(decided, Claimed):
-        return await _present(gate, taken.caller, decided.action.id, repeated=False)
-    return await _see_through(gate, taken.caller, decided, report)
+    if isinstance(decision, Claimed):
+        return await _present(gate, taken.caller, decision.action.id, repeated=False)
+    return await _see_through(gate, taken.caller, decision, report)
 
 
 async def _stay(gate: Gateway, errand: Errand, claimed: Claimed, report: Report | None) -> Answer | None:
@@ -113,7 +138,7 @@ async def _present(gate: Gateway, caller: Caller, action_id: str, *, repeated: b
     def look(view: Look) -> Answer:
         return answer(view, find_state(view, action_id, caller.principal)[0], repeated=repeated)
 
-    return await on_ledger(gate.ledger.look, look)
+    return await gate.door.look(look)
 
 
 def _refuse_unknown(gate: Gateway, caller: Caller, incoming: Incoming) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from keyturn import canon
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import clean
@@ -13,9 +15,15 @@ MAX_LABEL = 200
 
 
 def authenticate(gate: Gateway, token: str, *, transport: str, client: str = "") -> Caller:
-    """Return the caller a token proves. Raises `Refused` ("not_authenticated"), the same for every wrong token.
+    """Return the caller a token proves. Raises `Refused` as `proof` does."""
+    return gate.ledger.look(proof(gate, token, transport=transport, client=client))
 
-    `client` is the client's own label; it is kept for people to read and decides nothing.
+
+def proof(gate: Gateway, token: str, *, transport: str, client: str = "") -> Callable[[Look], Caller]:
+    """Return the look that says whose a token is.
+
+    It raises `Refused` ("not_authenticated"), the same for every wrong token. `client` is the client's own label; it
+    is kept for people to read and decides nothing.
     """
     digest = canon.sha256(token.encode("utf-8", "surrogatepass"))
 
@@ -39,7 +47,7 @@ def authenticate(gate: Gateway, token: str, *, transport: str, client: str = "")
             client=clean(client, MAX_LABEL),
         )
 
-    return gate.ledger.look(check)
+    return check
 
 
 def fallen_token(view: Look, caller: Caller) -> Reason | None:

@@ -33,13 +33,15 @@ from keyturn.policy import evaluate
 class Claimed:
     """An action whose intent is durable under this executor's name: exactly this plan is to be executed.
 
-    `entries` are its entries so far where this process has written them all in one transaction.
+    `entries` are its entries so far, and `reasons` those of its decision, where this process has written them all in
+    one transaction.
     """
 
     action: Action
     plan: Plan
     reference: ActionRef
     entries: tuple[Entry, ...] = ()
+    reasons: tuple[Reason, ...] = ()
 
 
 def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
@@ -168,16 +170,18 @@ def start_permitted(gate: Gateway, tx: Job, action: Action, planned: Planned, ta
         return None
     started = _append_start(gate, tx, action, taken.executor.instance)
     reference = ActionRef(action=action.id, principal=action.principal, reason=planned.reason)
-    return Claimed(action, planned.plan, reference, (planned.request, started))
+    return Claimed(action, planned.plan, reference, (planned.request, started), planned.reasons)
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the transaction that permits an action has at hand: the request's entry, the plan, and the reason."""
+    """What the transaction that permits an action has at hand: the request's entry, the plan, the
+    assistant's reason, and the decision's reasons."""
 
     request: Entry
     plan: Plan
     reason: str
+    reasons: tuple[Reason, ...]
 
 
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:

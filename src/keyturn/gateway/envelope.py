@@ -81,19 +81,45 @@ def describe(view: Look, action: Action, *, repeated: bool = False, history: Seq
     request = view.entry(action.seq)
     entries = history or (entries_of(view, action) if state not in {"pending", "approved", "running"} else ())
     reasons = read_reasons(view, request) + _later_reasons(view, entries)
+    known = AtHand(read_plan(view, request).summary, reasons, result_of(view, entries))
+    return _described(action, known, view.now, repeated=repeated)
+
+
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """What the payloads of an action's entries hold: summary of its plan, all reasons so far, and its result."""
+
+    summary: str
+    reasons: tuple[Reason, ...]
+    result: Mapping[str, Json] | None = None
+
+    def ended(self, outcome: Mapping[str, Json]) -> AtHand:
+        """Return the same with an outcome, as its payload says it."""
+        result = outcome.get("result")
+        shown = dict(result) if isinstance(result, Mapping) and result else None
+        return AtHand(self.summary, (*self.reasons, *_outcome_reasons(outcome)), shown)
+
+
+def describe_at_hand(action: Action, known: AtHand, now: datetime) -> dict[str, Json]:
+    """Return the envelope of an action whose payloads need not be read: this process has just written them."""
+    return _described(action, known, now, repeated=False)
+
+
+def _described(action: Action, known: AtHand, now: datetime, *, repeated: bool) -> dict[str, Json]:
+    state = status(action, now)
     return build(
         tool=action.tool,
         status=state,
-        message=_message(action, state, reasons, view.now, repeated=repeated),
+        message=_message(action, state, known.reasons, now, repeated=repeated),
         action_id=action.id,
-        reasons=reasons,
+        reasons=known.reasons,
         target=action.target,
         environment=action.environment,
-        plan_summary=read_plan(view, request).summary,
-        reviews=review_counts(action, view.now),
+        plan_summary=known.summary,
+        reviews=review_counts(action, now),
         expires_at=action.expires_at if state in {"pending", "approved"} else None,
         repeated=repeated,
-        result=result_of(view, entries),
+        result=known.result,
     )
 
 
@@ -168,6 +194,8 @@ def result_of(view: Look, history: Sequence[Entry]) -> dict[str, Json] | None:
 
 def clean(text: str, limit: int) -> str:
     """Bound a text and take out what could mislead a reader: control and invisible characters, surrogates."""
+    if len(text) <= limit and text.isprintable():
+        return text
     kept = "".join(c for c in text[: limit * 2] if c in "\n\t" or c.isprintable())
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 

@@ -16,8 +16,7 @@ from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.execute import execute
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.submit import Call, decide
-from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.submit import Call, decided
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.plan import Plan
 
@@ -64,7 +63,7 @@ class Errand:
 
     async def _decide_and_execute(self) -> None:
         try:
-            self._decided = await on_ledger(decide, self._gate, self._call, self._plan)
+            self._decided = await decided(self._gate, self._call, self._plan)
         except Exception as error:  # noqa: BLE001 - the call raises it, in its own task
             self._decided = error
             return

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import assert_never
@@ -21,11 +20,11 @@ from keyturn.approvals.action import Action
 from keyturn.canon import Json
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Job
-from keyturn.gateway.envelope import Answer
+from keyturn.gateway.envelope import Answer, AtHand
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.patience import TookTooLong, Work, bounded
 from keyturn.gateway.payloads import outcome_payload, outcome_value
-from keyturn.gateway.submit import answer_new
+from keyturn.gateway.submit import answer_at_hand
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.log.entry import Entry
@@ -230,22 +229,28 @@ def resolver(action: Action, outcome: Succeeded | Failed) -> Callable[[Job], Non
 async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: Outcome) -> Answer | None:
     """Make the outcome durable; a ledger that cannot be written for the moment is waited for."""
 
-    def end(tx: Job) -> Answer | None:
-        finished = finish(tx, claimed.action.id, outcome, executor.instance, recovered=False)
-        if claimed.entries:
-            with suppress(LedgerError):  # a payload that somebody damaged keeps no outcome from being recorded
-                return answer_new(tx, [*claimed.entries, finished])
-        return None
+    def end(tx: Job) -> Entry:
+        return finish(tx, claimed.action.id, outcome, executor.instance, recovered=False)
 
     until = anyio.current_time() + LEDGER_PATIENCE
     while True:
         try:
-            return await on_ledger(gate.ledger.transact, end)
+            finished = await gate.door.transact(end)
         except LedgerUnavailable as error:
             if anyio.current_time() >= until:
                 raise
             _log.warning("the outcome of %s cannot be recorded yet: %s", claimed.action.id, error)
             await anyio.sleep(RETRY_EVERY)
+        else:
+            return _answer(claimed, finished, outcome)
+
+
+def _answer(claimed: Claimed, finished: Entry, outcome: Outcome) -> Answer | None:
+    """Return the answer about an action that began in the commit that permitted it, nothing read back."""
+    if not claimed.entries:
+        return None
+    known = AtHand(claimed.plan.summary, claimed.reasons).ended(outcome_value(outcome))
+    return answer_at_hand([*claimed.entries, finished], known, finished.at)
 
 
 def _sorted(error: ConnectorError) -> Outcome:

@@ -27,9 +27,10 @@ async def read(gate: Gateway, call: Call) -> Answer:
     try:
         earlier = await earlier_named(gate, call)
         plan = await bounded(lambda: tool.locate(call.arguments, earlier), gate.plan_timeout)
-        denied = await on_ledger(_denied, gate, call, plan)
-        if denied is not None:
-            return denied
+        # Decided before the system is read: a read that is not allowed does not happen.
+        judged = await gate.door.look(lambda view: _judge(gate, view, call, plan))
+        if not isinstance(judged, Permit):
+            return await on_ledger(refuse, gate, _refusal(call, "policy", judged, plan))
         result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
         canon.check(result)
     except TookTooLong as error:
@@ -43,13 +44,7 @@ async def read(gate: Gateway, call: Call) -> Answer:
         return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
     # Recorded as told: what hid in it reaches neither the assistant nor a reader of the ledger unseen.
     shown = {name: told(value) for name, value in result.items()}
-    return await on_ledger(_serve, gate, call, plan, shown)
-
-
-def _denied(gate: Gateway, call: Call, plan: Plan) -> Answer | None:
-    """Decide before the system is read: a read that is not allowed does not happen."""
-    judged = gate.ledger.look(lambda view: _judge(gate, view, call, plan))
-    return None if isinstance(judged, Permit) else refuse(gate, _refusal(call, "policy", judged, plan))
+    return await gate.door.transact(lambda tx: _record(gate, tx, call, plan, shown))
 
 
 def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
@@ -59,10 +54,6 @@ def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[
         return _why(decision)
     stopped = suspension(view, call, decision.environment)
     return decision if stopped is None else (stopped,)
-
-
-def _serve(gate: Gateway, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
-    return gate.ledger.transact(lambda tx: _record(gate, tx, call, plan, result))
 
 
 def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:

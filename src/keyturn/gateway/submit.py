@@ -7,7 +7,9 @@ then: limits, repeats and the decision's entry are one step, for all processes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from keyturn import canon
@@ -21,7 +23,7 @@ from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.claim import Claimed, Planned, Taken, start_permitted, taking
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.earlier import earlier_action
-from keyturn.gateway.envelope import ERRORS, Answer, answer, describe
+from keyturn.gateway.envelope import ERRORS, Answer, AtHand, answer, describe_at_hand
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import read_plan, reasons_payload, request_payloads
 from keyturn.gateway.refusals import Refusal, record, refuse
@@ -77,17 +79,20 @@ class Call:
 
 def read_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Answer:
     """Parse the arguments of a call, or refuse it (recorded; what they held is not stored)."""
+    parsed = parse_call(gate, caller, contract, incoming)
+    return refuse(gate, parsed) if isinstance(parsed, Refusal) else parsed
+
+
+def parse_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Refusal:
+    """Parse the arguments of a call, or return the refusal to be recorded."""
     parsed = parse_arguments(contract, gate.models[contract.tool], incoming.arguments)
     if isinstance(parsed, RefusedArguments):
-        return refuse(
-            gate,
-            Refusal(
-                caller=caller,
-                tool=contract.tool,
-                stage="contract",
-                reasons=parsed.reasons,
-                arguments_bytes=incoming.size,
-            ),
+        return Refusal(
+            caller=caller,
+            tool=contract.tool,
+            stage="contract",
+            reasons=parsed.reasons,
+            arguments_bytes=incoming.size,
         )
     plain = {name: value for name, value in parsed.plain().items() if name not in APART}
     return Call(caller=caller, contract=contract, arguments=parsed, plain=plain, size=incoming.size)
@@ -114,11 +119,11 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
 
 def screened_out(gate: Gateway, call: Call) -> Answer | None:
     """Refuse at once what no grant could allow, before anything is read from the world."""
-    denied, overdue = gate.ledger.look(lambda view: (_screen(gate, view, call), view.state.overdue(view.now)))
+    denied, overdue = gate.ledger.look(lambda view: (screened(gate, view, call), view.state.overdue(view.now)))
     if denied is not None and overdue:
         # What has expired still holds its reservation until its entry is there: it must not be why this is refused.
         gate.ledger.transact(sweep)
-        denied = gate.ledger.look(lambda view: _screen(gate, view, call))
+        denied = gate.ledger.look(lambda view: screened(gate, view, call))
     if denied is None:
         return None
     return refuse(gate, replace(_refusal(call, "screen", denied.reasons), retry_at=denied.retry_at))
@@ -165,7 +170,8 @@ async def earlier_named(gate: Gateway, call: Call) -> Earlier:
     return lambda action_id: found if action_id == named else earlier(action_id)
 
 
-def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
+def screened(gate: Gateway, view: Look, call: Call) -> Deny | None:
+    """Return why no grant could allow a call, or None: then it is worth planning."""
     if view.reading.fault is not None:
         return Deny(reasons=(Reason("clock", view.reading.fault),))
     if (stopped := suspension(view, call, None)) is not None:
@@ -173,6 +179,15 @@ def _screen(gate: Gateway, view: Look, call: Call) -> Deny | None:
     denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
     # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
     return None if denied is not None and _same_arguments(gate, view, call) is not None else denied
+
+
+async def decided(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
+    """Decide a planned call and record it, together with whoever comes at the same time; as `decide`."""
+    try:
+        with _room(gate) as taken:
+            return await gate.door.transact(lambda tx: _decide(gate, tx, call, plan, taken))
+    except (NotSwept, EntryError):  # rolled back; more than one transaction is needed
+        return await on_ledger(decide, gate, call, plan)
 
 
 def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
@@ -183,7 +198,8 @@ def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
     """
     while True:
         try:
-            return _decide_now(gate, call, plan)
+            with _room(gate) as taken:
+                return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, taken))
         except NotSwept:
             gate.ledger.transact(sweep)
         except EntryError as error:
@@ -191,11 +207,9 @@ def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
             return refuse(gate, _refusal(call, "policy", reasons))
 
 
-def _decide_now(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
-    if gate.executor is None or not gate.executor.accepting:
-        return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, None))
-    with taking(gate.executor) as taken:
-        return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, taken))
+def _room(gate: Gateway) -> AbstractContextManager[Taken | None]:
+    """Return where a permitted action is counted as running, or None where this process begins none."""
+    return taking(gate.executor) if gate.executor is not None and gate.executor.accepting else nullcontext()
 
 
 def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None) -> Answer | Claimed:
@@ -237,13 +251,14 @@ def _admit(gate: Gateway, tx: Job, admission: _Admission, taken: Taken | None) -
     gate.repeats.give(action_id, call.plain)
     entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
     if isinstance(decision, Shadow):
-        return answer_new(tx, [entry, _finish_in_shadow(tx, action_id)])
+        finished = _finish_in_shadow(tx, action_id)
+        return answer_at_hand([entry, finished], AtHand(plan.summary, decision.reasons), tx.now)
     if taken is not None and isinstance(decision, Permit):
-        planned = Planned(entry, plan, call.reason)
+        planned = Planned(entry, plan, call.reason, decision.reasons)
         claimed = start_permitted(gate, tx, told_by([entry]), planned, taken)
         if claimed is not None:
             return claimed
-    return answer_new(tx, [entry])
+    return answer_at_hand([entry], AtHand(plan.summary, decision.reasons), tx.now)
 
 
 def _request_facts(gate: Gateway, tx: Job, admission: _Admission) -> dict[str, Json]:
@@ -282,9 +297,9 @@ def told_by(entries: Sequence[Entry]) -> Action:
     return action
 
 
-def answer_new(tx: Job, entries: Sequence[Entry]) -> Answer:
-    """Answer about an action of which all entries are at hand, the newest in this transaction."""
-    envelope = describe(tx, told_by(entries), history=entries)
+def answer_at_hand(entries: Sequence[Entry], known: AtHand, now: datetime) -> Answer:
+    """Answer about an action of which this process has just written all entries and knows what they hold."""
+    envelope = describe_at_hand(told_by(entries), known, now)
     return Answer(envelope, envelope["status"] in ERRORS, entries[-1])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
@@ -44,6 +44,23 @@ class Surroundings:
     clock: Callable[[], Moment]
     entropy: Callable[[int], bytes]
     program: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What became of one job among several: its result, or what it raised."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+    @classmethod
+    def of(cls, job: Callable[[Any], Any], view: object) -> Ended:
+        """Run a job; its failure is its own."""
+        try:
+            with sqlite_errors("read the ledger"):
+                return cls(job(view))
+        except Exception as error:  # noqa: BLE001 - whoever asked for the job raises it
+            return cls(error=error)
 
 
 @dataclass(slots=True, eq=False)
@@ -111,6 +128,17 @@ class Reader(Generic[F]):
                 return job(View(self._connection, self._follower.state, self._follower.head, reading))
             finally:
                 self._roll_back()
+
+    def look_all(self, jobs: Sequence[Callable[[View[F]], Any]]) -> list[Ended]:
+        """Run several jobs on one view and return what became of each, in their order."""
+        ended: list[Ended] = []
+        try:
+            self.look(lambda view: ended.extend(Ended.of(job, view) for job in jobs))
+        except LedgerError as error:
+            return [Ended(error=error) for _ in jobs]
+        # What a job met of a broken ledger stops every later one too.
+        self._broken = self._broken or next((e.error for e in ended if isinstance(e.error, LedgerBroken)), None)
+        return ended
 
     def scrub(self, first: int, count: int) -> int:
         """Recompute hashes and links of `count` entries from `first` and open their payloads' commitments.
@@ -207,6 +235,17 @@ class Ledger(Reader[F]):
             raise
         result: R = ticket.outcome()
         return result
+
+    def transact_all(self, jobs: Sequence[Callable[[Transaction[F]], Any]]) -> list[Ended]:
+        """Run several jobs as `transact` does, mostly in one commit; return what became of each, in their order."""
+        self._refuse_reentry()
+        tickets = [_Ticket(job) for job in jobs]
+        with self._queue:
+            self._waiting += tickets
+        for ticket in tickets:
+            while not ticket.done:
+                self._work_or_wait(ticket)
+        return [Ended(ticket.result, ticket.error) for ticket in tickets]
 
     def close(self) -> None:
         """Close under the ledger lock: the last connection folds the WAL into the file.

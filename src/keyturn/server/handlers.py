@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from keyturn.approvals.action import Action
 from keyturn.gateway.call import UnknownTool, call, visible_contracts
-from keyturn.gateway.callers import authenticate
+from keyturn.gateway.callers import proof
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer, clean
 from keyturn.gateway.submit import Incoming
@@ -145,11 +145,9 @@ class Handlers:
     async def _caller(self, ctx: ServerRequestContext) -> Caller:
         label, presented = _client_label(ctx), self._who(ctx)
 
-        def check() -> Caller:
-            return authenticate(self._gate, presented.token, transport=presented.transport, client=label)
-
+        check = proof(self._gate, presented.token, transport=presented.transport, client=label)
         try:
-            return await on_ledger(check)
+            return await self._gate.door.look(check)
         except Refused as refused:
             raise words.not_authenticated(refused) from None
 

@@ -14,7 +14,7 @@ from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from starlette.types import Scope
 
-from keyturn.gateway.callers import authenticate, fallen_token
+from keyturn.gateway.callers import fallen_token, proof
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.threads import on_ledger
 from keyturn.model.errors import Refused
@@ -56,11 +56,8 @@ async def prove(gate: Gateway, scope: Scope, counts: Counts) -> Caller | Reply:
         counts.credentials["malformed" if sent else "missing"] += 1
         return WRONG_TOKEN if sent else NO_TOKEN
 
-    def check() -> Caller:
-        return authenticate(gate, token, transport="http")
-
     try:
-        return await on_ledger(check)
+        return await gate.door.look(proof(gate, token, transport="http"))
     except Refused:
         counts.credentials["refused"] += 1
         return WRONG_TOKEN
