@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from types import MappingProxyType, ModuleType
 
-from keyturn.connectors.deployments import releases
-from keyturn.connectors.forge import git
-from keyturn.connectors.tickets import folder
-
-BACK_ENDS: Mapping[str, Mapping[str, ModuleType]] = MappingProxyType(
+BACK_ENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "forge": {
-            "git": git,
+            "git": "keyturn.connectors.forge.git",
         },
         "deployments": {
-            "releases": releases,
+            "releases": "keyturn.connectors.deployments.releases",
         },
         "tickets": {
-            "folder": folder,
+            "folder": "keyturn.connectors.tickets.folder",
         },
     }
 )
 """Port → kind → module; each module has `Settings` and `build(name, settings, *, home, environment)`."""
+
+
+def back_end(port: str, kind: str) -> ModuleType:
+    """Load the module of a kind: a home starts with the libraries of its own back ends alone."""
+    return importlib.import_module(BACK_ENDS[port][kind])

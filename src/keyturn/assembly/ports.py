@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import keyturn.tools
-from keyturn.assembly.back_ends import BACK_ENDS
+from keyturn.assembly.back_ends import back_end
 from keyturn.assembly.wiring import Wiring
 from keyturn.connectors.deployments import Deployments
 from keyturn.connectors.forge import Forge
@@ -45,7 +45,8 @@ def build_ports(wiring: Wiring, home: Path, environment: Mapping[str, str]) -> P
         built: dict[str, Any] = {}
         for name, settings in declared.items():
             try:
-                built[name] = BACK_ENDS[port][settings.kind].build(name, settings, home=home, environment=environment)
+                build_one = back_end(port, settings.kind).build
+                built[name] = build_one(name, settings, home=home, environment=environment)
             except ConfigurationError as error:
                 problems.extend(error.problems)
         return built

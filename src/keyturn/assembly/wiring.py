@@ -6,12 +6,11 @@ import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from keyturn.assembly.back_ends import BACK_ENDS
+from keyturn.assembly.back_ends import BACK_ENDS, back_end
 from keyturn.assembly.outside import TOKEN
 from keyturn.model.errors import ConfigurationError
 
@@ -111,21 +110,21 @@ def read_wiring(path: Path) -> Wiring:
 def _with_settings(value: dict[str, Any], path: Path, problems: list[str]) -> dict[str, Any]:
     """Replace each back end's table by the settings of its kind, noting every problem."""
     read = dict(value)
-    for port, kinds in BACK_ENDS.items():
+    for port in BACK_ENDS:
         if isinstance(declared := value.get(port), dict):
             read[port] = {
-                name: _settings(table, kinds, f"{path.name}: {port}.{name}", problems)
+                name: _settings(table, port, f"{path.name}: {port}.{name}", problems)
                 for name, table in declared.items()
             }
     return read
 
 
-def _settings(table: Any, kinds: Mapping[str, ModuleType], place: str, problems: list[str]) -> BaseModel | None:
+def _settings(table: Any, port: str, place: str, problems: list[str]) -> BaseModel | None:
     kind = table.get("kind") if isinstance(table, dict) else None
-    if not isinstance(kind, str) or kind not in kinds:
-        problems.append(f"{place}.kind: must be one of: {', '.join(kinds)}")
+    if not isinstance(kind, str) or kind not in BACK_ENDS[port]:
+        problems.append(f"{place}.kind: must be one of: {', '.join(BACK_ENDS[port])}")
         return None
-    return _checked(kinds[kind].Settings, table, place, problems)
+    return _checked(back_end(port, kind).Settings, table, place, problems)
 
 
 def _checked(model: type[BaseModel], value: Any, place: str, problems: list[str]) -> BaseModel | None:

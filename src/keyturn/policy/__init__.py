@@ -1,14 +1,20 @@
 """Reads a policy text; `evaluate(policy, request, usage, now) → Decision`, pure."""
 
-from keyturn.policy.evaluation import PERMIT_FOR, amounts_of, evaluate
-from keyturn.policy.explanation import Explanation, RuleTrace, explain, limits_for
-from keyturn.policy.limits import Limit, LimitState
-from keyturn.policy.pinning import pin
-from keyturn.policy.policy import Policy
-from keyturn.policy.reading import read_policy
-from keyturn.policy.rules import Approval, Budget, Environment, Forbid, Grant, Person, Reviewer
-from keyturn.policy.screening import screen
-from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, Counts, Scope, Usage, Used
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from keyturn.policy.evaluation import PERMIT_FOR, amounts_of, evaluate
+    from keyturn.policy.explanation import Explanation, RuleTrace, explain, limits_for
+    from keyturn.policy.limits import Limit, LimitState
+    from keyturn.policy.pinning import pin
+    from keyturn.policy.policy import Policy
+    from keyturn.policy.reading import read_policy
+    from keyturn.policy.rules import Approval, Budget, Environment, Forbid, Grant, Person, Reviewer
+    from keyturn.policy.screening import screen
+    from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, Counts, Scope, Usage, Used
 
 __all__ = [
     "DIMENSIONS",
@@ -38,3 +44,15 @@ __all__ = [
     "read_policy",
     "screen",
 ]
+
+_MODULES = ("usage", "rules", "limits", "policy", "reading", "evaluation", "explanation", "pinning", "screening")
+
+
+def __getattr__(name: str) -> object:
+    """Load what is asked for when it is: a program that only follows a ledger needs nothing here but `usage`."""
+    for module in _MODULES if name in __all__ else ():
+        found: object = getattr(importlib.import_module(f"{__name__}.{module}"), name, None)
+        if found is not None:
+            globals()[name] = found
+            return found
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
