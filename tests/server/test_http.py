@@ -218,6 +218,9 @@ async def test_a_signal_in_the_middle_of_an_effect_waits_for_it_and_answers_thos
 async def test_what_a_killed_server_began_is_settled_once_by_the_next(slow: Place) -> None:
     with site(slow) as running:
         action = await _begin(running)
+        # Killed before the effect began, it would be proved that it never will.
+        current = slow.folder / "samples/web/staging/current"
+        await anyio.to_thread.run_sync(until, lambda: current.readlink().name == CALL["to"])
         running.process.kill()
         running.process.wait()
     assert slow.entries("execution.finished", action) == []

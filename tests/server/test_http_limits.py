@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import anyio
 import anyio.abc
-import anyio.lowlevel
 import httpx2
 import pytest
 
@@ -141,27 +139,6 @@ async def test_an_idle_connection_is_closed_after_a_while(place: Place) -> None:
         assert (await closed_within(stream, 5)).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_client_that_does_not_read_what_it_asked_for_is_dropped(place: Place) -> None:
-    async with served(place) as (_, port):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            sock.connect(("127.0.0.1", port))
-            sock.setblocking(False)
-            one = f"POST /mcp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {place.token}\r\n"
-            with anyio.fail_after(15):
-                while True:
-                    try:
-                        sock.send(one.encode() + b"Content-Length: 4\r\n\r\n1234")
-                    except BlockingIOError:
-                        await anyio.sleep(0.05)
-                    except OSError:
-                        break  # dropped
-                    else:
-                        await anyio.lowlevel.checkpoint()
-        async with client(port, place.token) as web:
-            assert (await web.get("/healthz")).status_code == 200
-
-
 async def test_connections_that_ask_nothing_make_room_for_those_that_do(place: Place) -> None:
     async with served(place, Limits(connections=8)) as (_, port):
         idle = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(30)]
@@ -170,6 +147,34 @@ async def test_connections_that_ask_nothing_make_room_for_those_that_do(place: P
                 assert (await web.get("/healthz")).status_code == 200
         for stream in idle:
             await stream.aclose()
+
+
+async def test_where_every_connection_is_served_the_next_is_closed(place: Place) -> None:
+    async with served(place, replace(LIMITS, connections=2)) as (app, port):
+        busy = [await anyio.connect_tcp("127.0.0.1", port) for _ in range(2)]
+        for stream in busy:
+            await stream.send(head_of(place.token).encode())
+        await come_true(lambda: app.open_calls() == 2)
+        async with await anyio.connect_tcp("127.0.0.1", port) as late:
+            assert await closed_within(late, 5) == b""
+        app.leave()
+        for stream in busy:
+            await stream.aclose()
+
+
+async def test_a_client_that_does_not_read_what_it_asked_for_is_dropped(place: Place) -> None:
+    patient = replace(LIMITS, stalled_seconds=0.5)
+    one = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 100
+    async with served(place, patient) as (_, port), await anyio.connect_tcp("127.0.0.1", port) as stream:
+        with anyio.fail_after(60), pytest.raises(anyio.BrokenResourceError):
+            await _send_for_ever(stream, one)
+        async with client(port, place.token) as web:
+            assert (await web.get("/healthz")).status_code == 200
+
+
+async def _send_for_ever(stream: anyio.abc.SocketStream, data: bytes) -> None:
+    while True:
+        await stream.send(data)
 
 
 async def test_requests_of_one_principal_are_bounded_and_anothers_are_served(place: Place) -> None:

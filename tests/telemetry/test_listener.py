@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
@@ -122,6 +123,36 @@ def test_who_asks_slowly_keeps_nobody_waiting(listening: Listener) -> None:
     finally:
         for connection in crowd:
             connection.close()
+
+
+def test_more_questions_than_may_wait_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(listener, "QUEUE", 2)
+    go_on = threading.Event()
+
+    def page() -> bytes:
+        go_on.wait(10)
+        return PAGE
+
+    with closing(Listener(Address("127.0.0.1", 0), page, "text/plain")) as served:
+        request = f"GET /metrics HTTP/1.1\r\nHost: {served.address}\r\n\r\n".encode()
+        answers = []
+        waiting = []
+        for _ in range(listener.THREADS + 2 + 3):
+            waiting.append(socket.create_connection((served.address.host, served.address.port), timeout=10))
+            waiting[-1].sendall(request)
+            time.sleep(0.05)  # one after the other, so that each thread has taken its own
+        go_on.set()
+        for connection in waiting:
+            with connection:
+                answers.append(connection.recv(100)[:15])
+        assert answers == [b"HTTP/1.1 200 OK"] * (listener.THREADS + 2) + [b""] * 3
+
+
+def test_who_breaks_off_while_asking_is_forgotten(listening: Listener) -> None:
+    with socket.create_connection((listening.address.host, listening.address.port), timeout=10) as connection:
+        connection.sendall(b"GET /me")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets it
+    assert ask(listening, "GET /metrics HTTP/1.1")[0] == 200
 
 
 def test_no_crowd_makes_more_threads(listening: Listener) -> None:
