@@ -57,6 +57,24 @@ async def test_the_first_call_of_a_quiet_principal_gets_the_next_free_turn() -> 
     assert play.most == 4
 
 
+async def test_who_is_alone_has_all_its_turns_and_few_while_another_calls_too() -> None:
+    play = Play(Turns(together=16, each=8, crowded=2))
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(play.call, "flood")
+        await anyio.wait_all_tasks_blocked()
+        assert len(play.holding) == 8
+        tasks.start_soon(play.call, "quiet")
+        await anyio.wait_all_tasks_blocked()
+        assert play.order[-1] == "quiet"  # at once
+        for _ in range(8):
+            play.finish_oldest()
+        await anyio.wait_all_tasks_blocked()
+        assert [principal for principal, _ in play.holding] == ["quiet", "flood", "flood"]
+        await play.finish_all()
+    assert play.order.count("flood") == 20
+
+
 async def test_one_principal_never_has_all_turns_where_there_are_more_than_its_own() -> None:
     play = Play(Turns(together=8, each=2))
     async with anyio.create_task_group() as tasks:

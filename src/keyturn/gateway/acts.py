@@ -6,11 +6,11 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeAlias
 
 from keyturn import canon
 from keyturn.approvals.action import Action, status
-from keyturn.approvals.statement import ActStatement
+from keyturn.approvals.statement import ACT_NAMESPACE, ActStatement
 from keyturn.canon import Json
 from keyturn.contracts import Catalog, check_pins
 from keyturn.fold.signatures import Act
@@ -28,6 +28,9 @@ from keyturn.policy import Policy, read_policy
 
 RESOLVE_REASON = "resolve.reason"
 
+Sign: TypeAlias = Callable[[bytes, str], bytes]
+"""Signs for one person: message, namespace → SSHSIG blob."""
+
 
 @dataclass(frozen=True, slots=True)
 class ActDraft:
@@ -40,6 +43,11 @@ class ActDraft:
     def to_sign(self) -> bytes:
         """The bytes to sign in the namespace `keyturn.act.v1`."""
         return self.statement.signed_bytes
+
+
+def sign_act(ledger: Ledger[State], draft: ActDraft, sign: Sign) -> Entry:
+    """Have an act signed and record it; as `submit_act`."""
+    return submit_act(ledger, draft, sign(draft.to_sign, ACT_NAMESPACE))
 
 
 def submit_act(ledger: Ledger[State], draft: ActDraft, signature: bytes) -> Entry:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import anyio
 
@@ -14,9 +15,19 @@ from keyturn.gateway.envelope import Answer, answer
 from keyturn.gateway.errand import Errand
 from keyturn.gateway.finding import find_state
 from keyturn.gateway.reading import read
-from keyturn.gateway.refusals import Refusal, refuse
+from keyturn.gateway.refusals import Refusal, refused
 from keyturn.gateway.starting import call_worker
-from keyturn.gateway.submit import Call, Incoming, decided, make_plan, parse_call, screened, screened_out, told_by
+from keyturn.gateway.submit import (
+    Call,
+    Incoming,
+    decided,
+    make_plan,
+    parse_call,
+    screened,
+    screened_out,
+    screening,
+    told_by,
+)
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import HEAR_EVERY, Report, in_words, wait_for
 from keyturn.model.contract import Contract
@@ -51,20 +62,36 @@ def _serves(gate: Gateway, tool: str) -> bool:
 
 async def call(gate: Gateway, caller: Caller, incoming: Incoming, report: Report | None = None) -> Answer:
     """Take one call to its answer. Raises `UnknownTool` for a tool the caller may not see (recorded as a refusal)."""
-    received = await gate.door.look(lambda view: _receive(gate, view, caller, incoming))
+    return await call_by(gate, lambda _: caller, incoming, report)
+
+
+async def call_by(
+    gate: Gateway, who: Callable[[Look], Caller], incoming: Incoming, report: Report | None = None
+) -> Answer:
+    """Take one call to its answer, its caller found in the same look as all else that comes first; else as `call`.
+
+    Raises what `who` raises.
+    """
+    caller, received = await gate.door.look(lambda view: _arrive(gate, view, who(view), incoming))
     match received:
         case None:
-            await on_ledger(_refuse_unknown, gate, caller, incoming)
+            await refused(gate, _unknown(gate, caller, incoming))
             raise UnknownTool
         case Refusal():
-            return await on_ledger(refuse, gate, received)
-        case Screened(call=taken):
-            # Refused as it stands. What has expired may be why: it is looked at again, swept, before it is recorded.
+            return await refused(gate, received)
+        case Overdue(call=taken):
             return await on_ledger(screened_out, gate, taken) or await _take(gate, taken, report)
     return await _take(gate, received, report)
 
 
-def _receive(gate: Gateway, view: Look, caller: Caller, incoming: Incoming) -> Call | Screened | Refusal | None:
+_Received: TypeAlias = "Call | Overdue | Refusal | None"
+
+
+def _arrive(gate: Gateway, view: Look, caller: Caller, incoming: Incoming) -> tuple[Caller, _Received]:
+    return caller, _receive(gate, view, caller, incoming)
+
+
+def _receive(gate: Gateway, view: Look, caller: Caller, incoming: Incoming) -> _Received:
     """Do all that comes before the world is asked, in one look: find the tool, read the arguments, screen.
 
     Returns None for a tool the caller may not see.
@@ -74,12 +101,15 @@ def _receive(gate: Gateway, view: Look, caller: Caller, incoming: Incoming) -> C
     received = parse_call(gate, caller, gate.catalog.contracts[incoming.tool], incoming)
     if isinstance(received, Refusal) or received.contract.kind == "self":
         return received
-    return received if screened(gate, view, received) is None else Screened(received)
+    denied = screened(gate, view, received)
+    if denied is None:
+        return received
+    return Overdue(received) if view.state.overdue(view.now) else screening(received, denied)
 
 
 @dataclass(frozen=True, slots=True)
-class Screened:
-    """A call that no grant allows as things stand."""
+class Overdue:
+    """A call that no grant allows as things stand; what has expired may be why, and has to be swept first."""
 
     call: Call
 
@@ -141,8 +171,8 @@ async def _present(gate: Gateway, caller: Caller, action_id: str, *, repeated: b
     return await gate.door.look(look)
 
 
-def _refuse_unknown(gate: Gateway, caller: Caller, incoming: Incoming) -> None:
+def _unknown(gate: Gateway, caller: Caller, incoming: Incoming) -> Refusal:
     # A name that is no tool's is the caller's text: it is not written down.
     known = incoming.tool if incoming.tool in gate.catalog.contracts else None
     reasons = (Reason("unknown_tool", "the caller sees no tool of this name"),)
-    refuse(gate, Refusal(caller=caller, tool=known, stage="screen", reasons=reasons, arguments_bytes=incoming.size))
+    return Refusal(caller=caller, tool=known, stage="screen", reasons=reasons, arguments_bytes=incoming.size)

@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from keyturn import canon
 from keyturn.approvals.action import Action, Review, status
 from keyturn.approvals.judgement import unmet
 from keyturn.canon import Json
@@ -20,7 +19,8 @@ from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
-from keyturn.gateway.suspensions import suspended
+from keyturn.gateway.suspensions import suspended_action
+from keyturn.gateway.voiding import void
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
 from keyturn.model.plan import Plan
@@ -110,13 +110,7 @@ def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
 def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
     """A process claims only what its own tools and back ends reach, and nothing that an operator has suspended."""
     reached = action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
-    return reached and _suspended(view, action) is None
-
-
-def _suspended(view: Look, action: Action) -> Reason | None:
-    return suspended(
-        view, principal=action.principal, tool=action.tool, environment=action.environment, governed=True
-    )
+    return reached and suspended_action(view, action) is None
 
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
@@ -128,7 +122,7 @@ def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list
             break
         reasons = objections(gate, tx, action)
         if reasons:
-            _void(tx, action, reasons)
+            void(tx, action, reasons)
             voided += 1
         elif taken.take(action.id):
             claimed.append(_start(gate, tx, action, taken.executor.instance))
@@ -175,8 +169,11 @@ def start_permitted(gate: Gateway, tx: Job, action: Action, planned: Planned, ta
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What the transaction that permits an action has at hand: the request's entry, the plan, the
-    assistant's reason, and the decision's reasons."""
+    """What the transaction that permits an action has at hand.
+
+    request   the entry `action.requested`
+    reason    why the assistant asks, in its own words; `reasons` those of the decision
+    """
 
     request: Entry
     plan: Plan
@@ -288,13 +285,3 @@ def _request_again(view: Look, action: Action, request: Entry) -> Request:
         view=plan.view,
         effects=action.effects,
     )
-
-
-def _void(tx: Job, action: Action, reasons: Sequence[Reason]) -> None:
-    facts: dict[str, Json] = {
-        "stage": "claim",
-        "codes": [reason.code for reason in reasons[:64]],
-        "superseded_by": None,
-    }
-    moved = canon.encode([reason.text for reason in reasons])
-    tx.append("action.stale", facts, action=action.id, data={"stale.moved": moved})

@@ -7,6 +7,7 @@ own, which nobody has to wait for.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -32,24 +33,23 @@ class Work(Generic[R]):
 
     def __init__(self, job: Callable[[], Awaitable[R]]) -> None:
         self._job = job
-        self._over = anyio.Event()
         self._scope = anyio.CancelScope()
         self._result: R | None = None
         self._error: BaseException | None = None
         self._ended = False
-        task = asyncio.get_running_loop().create_task(self._run())
-        _alive.add(task)
-        task.add_done_callback(_alive.discard)
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        _alive.add(self._task)
+        self._task.add_done_callback(_alive.discard)
 
     async def within(self, seconds: float) -> bool:
         """Wait at most `seconds`; say whether it is over."""
-        with anyio.move_on_after(seconds):
-            await self._over.wait()
-        return self._over.is_set()
+        if seconds > 0:
+            await asyncio.wait({self._task}, timeout=None if seconds == math.inf else seconds)
+        return self._task.done()
 
     async def ended(self) -> None:
         """Wait for its end, however long that takes."""
-        await self._over.wait()
+        await asyncio.wait({self._task})
 
     async def interrupt(self) -> bool:
         """Cancel it and wait a moment; say whether it is over. If not, it goes on in a thread."""
@@ -63,7 +63,7 @@ class Work(Generic[R]):
     @property
     def interrupted(self) -> bool:
         """Whether it is over without an end of its own."""
-        return self._over.is_set() and not self._ended
+        return self._task.done() and not self._ended
 
     def result(self) -> R:
         """Return or raise what it ended with; only once it is over and was not interrupted."""
@@ -78,8 +78,6 @@ class Work(Generic[R]):
                 self._ended = True
         except Exception as error:  # noqa: BLE001 - whoever asks for the result gets it
             self._error, self._ended = error, True
-        finally:
-            self._over.set()
 
 
 async def bounded(job: Callable[[], Awaitable[R]], seconds: float) -> R:

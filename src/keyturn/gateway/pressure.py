@@ -14,7 +14,7 @@ from keyturn.approvals.action import Action, ended_at, status, tallies
 from keyturn.fold.remembered import REMEMBER
 from keyturn.gateway.desk import Look
 from keyturn.gateway.finding import first_not_before
-from keyturn.gateway.suspensions import Halt, suspended, suspensions_now
+from keyturn.gateway.suspensions import Halt, suspended_action, suspensions_now
 from keyturn.log.entry import Entry
 from keyturn.model.time import shifted
 
@@ -148,10 +148,7 @@ def _hindrance(view: Look, action: Action, taken: set[str]) -> tuple[str, str] |
     """Say what keeps an approved action from running, as far as the ledger tells."""
     if view.reading.fault is not None:
         return "clock", "the clock is not trusted"
-    reason = suspended(
-        view, principal=action.principal, tool=action.tool, environment=action.environment, governed=True
-    )
-    if reason is not None:
+    if (reason := suspended_action(view, action)) is not None:
         return reason.code, reason.text
     if (other := view.state.busy(action.target, view.now, without=action.id)) is not None:
         return "target_busy", f"{other.id} is running on the same target"

@@ -11,9 +11,8 @@ from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import Answer, build
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
-from keyturn.gateway.refusals import Refusal, record, refuse
+from keyturn.gateway.refusals import Refusal, record, refused
 from keyturn.gateway.submit import Call, earlier_named, request_of, suspension
-from keyturn.gateway.threads import on_ledger
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
@@ -30,18 +29,18 @@ async def read(gate: Gateway, call: Call) -> Answer:
         # Decided before the system is read: a read that is not allowed does not happen.
         judged = await gate.door.look(lambda view: _judge(gate, view, call, plan))
         if not isinstance(judged, Permit):
-            return await on_ledger(refuse, gate, _refusal(call, "policy", judged, plan))
+            return await refused(gate, _refusal(call, "policy", judged, plan))
         result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
         canon.check(result)
     except TookTooLong as error:
         late = Reason("read_timeout", f"the system did not answer: {error}; try again later")
-        return await on_ledger(refuse, gate, _refusal(call, "plan", (late,)))
+        return await refused(gate, _refusal(call, "plan", (late,)))
     except ConnectorError as error:
         refusal = _refusal(call, "plan", (Reason(f"read_{error.kind}", str(error)),))
-        return await on_ledger(refuse, gate, refusal)
+        return await refused(gate, refusal)
     except canon.CanonError as error:
         reasons = (Reason("read_unreadable", f"what the system holds cannot be recorded, and so not told: {error}"),)
-        return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
+        return await refused(gate, _refusal(call, "plan", reasons))
     # Recorded as told: what hid in it reaches neither the assistant nor a reader of the ledger unseen.
     shown = {name: told(value) for name, value in result.items()}
     return await gate.door.transact(lambda tx: _record(gate, tx, call, plan, shown))

@@ -12,9 +12,11 @@ from keyturn.fold.recovery import CLOCK, REASON, RECOVER, RESTORED, recovery_dig
 from keyturn.gateway.acts import ActDraft, statement_of
 from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.gateway.review import check_reason
+from keyturn.gateway.voiding import void
 from keyturn.ledger.clock import BEHIND, STEP, believed
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import Entry
+from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
 from keyturn.model.time import Moment, format_timestamp, parse_timestamp
 
@@ -104,9 +106,8 @@ class _Draft:
 def _void_permissions(tx: Job) -> None:
     for action, state in list(tx.state.open_actions(tx.now)):
         if state == "approved" and action.decision == "permit":
-            facts: dict[str, Json] = {"stage": "claim", "codes": ["restored"], "superseded_by": None}
-            moved = canon.encode(["the ledger was restored from a copy before it had begun: ask again"])
-            tx.append("action.stale", facts, action=action.id, data={"stale.moved": moved})
+            why = "the ledger was restored from a copy before it had begun: ask again"
+            void(tx, action, [Reason("restored", why)])
 
 
 def _check_same(moment: Moment, said: Mapping[str, Any]) -> None:

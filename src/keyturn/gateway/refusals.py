@@ -8,7 +8,7 @@ from datetime import datetime
 from functools import partial
 
 from keyturn.canon import Json
-from keyturn.gateway.core import Gateway, Job, Suppressed
+from keyturn.gateway.core import Gateway, Job, Look, Suppressed
 from keyturn.gateway.envelope import NOT_KEPT, Answer, build
 from keyturn.gateway.payloads import reasons_payload
 from keyturn.log.entry import Entry
@@ -37,8 +37,15 @@ class Refusal:
 
 
 def refuse(gate: Gateway, refusal: Refusal) -> Answer:
-    """Record a refusal in a transaction of its own and answer it."""
-    return gate.ledger.transact(lambda tx: record(gate, tx, refusal))
+    """Record a refusal in a transaction of its own, or count it where there are too many, and answer it."""
+    counted = gate.ledger.look(lambda view: _counted(gate, view, refusal))
+    return counted or gate.ledger.transact(lambda tx: record(gate, tx, refusal))
+
+
+async def refused(gate: Gateway, refusal: Refusal) -> Answer:
+    """Record a refusal and answer it, as `refuse`, from the event loop."""
+    counted = await gate.door.look(lambda view: _counted(gate, view, refusal))
+    return await gate.door.transact(lambda tx: record(gate, tx, refusal)) if counted is None else counted
 
 
 def record(gate: Gateway, tx: Job, refusal: Refusal) -> Answer:
@@ -46,16 +53,26 @@ def record(gate: Gateway, tx: Job, refusal: Refusal) -> Answer:
 
     Above the rate nothing is written now: the count follows as one `requests.throttled`.
     """
-    principal = refusal.caller.principal
-    if tx.state.denials_since(principal, tx.now) >= PER_MINUTE:
-        _suppress(gate, tx, principal, refusal.reasons[0].code)
-        return _answer(refusal, None, tx.newest_of(principal))
-    flush(gate, tx, principal)
+    if (counted := _counted(gate, tx, refusal)) is not None:
+        return counted
+    flush(gate, tx, refusal.caller.principal)
     action = gate.new_id(tx.now)
     entry = tx.append(
         "action.denied", _facts(gate, tx, refusal), action=action, data=reasons_payload(_kept(refusal.reasons))
     )
     return _answer(refusal, action, entry)
+
+
+def _counted(gate: Gateway, view: Look, refusal: Refusal) -> Answer | None:
+    """Count a refusal and answer it where its principal has had its share of recorded ones, or return None.
+
+    No transaction is needed for that: a flood costs others no commit.
+    """
+    principal = refusal.caller.principal
+    if view.state.denials_since(principal, view.now) < PER_MINUTE:
+        return None
+    _suppress(gate, view, principal, refusal.reasons[0].code)
+    return _answer(refusal, None, view.newest_of(principal))
 
 
 def flush(gate: Gateway, tx: Job, principal: str) -> None:
@@ -73,13 +90,13 @@ def flush(gate: Gateway, tx: Job, principal: str) -> None:
         counted.written = entry.seq, entry.leaf
 
 
-def _not_written(gate: Gateway, tx: Job, principal: str) -> Suppressed | None:
+def _not_written(gate: Gateway, view: Look, principal: str) -> Suppressed | None:
     """Return the count that no durable entry tells yet: an entry whose commit failed has told nothing."""
     counted = gate.suppressed.get(principal)
     if counted is None or counted.written is None:
         return counted
     seq, leaf = counted.written
-    if tx.head.size > seq and tx.entry(seq).leaf == leaf:
+    if view.head.size > seq and view.entry(seq).leaf == leaf:
         del gate.suppressed[principal]
         return None
     counted.written = None
@@ -96,11 +113,11 @@ def _flush_one(gate: Gateway, principal: str, tx: Job) -> None:
     flush(gate, tx, principal)
 
 
-def _suppress(gate: Gateway, tx: Job, principal: str, code: str) -> None:
-    counted = _not_written(gate, tx, principal) or Suppressed(0, code, tx.now, tx.now)
+def _suppress(gate: Gateway, view: Look, principal: str, code: str) -> None:
+    counted = _not_written(gate, view, principal) or Suppressed(0, code, view.now, view.now)
     gate.suppressed[principal] = counted
     counted.count += 1
-    counted.until = tx.now
+    counted.until = view.now
 
 
 _TELLS_NO_ARGUMENT = frozenset(

@@ -26,7 +26,7 @@ from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.envelope import ERRORS, Answer, AtHand, answer, describe_at_hand
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import read_plan, reasons_payload, request_payloads
-from keyturn.gateway.refusals import Refusal, record, refuse
+from keyturn.gateway.refusals import Refusal, record, refuse, refused
 from keyturn.gateway.suspensions import suspended
 from keyturn.gateway.sweep import NotSwept, sweep
 from keyturn.gateway.threads import on_ledger
@@ -126,7 +126,12 @@ def screened_out(gate: Gateway, call: Call) -> Answer | None:
         denied = gate.ledger.look(lambda view: screened(gate, view, call))
     if denied is None:
         return None
-    return refuse(gate, replace(_refusal(call, "screen", denied.reasons), retry_at=denied.retry_at))
+    return refuse(gate, screening(call, denied))
+
+
+def screening(call: Call, denied: Deny) -> Refusal:
+    """Return the refusal of a call that no grant could allow."""
+    return replace(_refusal(call, "screen", denied.reasons), retry_at=denied.retry_at)
 
 
 def suspension(view: Look, call: Call, environment: str | None) -> Reason | None:
@@ -142,10 +147,10 @@ async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
         return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
     except TookTooLong as error:
         reasons = (Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later"),)
-        return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
+        return await refused(gate, _refusal(call, "plan", reasons))
     except ConnectorError as error:
         reasons = (Reason(f"plan_{error.kind}", str(error)),)
-        return await on_ledger(refuse, gate, _refusal(call, "plan", reasons))
+        return await refused(gate, _refusal(call, "plan", reasons))
 
 
 def earlier_of(gate: Gateway, principal: str) -> Earlier:

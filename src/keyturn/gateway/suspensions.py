@@ -68,6 +68,22 @@ def suspended(
     return Reason("suspended", f"an operator suspended {halt.scope}{said}")
 
 
+def suspended_action(view: Look, action: Action) -> Reason | None:
+    """Return why an action may not begin because of a suspension, or None."""
+    return suspended(
+        view, principal=action.principal, tool=action.tool, environment=action.environment, governed=True
+    )
+
+
+def suspension_of(view: Look, scope: Scope) -> Suspension:
+    """Return the suspension of exactly this scope. Raises `Refused` ("not_found") when there is none."""
+    present = view.state.suspensions.of(scope)
+    if present is None:
+        others = ", ".join(str(other.scope) for other in view.state.suspensions.present()) or "nothing"
+        raise Refused("not_found", f"{scope} is not suspended; what is: {others}")
+    return present
+
+
 def suspensions_now(view: Look) -> list[Halt]:
     """Return what is suspended now, oldest first."""
     return [Halt(suspension, _words(view, suspension)) for suspension in view.state.suspensions.present()]
@@ -89,23 +105,15 @@ def draft_lift(desk: Desk, scope: Scope, *, reason: str, by: str) -> ActDraft:
     words, salt = canon.encode(reason), desk.entropy(SALT_BYTES)
 
     def look(view: Look) -> ActStatement:
-        meant = lift_digest(_present(view, scope).digest, commit(salt, REASON, words))
+        meant = lift_digest(suspension_of(view, scope).digest, commit(salt, REASON, words))
         return statement_of(view, LIFT, scope.subject, meant, by)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
-        _present(tx, scope)
+        suspension_of(tx, scope)
         facts: dict[str, Json] = {"scope": scope.to_json(), "act": act}
         return tx.append("suspension.lifted", facts, data={REASON: words}, salts={REASON: salt})
 
     return ActDraft(desk.ledger.look(look), record)
-
-
-def _present(view: Look, scope: Scope) -> Suspension:
-    present = view.state.suspensions.of(scope)
-    if present is None:
-        others = ", ".join(str(other.scope) for other in view.state.suspensions.present()) or "nothing"
-        raise Refused("not_found", f"{scope} is not suspended; what is: {others}")
-    return present
 
 
 def _set(tx: Job, scope: Scope, mode: str, by: Actor, reason: str) -> Halted:

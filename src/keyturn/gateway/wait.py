@@ -10,11 +10,9 @@ import anyio
 
 from keyturn.approvals.action import TERMINAL, Action
 from keyturn.gateway.core import Gateway, Look
-from keyturn.gateway.finding import find, find_state
+from keyturn.gateway.finding import find_state
 from keyturn.gateway.news import moved_from
 from keyturn.gateway.threads import on_ledger
-
-__all__ = ["Report", "find", "find_state", "over", "wait_for"]
 
 _A_MOMENT = 0.05  # seconds
 HEAR_EVERY = 1.0  # seconds between questions how far a running effect is
@@ -39,7 +37,7 @@ async def wait_for(
         if report is not None and seconds > 0 and (words := in_words(gate, seen.action, seen.state)) != told:
             told = words
             await report(seen.action, words)
-        if over(seen.state) or left <= 0:
+        if _over(seen.state) or left <= 0:
             return seen.state
         holds_for = HEAR_EVERY if report is not None and seen.state == "running" else seen.holds_for
         await gate.news.wait(mark, moved_from(action_id, seen.action), min(left, holds_for))
@@ -53,7 +51,7 @@ def in_words(gate: Gateway, action: Action, state: str) -> str:
     return state if said is None else f"{state}: {said}"
 
 
-def over(state: str) -> bool:
+def _over(state: str) -> bool:
     """Say whether waiting ends in this state; `unknown` ends it too: nobody should wait for it."""
     return state in TERMINAL or state == "unknown"
 

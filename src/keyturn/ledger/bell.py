@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,7 +34,8 @@ class Bell:
             self._ring()
 
     def __del__(self) -> None:
-        self.close()
+        if not sys.is_finalizing():  # then the system closes everything, and modules are half gone
+            self.close()
 
     def close(self) -> None:
         """Close the socket and the folder."""

@@ -33,7 +33,7 @@ _FORGET = "DELETE FROM snapshot WHERE seq NOT IN (SELECT seq FROM snapshot WHERE
 
 def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key: SigningKey) -> None:
     """Store a snapshot of `state` as of `head`, signed by the entry key; older ones but one go."""
-    body = canon.encode(
+    body = canon.encode_own(
         {
             "v": state.version,
             "log": head.verifier.origin if head.verifier else "",

@@ -14,9 +14,9 @@ from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 
 from keyturn.approvals.action import Action
-from keyturn.gateway.call import UnknownTool, call, visible_contracts
+from keyturn.gateway.call import UnknownTool, call_by, visible_contracts
 from keyturn.gateway.callers import proof
-from keyturn.gateway.core import Gateway
+from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, clean
 from keyturn.gateway.submit import Incoming
 from keyturn.gateway.threads import on_ledger
@@ -33,6 +33,9 @@ from keyturn.telemetry.speech import place_of
 
 AT_ONCE = 32
 """Calls of one principal worked on at the same time; more wait for their turn."""
+
+CROWDED = 2
+"""Calls of one principal worked on at the same time while others call too."""
 
 WAITING = 32
 """`get_action` calls of one principal that wait at the same time; they have turns of their own, so that waiting keeps
@@ -79,7 +82,7 @@ class Handlers:
         self._who = who
         self._fault = fault
         self._leaving = leaving or Leaving()
-        self._turns = Turns(PRINCIPALS * at_once, at_once)
+        self._turns = Turns(PRINCIPALS * at_once, at_once, CROWDED)
         self._waits = Turns(PRINCIPALS * WAITING, WAITING)
         self._shares = Shares(OPEN, OPEN_BYTES)
 
@@ -120,34 +123,43 @@ class Handlers:
         size = words.size_of(arguments)
 
         async def called() -> types.CallToolResult:
-            caller = await self._caller(ctx)
-            told.principal = caller.principal
+            def who(view: Look) -> Caller:
+                caller = self._proof(ctx)(view)
+                told.principal = caller.principal
+                return caller
+
             try:
                 incoming = Incoming(params.name, arguments, size)
-                answer = await self._answer(caller, incoming, _reporter(ctx))
+                answer = await self._answer(who, incoming, _reporter(ctx))
                 told.answered(answer)
                 return words.result_of(answer)
             except UnknownTool:
                 raise words.unknown_tool(params.name) from None
+            except Refused as refused:
+                if refused.code != "not_authenticated":
+                    raise
+                raise words.not_authenticated(refused) from None
 
         turns = self._waits if params.name == WAITS else self._turns
         with telling(ctx, "call.finished", self._gate.entropy) as told:
             return await self._guarded(ctx, size, turns, called)
 
-    async def _answer(self, caller: Caller, incoming: Incoming, report: Report | None) -> Answer:
+    async def _answer(self, who: Callable[[Look], Caller], incoming: Incoming, report: Report | None) -> Answer:
         """Take a call to its answer; one that waits for an action is answered at once when the server leaves."""
         if incoming.tool != WAITS or not isinstance(incoming.arguments, dict):
-            return await call(self._gate, caller, incoming, report)
+            return await call_by(self._gate, who, incoming, report)
         with self._leaving.waiting():
-            return await call(self._gate, caller, incoming, report)
-        return await call(self._gate, caller, replace(incoming, arguments={**incoming.arguments, "wait_seconds": 0}))
+            return await call_by(self._gate, who, incoming, report)
+        return await call_by(self._gate, who, replace(incoming, arguments={**incoming.arguments, "wait_seconds": 0}))
+
+    def _proof(self, ctx: ServerRequestContext) -> Callable[[Look], Caller]:
+        """Return the look that says whose a request is. It raises `Refused`."""
+        presented = self._who(ctx)
+        return proof(self._gate, presented.token, transport=presented.transport, client=_client_label(ctx))
 
     async def _caller(self, ctx: ServerRequestContext) -> Caller:
-        label, presented = _client_label(ctx), self._who(ctx)
-
-        check = proof(self._gate, presented.token, transport=presented.transport, client=label)
         try:
-            return await self._gate.door.look(check)
+            return await self._gate.door.look(self._proof(ctx))
         except Refused as refused:
             raise words.not_authenticated(refused) from None
 

@@ -21,14 +21,23 @@ class TooMany(Exception):
         self.open_calls = open_calls
 
 
-class Turns:
-    """At most `together` turns at a time, of which one principal has at most `each`."""
+LATELY = 1.0  # seconds for which a principal counts as being there after its last call
 
-    def __init__(self, together: int, each: int) -> None:
+
+class Turns:
+    """At most `together` turns at a time, of which one principal has at most `each`.
+
+    While another was there lately, a principal has at most `crowded`: many calls on their way make each of them, and
+    every other's, take long, for they share one processor. Alone it may have them all.
+    """
+
+    def __init__(self, together: int, each: int, crowded: int | None = None) -> None:
         self._free = together
         self._each = each
+        self._crowded = each if crowded is None else min(each, crowded)
         self._taken: Counter[str] = Counter()
         self._waiting: dict[str, deque[anyio.Event]] = {}
+        self._there: dict[str, float] = {}
 
     @asynccontextmanager
     async def one(self, principal: str) -> AsyncIterator[None]:
@@ -41,6 +50,7 @@ class Turns:
 
     async def _take(self, principal: str) -> None:
         turn = anyio.Event()
+        self._note(principal)
         self._waiting.setdefault(principal, deque()).append(turn)
         self._hand_out()
         try:
@@ -59,9 +69,20 @@ class Turns:
             del self._taken[principal]
         self._hand_out()
 
+    def _note(self, principal: str) -> None:
+        """Note who is there, in the order of their last calls, and forget who has gone."""
+        now = anyio.current_time()
+        self._there.pop(principal, None)
+        self._there[principal] = now
+        while now - self._there[first := next(iter(self._there))] > LATELY:
+            del self._there[first]
+
+    def _most(self) -> int:
+        return self._each if len(self._there) == 1 else self._crowded
+
     def _hand_out(self) -> None:
         while self._free:
-            may = [principal for principal in self._waiting if self._taken[principal] < self._each]
+            may = [principal for principal in self._waiting if self._taken[principal] < self._most()]
             if not may:
                 return
             # Of those who have equally few, who began to wait first: a dictionary keeps that order.
