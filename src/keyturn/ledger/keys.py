@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from keyturn.ledger.errors import LedgerUnavailable
@@ -42,6 +41,8 @@ def make_key(seed: bytes) -> SigningKey:
 
 def store_key(path: Path, key: SigningKey) -> None:
     """Write a new private key (PKCS #8 PEM, 0600). Refuses to replace a file."""
+    from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see `load_key`
+
     text = key.private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -54,10 +55,13 @@ def store_key(path: Path, key: SigningKey) -> None:
 
 def load_key(path: Path) -> SigningKey:
     """Read a private key. Refused: a key that other accounts could read, a link, anything but Ed25519."""
+    # Imported here: it is slow to load, and who only reads a ledger has no private key.
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+
     _check_private(path.parent, stat.S_ISDIR, "a folder", 0o700)
     _check_private(path, stat.S_ISREG, "a file", 0o600)
     try:
-        private = serialization.load_pem_private_key(path.read_bytes(), password=None)
+        private = load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise LedgerUnavailable(f"{path}: not a readable private key: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
@@ -66,8 +70,7 @@ def load_key(path: Path) -> SigningKey:
 
 
 def _signing_key(private: Ed25519PrivateKey) -> SigningKey:
-    raw = private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-    return SigningKey(private, VerifyKey(raw))
+    return SigningKey(private, VerifyKey(private.public_key().public_bytes_raw()))
 
 
 def _check_private(path: Path, is_kind: Callable[[int], bool], what: str, mode: int) -> None:
