@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -116,6 +117,14 @@ def test_opening_from_a_snapshot_folds_only_what_came_after_it(long: Place) -> N
 
 def test_a_fold_of_another_version_starts_over(long: Place) -> None:
     assert folded(long, Newer) == (whole(long)[0], 21)
+
+
+def test_the_first_commit_of_another_version_writes_a_snapshot_it_can_read(long: Place) -> None:
+    with closing(Ledger(long, Newer, surroundings())) as ledger:
+        ledger.transact(use)
+        ledger.transact(use)
+    assert snapshots(long) == [20, 22]
+    assert folded(long, Newer) == (whole(long)[0], 1)
 
 
 def insert(place: Place, *rows: Sequence[object]) -> None:

@@ -54,6 +54,7 @@ class Follower(Generic[F]):
         self._tail_due = False
         self._tail_seen = 0
         self._loaded = False
+        self.helped = False  # by a snapshot, when it started
         self.head = Head()
         self.state: F = kind.empty()
 
@@ -108,6 +109,7 @@ class Follower(Generic[F]):
             )
         genesis = self._genesis()
         found = newest_snapshot(self._connection, genesis, self._kind)
+        self.helped = found is not None
         if found is not None:
             self.head, self.state = found
         self._expect_unless_lost(record)

@@ -52,10 +52,13 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
     connection.execute(_FORGET, (head.size, KEEP))
 
 
-def next_snapshot(connection: sqlite3.Connection, size: int) -> int:
-    """Return from which size on a ledger of `size` entries should have another snapshot, whoever made the last."""
+def next_snapshot(connection: sqlite3.Connection, size: int, *, helped: bool) -> int:
+    """Return from which size on a ledger of `size` entries should have another snapshot, whoever made the last.
+
+    Where what is there did not help (another version wrote it), at once: until then every start folds all entries.
+    """
     row = connection.execute(_LAST, (size,)).fetchone()
-    return EVERY if row is None else row[0] + min(max(EVERY, row[1] // BYTES), MOST)
+    return EVERY if row is None or not helped else row[0] + min(max(EVERY, row[1] // BYTES), MOST)
 
 
 def newest_snapshot(connection: sqlite3.Connection, genesis: Head, kind: type[F]) -> tuple[Head, F] | None:

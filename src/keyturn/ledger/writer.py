@@ -378,9 +378,10 @@ class Ledger(Reader[F]):
     def _snapshot(self) -> None:
         head = self._follower.head
         if head.size >= self._snapshot_at:
-            self._snapshot_at = next_snapshot(self._connection, head.size)
+            self._snapshot_at = next_snapshot(self._connection, head.size, helped=self._follower.helped)
         if head.size >= self._snapshot_at:
             write_snapshot(self._connection, head, self._follower.state, self._pen.key)
+            self._follower.helped = True
 
     def _fold_wal(self) -> None:
         """Copy a long WAL into the file, so that the next commit writes it from its beginning again.
