@@ -8,14 +8,13 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from keyturn import canon
-from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.build import open_standing, read_own_catalog
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import account, new_token
 from keyturn.assembly.standing import open_ledger, open_reader, require_founded
 from keyturn.canon import Json
 from keyturn.fold.standing import Token
-from keyturn.gateway.acts import TokenGrant, draft_token, revoke_token, submit_act
+from keyturn.gateway.acts import Sign, TokenGrant, draft_token, revoke_token, sign_act
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
 from keyturn.gateway.review import Actor
@@ -54,8 +53,8 @@ class IssuedToken:
         return short_id(self.grant.token)
 
 
-def issue_token(home: Home, order: TokenOrder, by: str, sign: Callable[[bytes, str], bytes]) -> IssuedToken:
-    """Make a token, have it signed (message, namespace → SSHSIG blob) and record it. Raises `Refused`."""
+def issue_token(home: Home, order: TokenOrder, by: str, sign: Sign) -> IssuedToken:
+    """Make a token, have it signed and record it. Raises `Refused`."""
     policies = PolicyShelf(read_own_catalog(home))
     secret = new_token()
     ledger = open_ledger(home, "keyturn token issue")
@@ -69,7 +68,7 @@ def issue_token(home: Home, order: TokenOrder, by: str, sign: Callable[[bytes, s
             expires_at=ledger.look(lambda view: view.now) + order.lives,
         )
         draft = draft_token(ledger, policies, grant, by)
-        submit_act(ledger, draft, sign(draft.to_sign, ACT_NAMESPACE))
+        sign_act(ledger, draft, sign)
     finally:
         ledger.close()
     return IssuedToken(secret, grant)

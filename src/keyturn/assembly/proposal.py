@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.home import POLICY, Home
 from keyturn.assembly.outside import entropy
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.canon import manifest_digest
 from keyturn.contracts import Catalog, catalog_changes, catalog_of, changes, check_pins
-from keyturn.gateway.acts import Candidate, draft_activation, read_candidate, submit_act
+from keyturn.gateway.acts import Candidate, Sign, draft_activation, read_candidate, sign_act
 from keyturn.gateway.desk import Look
 from keyturn.gateway.in_force import InForce, read_in_force, texts_of
 from keyturn.model.contract import Contract
@@ -80,15 +79,15 @@ def read_proposal(home: Home) -> Proposal:
     return Proposal(read_candidate(home.policy_files(), read_own_catalog(home)), in_force(home))
 
 
-def activate(home: Home, proposal: Proposal, reason: str, by: str, sign: Callable[[bytes, str], bytes]) -> int:
-    """Have a proposal signed by `by` (message, namespace → SSHSIG blob) and record it; returns its entry's place.
+def activate(home: Home, proposal: Proposal, reason: str, by: str, sign: Sign) -> int:
+    """Have a proposal signed by `by` and record it; returns its entry's place.
 
     Raises `Refused` when it is in force already or the signature does not count; nothing is written then.
     """
     ledger = open_ledger(home, "keyturn policy activate")
     try:
         draft = draft_activation(ledger, proposal.candidate, by, reason)
-        return submit_act(ledger, draft, sign(draft.to_sign, ACT_NAMESPACE)).seq
+        return sign_act(ledger, draft, sign).seq
     finally:
         ledger.close()
 

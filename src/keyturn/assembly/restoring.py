@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.home import Home, no_home
 from keyturn.assembly.outside import entropy, moment, surroundings
 from keyturn.assembly.standing import kept_verifier, open_desk, remembered_end
 from keyturn.fold.state import State
-from keyturn.gateway.acts import ActDraft, submit_act
+from keyturn.gateway.acts import ActDraft, Sign, sign_act
 from keyturn.gateway.desk import Desk
 from keyturn.gateway.recoveries import doubted, draft_clock, draft_restored
 from keyturn.ledger.copy import copy_ledger, end_of
@@ -30,9 +29,8 @@ from keyturn.log.envelope import EnvelopeError, read_envelope
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.verifier import Report, verify_ledger
 
-Sign: TypeAlias = Callable[[bytes, str], bytes]
 Signer: TypeAlias = Callable[[Mapping[str, Sequence[str]]], tuple[str, Sign]]
-"""Told who may sign (name → public key lines), gives a name and what signs: message, namespace → SSHSIG blob."""
+"""Told who may sign (name → public key lines), gives a name and what signs for it."""
 
 PROGRAM = "keyturn audit restore"
 _DIGITS = 15  # of a size: entries and SQLite count further than any ledger grows
@@ -147,8 +145,7 @@ def _staged(place: Place, file: Path) -> Staged:
 def _signed(desk: Desk, signer: Signer, draft: Callable[[str], ActDraft]) -> tuple[int, str]:
     force = desk.ledger.look(lambda view: view.state.policy)
     name, sign = signer(force.reviewers if force else {})
-    drafted = draft(name)
-    return submit_act(desk.ledger, drafted, sign(drafted.to_sign, ACT_NAMESPACE)).seq, name
+    return sign_act(desk.ledger, draft(name), sign).seq, name
 
 
 def _missing(staged: Staged, before: HeadRecord | None, expected: HeadRecord | None) -> tuple[int, str] | None:

@@ -7,23 +7,18 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import TypeAlias
 
-from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import account
 from keyturn.assembly.standing import open_desk, open_ledger
 from keyturn.contracts import catalog_of
 from keyturn.fold.suspensions import Scope, Suspension
-from keyturn.gateway.acts import submit_act
+from keyturn.gateway.acts import Sign, sign_act
 from keyturn.gateway.desk import Look
 from keyturn.gateway.in_force import read_in_force, texts_of
 from keyturn.gateway.review import Actor
-from keyturn.gateway.suspensions import Halted, draft_lift, set_suspension
+from keyturn.gateway.suspensions import Halted, draft_lift, set_suspension, suspension_of
 from keyturn.model.errors import ConfigurationError, Refused
-
-Signing: TypeAlias = tuple[str, Callable[[bytes, str], bytes]]
-"""A reviewer's name, and what signs for them: message, namespace → SSHSIG blob."""
 
 _SECTIONS = {"principal": "principals", "environment": "environments"}
 
@@ -53,7 +48,7 @@ def resume(
     scope: Scope,
     *,
     reason: str,
-    signer: Callable[[Resumption], tuple[str, Callable[[bytes, str], bytes]]],
+    signer: Callable[[Resumption], tuple[str, Sign]],
 ) -> tuple[int, str]:
     """End a suspension; returns the place of the entry that says so, and who signed.
 
@@ -64,14 +59,11 @@ def resume(
     with closing(desk.ledger):
         name, sign = signer(desk.ledger.look(lambda view: _resumption(view, scope)))
         draft = draft_lift(desk, scope, reason=reason, by=name)
-        return submit_act(desk.ledger, draft, sign(draft.to_sign, ACT_NAMESPACE)).seq, name
+        return sign_act(desk.ledger, draft, sign).seq, name
 
 
 def _resumption(view: Look, scope: Scope) -> Resumption:
-    present = view.state.suspensions.of(scope)
-    if present is None:
-        there = ", ".join(str(other.scope) for other in view.state.suspensions.present()) or "nothing"
-        raise Refused("not_found", f"{scope} is not suspended; what is: {there}")
+    present = suspension_of(view, scope)
     return Resumption(present, view.state.policy.reviewers if view.state.policy else {})
 
 
