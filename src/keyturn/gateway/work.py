@@ -27,7 +27,7 @@ from keyturn.model.errors import LedgerError
 LOOK_ANYWAY = 5.0  # seconds after which it looks without news: time and the clock's repair write nothing
 HOUSEKEEPING_EVERY = 60.0
 THREADS = 40  # for systems that are planned for and read, beside one for each effect
-SCRUB = 20_000  # entries whose hashes are recomputed at a time
+SCRUB = 5_000  # entries whose hashes are recomputed at a time
 
 _log = logging.getLogger(__name__)
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,8 +34,8 @@ class Bell:
         with suppress(OSError):
             self._ring()
 
-    def __del__(self) -> None:
-        if not sys.is_finalizing():  # then the system closes everything, and modules are half gone
+    def __del__(self, leaving: Callable[[], bool] = sys.is_finalizing) -> None:
+        if not leaving():  # then the system closes everything, and modules are half gone
             self.close()
 
     def close(self) -> None:
