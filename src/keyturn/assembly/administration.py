@@ -23,6 +23,7 @@ from keyturn.model.errors import Refused
 from keyturn.model.principal import TRANSPORTS
 from keyturn.model.time import format_timestamp
 from keyturn.policy import LimitState, limits_for
+from keyturn.policy.limits import written_window
 
 R = TypeVar("R")
 
@@ -165,16 +166,8 @@ def _limit(principal: str, state: LimitState) -> dict[str, Json]:
         "used": state.used,
         "allowed": state.allowed,
         "left": state.left,
-        "window": None if state.window is None else _window(state.window),
+        "window": None if state.window is None else written_window(state.window),
         "per": state.per,
         "key": state.key,
         "resets_at": None if state.resets_at is None else format_timestamp(state.resets_at),
     }
-
-
-def _window(window: timedelta) -> str:
-    seconds = int(window.total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds % size == 0:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"

@@ -139,7 +139,7 @@ def worker_starter(home: Home) -> Callable[[], None]:
                 stderr=log,
                 start_new_session=True,
                 cwd=home.folder,
-                env={name: value for name, value in environment().items() if name != "KEYTURN_TOKEN"},
+                env=dict(environment()),
             )
         started.append((worker, time.monotonic()))
 

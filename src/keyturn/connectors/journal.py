@@ -34,6 +34,9 @@ STATE_FOLDER = ".keyturn"
 LOCK_WAIT = 10.0  # seconds; hashing a large release under the lock takes a few
 MAX_MARK = 65_536  # bytes of one mark
 
+FENCED = "a probe found it not done and fenced it; it can never be done under this id"
+"""Why an action that is fenced fails, in every back end with a journal."""
+
 MarkState: TypeAlias = Literal["absent", "prepared", "moved", "done", "fenced"]
 
 

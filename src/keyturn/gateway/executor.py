@@ -40,7 +40,7 @@ class Executor:
     _guard: threading.Lock = field(default_factory=threading.Lock)
     _observers: list[set[str]] = field(default_factory=list)
     _passed_over: bool = False
-    _bell: anyio.Event = field(default_factory=anyio.Event)
+    _call: anyio.Event = field(default_factory=anyio.Event)
 
     @property
     def accepting(self) -> bool:
@@ -94,10 +94,10 @@ class Executor:
     def wake(self) -> None:
         """Have the work loop look now. From the event loop's thread."""
         self._passed_over = False
-        self._bell.set()
+        self._call.set()
 
     async def called(self, seconds: float) -> None:
         """Return once somebody has called `wake`, or after `seconds`."""
         with anyio.move_on_after(seconds):
-            await self._bell.wait()
-        self._bell = anyio.Event()
+            await self._call.wait()
+        self._call = anyio.Event()

@@ -21,7 +21,7 @@ from keyturn.gateway.envelope import describe
 from keyturn.gateway.events import ESCALATED, LATE, MISSED, Event, Told, news, steps
 from keyturn.gateway.finding import find, find_state, first_not_before, short_in
 from keyturn.gateway.payloads import read_value
-from keyturn.model.text import clean, told, written_out
+from keyturn.model.text import clean, plain, told
 from keyturn.model.time import format_timestamp, shifted
 
 TYPE = "keyturn.notice/v1"
@@ -91,7 +91,7 @@ def notice(view: Look, event: Event, home: str) -> dict[str, Json]:
     reason = str(read_value(view, view.entry(action.seq), "reason") or "")
     people = _may_act(view, action, state, event)
     commands = _commands(home, action.id, state)
-    what = f"{_name(action.tool)} on {_name(action.target)} ({_name(action.environment)})"
+    what = f"{plain(action.tool)} on {plain(action.target)} ({plain(action.environment)})"
     return {
         **_frame(view, event, people, home),
         "action_id": action.id,
@@ -158,11 +158,11 @@ def _commands(home: str, action_id: str, state: str) -> dict[str, str]:
 
 
 def _told_of(action: Action, envelope: Mapping[str, Any], reason: str, people: Iterable[str]) -> Iterator[str]:
-    owner = f" (owner {_name(action.owner)})" if action.owner else ""
-    yield f"{_name(action.principal)}{owner} asks: {_quote(envelope['plan_summary'] or '')}"
+    owner = f" (owner {plain(action.owner)})" if action.owner else ""
+    yield f"{plain(action.principal)}{owner} asks: {_quote(envelope['plan_summary'] or '')}"
     yield f"Why, in its words: {_quote(reason)}" if reason else "It gave no reason."
     yield _standing(envelope)
-    if names := ", ".join(_name(name) for name in people):
+    if names := ", ".join(plain(name) for name in people):
         yield f"May act now: {names}"
 
 
@@ -207,8 +207,8 @@ def _of_many(view: Look, event: Event, home: str) -> dict[str, Json]:
 
 
 def _waits(action: Action, now: datetime, people: Iterable[str]) -> str:
-    names = ", ".join(_name(name) for name in people)
-    return f"{action.id} {status(action, now)}: {_name(action.tool)} on {_name(action.target)}; may act: {names}"
+    names = ", ".join(plain(name) for name in people)
+    return f"{action.id} {status(action, now)}: {plain(action.tool)} on {plain(action.target)}; may act: {names}"
 
 
 def _quote(words: str) -> str:
@@ -218,8 +218,3 @@ def _quote(words: str) -> str:
 
 def _line(words: str) -> str:
     return clean(" ".join(words.split()), _QUOTED)
-
-
-def _name(text: str) -> str:
-    r"""Write a name so that no look-alike letter passes for another: all outside printable ASCII as `\u{…}`."""
-    return "".join(c if " " <= c <= "~" else written_out(c) for c in text)

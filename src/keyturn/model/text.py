@@ -72,6 +72,14 @@ def written_out(character: str) -> str:
     return f"\\u{{{ord(character):x}}}"
 
 
+def plain(text: str) -> str:
+    r"""Return an identifier with everything outside printable ASCII written out as `\u{…}`.
+
+    For names, targets, paths: where a look-alike letter would mislead.
+    """
+    return "".join(c if " " <= c <= "~" else written_out(c) for c in text)
+
+
 def clean(text: str, limit: int) -> str:
     """Return `text` in at most `limit` characters, without what hides or rearranges it; lines and tabs stay."""
     kept = _INVISIBLE.sub(lambda found: found[0] if found[0] in "\n\t" else "", text[: limit * 2])

@@ -80,7 +80,7 @@ class Limit:
     @property
     def text(self) -> str:
         """The limit as a policy would write it."""
-        window = "" if self.window is None else f" per {_written(self.window)}"
+        window = "" if self.window is None else f" per {written_window(self.window)}"
         return f"{self.allowed} {self.unit}{window} per {self.per}"
 
 
@@ -225,7 +225,8 @@ def _window(unit: str, written: str | None) -> timedelta | None:
     return window
 
 
-def _written(window: timedelta) -> str:
+def written_window(window: timedelta) -> str:
+    """Return a window as a policy writes it, in the largest unit that fits: `10m`, `1d`."""
     seconds = int(window.total_seconds())
     for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds % size == 0:

@@ -17,13 +17,11 @@ from keyturn.connectors.deployments.layout import (
     work_out,
 )
 from keyturn.connectors.files import Folder
-from keyturn.connectors.journal import Journal, Mark
+from keyturn.connectors.journal import FENCED, Journal, Mark
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, Failed, Outcome, Stale, Unknown
 from keyturn.model.time import action_time, format_timestamp
 from keyturn.model.tool import ActionRef
-
-FENCED = "a probe found it not done and fenced it; it can never be done under this id"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json, sha256
 from keyturn.connectors.files import Disk, Folder
-from keyturn.connectors.journal import STATE_FOLDER, Journal, Mark, journal
+from keyturn.connectors.journal import FENCED, STATE_FOLDER, Journal, Mark, journal
 from keyturn.connectors.tickets import Objection, Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
@@ -46,7 +46,6 @@ ATTEMPTS = 5  # an editor that ignores the lock may write between our reading an
 
 _TICKET = re.compile(r"[A-Za-z][A-Za-z0-9]{0,30}-[0-9]{1,9}", re.ASCII)
 _STATUS = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9 ._-]{0,62}[A-Za-z0-9])?", re.ASCII)
-_FENCED = "a probe found it not done and fenced it; it can never be done under this id"
 
 
 class Settings(BaseModel):
@@ -218,7 +217,7 @@ class _Updating:
             case "done" | "moved":
                 return self._recorded(root, held, found)
             case "fenced":
-                return Failed(_FENCED)
+                return Failed(FENCED)
             case _:
                 return self._attempt(root, held, found)
 
@@ -232,7 +231,7 @@ class _Updating:
                 held.fence(self.action.action, found, self._body())
                 return CannotHappen("it was not done, and a fence keeps a late attempt from doing it")
             case "fenced":
-                return CannotHappen(_FENCED)
+                return CannotHappen(FENCED)
 
     def _attempt(self, root: Folder, held: Journal, found: Mark) -> Outcome:
         name, intended = f"{self.change.ticket}.md", found.state == "prepared"
