@@ -8,7 +8,6 @@ cannot be trusted any more, 2 for usage, 4 for a token that does not count.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from contextlib import suppress
 from functools import partial
@@ -28,6 +27,7 @@ from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.server.fault import Fault
 from keyturn.server.handlers import Handlers, Presented
 from keyturn.server.identity import find_token
+from keyturn.server.signals import cancel_on_signal
 from keyturn.server.upkeep import start_workers
 from keyturn.server.wire import Wire, claim_wire, serve
 from keyturn.telemetry.speech import FORMS, place_of, say, set_up, tell
@@ -114,16 +114,11 @@ async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None
     server = Handlers(gate, lambda _: Presented(token, "stdio", ""), fault).build()
     async with anyio.create_task_group() as tasks:
 
-        async def until_signal() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                async for _ in signals:
-                    tasks.cancel_scope.cancel()
-
         async def until_fault() -> None:
             await fault.ends()
             tasks.cancel_scope.cancel()
 
-        tasks.start_soon(until_signal)
+        tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
         tasks.start_soon(until_fault)
         tasks.start_soon(note_suspensions, gate)
         tasks.start_soon(start_workers, gate, partial(work_waits, gate, home), fault)

@@ -7,7 +7,6 @@ usage, 4 without a token.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 
 import anyio
@@ -18,6 +17,7 @@ from keyturn.server.bridge.relay import Relay
 from keyturn.server.bridge.target import Target, read_target
 from keyturn.server.bridge.upstream import Upstream
 from keyturn.server.identity import find_token
+from keyturn.server.signals import cancel_on_signal
 from keyturn.server.wire import Wire, claim_wire
 from keyturn.telemetry.speech import place_of, say, set_up
 
@@ -52,13 +52,7 @@ def main() -> int:
 async def _until_over(target: Target, token: str, wire: Wire) -> None:
     relay = Relay(wire, Upstream(target, token), say)
     async with anyio.create_task_group() as tasks:
-
-        async def until_signal() -> None:
-            with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                async for _ in signals:
-                    tasks.cancel_scope.cancel()
-
-        tasks.start_soon(until_signal)
+        tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
         await relay.run()
         tasks.cancel_scope.cancel()
 
