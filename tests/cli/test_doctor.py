@@ -7,14 +7,15 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from keyturn.assembly import boundary
-from keyturn.assembly.doctor.finding import Finding
+from keyturn.assembly.doctor.finding import GROUPS, Check, Finding
 from keyturn.assembly.doctor.machine import check_machine
 from keyturn.assembly.doctor.running import notices
 from keyturn.assembly.outside import environment
@@ -229,18 +230,30 @@ def test_processes_that_end_or_are_others_do_not_disturb(tmp_path: Path) -> None
     assert boundary.name_of(2**31 - 7) == f"uid-{2**31 - 7}"
 
 
-def test_on_a_terminal_it_is_a_screen_with_signs_and_a_summary(tmp_path: Path, populated: Founded) -> None:
+def screen_of(world: World, *options: str) -> str:
+    terminal = Terminal(world, "doctor", *options)
+    assert terminal.end() == 0
+    return bare(terminal.screen)
+
+
+def test_on_a_terminal_it_is_one_screen_with_what_is_not_well_spelled_out(tmp_path: Path, populated: Founded) -> None:
     world = World(tmp_path / "home", populated)
     try:
-        terminal = Terminal(world, "doctor")
-        assert terminal.end() == 0
+        screen, verbose = screen_of(world), screen_of(world, "--verbose")
     finally:
         world.close()
-    screen = bare(terminal.screen)
-    assert "python     ✓ Python 3." in screen
+    assert "machine    ✓ python, sqlite, git, openssh\n" in screen
+    assert "around     ✓ processes, notices, 4 back ends\n" in screen
     assert "  → docs/how-to/install-under-its-own-account.md" in screen
     assert screen.rstrip().endswith("0 to mend")
     assert all(len(line) <= 80 for line in screen.splitlines())
+    assert len(screen.splitlines()) <= 24
+    assert "python     ✓ Python 3." in verbose
+    assert verbose.splitlines()[-1] == screen.splitlines()[-1]
+
+
+def test_each_check_stands_in_one_group_of_the_screen() -> None:
+    assert Counter(check for checks in GROUPS.values() for check in checks) == Counter(get_args(Check))
 
 
 def test_it_takes_less_than_two_seconds(operator: Operator) -> None:

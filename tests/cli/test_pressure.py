@@ -111,6 +111,12 @@ def test_a_clock_that_is_not_trusted_keeps_everything(world: World) -> None:
     assert ready.code == "clock"
 
 
+def test_one_that_executes_is_found_among_many_that_died(world: World) -> None:
+    for number in range(300):
+        (world.home.place.run / f"{number:032x}").touch()
+    assert told(world, "executors") == 1
+
+
 def test_what_runs_says_since_when_and_whether_its_process_lives(world: World) -> None:
     world.comment("first")
     action = begin(world)

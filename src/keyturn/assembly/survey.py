@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from keyturn.assembly.boundary import SAME_ACCOUNT, shared
@@ -23,7 +22,6 @@ LITTLE = 256 * 2**20
 """Bytes free on the ledger's disk below which it is time to worry."""
 
 _INSTANCE = re.compile(r"[0-9a-f]{32}")
-_MOST_INSTANCES = 256  # files of `state/run/` that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +116,9 @@ def _proposal(home: Home, seen: Overview) -> str:
 def _living(home: Home) -> Iterator[str]:
     """Yield the instances whose processes hold their locks; dead ones leave their files behind."""
     with suppress(OSError):
-        names = (path.name for path in home.place.run.iterdir() if _INSTANCE.fullmatch(path.name))
-        for name in islice(names, _MOST_INSTANCES):
-            if lock_held(home, name):
-                yield name
+        for path in home.place.run.iterdir():
+            if _INSTANCE.fullmatch(path.name) and lock_held(home, path.name):
+                yield path.name
 
 
 def _notifying(home: Home) -> Notifying | None:

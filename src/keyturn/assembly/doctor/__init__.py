@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from keyturn.assembly.boundary import running as running_for
-from keyturn.assembly.doctor.finding import Finding, fail
+from keyturn.assembly.doctor.finding import GROUPS, Finding, fail
 from keyturn.assembly.doctor.ground import check_ground
 from keyturn.assembly.doctor.machine import check_machine
 from keyturn.assembly.doctor.record import Record, check_record, read_record
@@ -22,7 +22,7 @@ from keyturn.assembly.survey import survey
 from keyturn.assembly.wiring import read_wiring
 from keyturn.model.errors import ConfigurationError, LedgerError
 
-__all__ = ["Finding", "examine"]
+__all__ = ["GROUPS", "Finding", "examine"]
 
 
 def examine(home: Home) -> Iterator[Finding]:

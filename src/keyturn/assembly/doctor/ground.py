@@ -11,12 +11,12 @@ import keyturn
 from keyturn.assembly.boundary import SAME_ACCOUNT, Running, name_of, people_log_in
 from keyturn.assembly.doctor.finding import Finding, fail, ok, warn
 from keyturn.assembly.home import POLICY, Home
+from keyturn.assembly.survey import LITTLE
 from keyturn.ledger.keys import LOG_KEY
 from keyturn.ledger.place import check_place
 from keyturn.model.errors import LedgerError
 
 PAGE = "docs/how-to/install-under-its-own-account.md"
-LITTLE = 100 * 1024 * 1024  # bytes below which a ledger may soon find no room
 _WRITE = 0o022
 _TOO_LITTLE = 10 * 1024 * 1024
 
@@ -97,12 +97,13 @@ def _file_system(home: Home) -> Finding:
 
 
 def _space(home: Home) -> Finding:
-    status = os.statvfs(home.folder)
+    folder = home.place.folder if home.place.folder.is_dir() else home.folder
+    status = os.statvfs(folder)
     free = status.f_bavail * status.f_frsize
     told = f"{free // 2**20:,} MiB free"
     if free < LITTLE:
         level = fail if free < _TOO_LITTLE else warn
-        return level("space", told, "without room for the ledger nothing is done", f"free some: df {home.folder}")
+        return level("space", told, "without room for the ledger nothing is done", f"free some: df {folder}")
     return ok("space", told)
 
 

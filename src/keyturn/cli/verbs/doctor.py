@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -25,24 +26,41 @@ _COLUMNS = (
 
 
 @click.command(name="doctor", short_help="Look whether all is well, and what mends it.")
+@click.option("-v", "--verbose", is_flag=True, help="Spell out what is well, too.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, /, as_json: AsJson) -> None:
+def command(ctx: click.Context, /, verbose: bool, as_json: AsJson) -> None:
     """Look at everything a home stands on, and say what follows and what mends it.
 
-    Nothing is changed, and no system is more than read. Exits 1 when a check fails; warnings exit 0.
+    On a terminal what is well takes one line a group; in a pipe each check has a line. Nothing is changed, and no
+    system is more than read. Exits 1 when a check fails; warnings exit 0.
     """
     from keyturn.assembly.doctor import examine
 
     found = list(examine(home_of(ctx)))
     if on_terminal() and not as_json:
-        speak([line for finding in found for line in _lines(finding)])
+        speak([line for finding in found for line in _lines(finding)] if verbose else list(_grouped(found)))
         note("")
         note(_summary(found))
     else:
         emit([finding.to_json() for finding in found], as_json=as_json, columns=_COLUMNS)
     if any(finding.level == "fail" for finding in found):
         ctx.exit(Exit.FAILURE)
+
+
+def _grouped(found: list[Finding]) -> Iterator[Line]:
+    """Yield a line for what is well in each group, and below it whatever is not."""
+    from keyturn.assembly.doctor import GROUPS
+
+    for group, checks in GROUPS.items():
+        of_group = [finding for finding in found if finding.check in checks]
+        if well := Counter(finding.check for finding in of_group if finding.level == "ok"):
+            yield Line(group, f"✓ {', '.join(_times(check, count) for check, count in well.items())}")
+        yield from (line for finding in of_group if finding.level != "ok" for line in _lines(finding))
+
+
+def _times(check: str, count: int) -> str:
+    return check if count == 1 else f"{count} {check}s"
 
 
 def _lines(finding: Finding) -> Iterator[Line]:
