@@ -14,7 +14,7 @@ import anyio
 from keyturn.demo.stage import Stage
 
 Say = Callable[[str], None]
-WIDTH = 100
+WIDTH = 79
 """Columns of a told line; a word that is longer, like a path, is left whole."""
 
 _INDENT = "   "
