@@ -154,7 +154,21 @@ def test_a_second_set_up_takes_the_place_of_the_first(spoken: Spoken) -> None:
     spoken.set_up("json")
     say("once", event="server.started")
     [said] = spoken.lines
-    assert (said["event"], said["level"]) == ("server.started", "warning")
+    assert (said["event"], said["level"]) == ("server.started", "info")
+
+
+def test_what_an_event_tells_is_no_warning_and_a_bare_line_is_one(spoken: Spoken) -> None:
+    spoken.set_up("json")
+    say("serving", event="server.listening")
+    say("look at this")
+    assert [line["level"] for line in spoken.lines] == ["info", "warning"]
+
+
+def test_text_tells_what_is_said_with_an_event_and_no_other_event(spoken: Spoken) -> None:
+    spoken.set_up()
+    say("serving", event="server.listening")
+    tell("call.finished", "a call")
+    assert spoken.text == "keyturn: serving\n"
 
 
 def test_a_line_that_cannot_be_made_is_lost_without_a_traceback(spoken: Spoken) -> None:

@@ -55,7 +55,7 @@ def telling(ctx: ServerRequestContext, event: str, entropy: Callable[[int], byte
         spent = round((anyio.current_time() - start) * 1000)
         tell(
             event,
-            f"{told.tool or 'a request'}: {told.status}",
+            f"{told.tool or event.partition('.')[0]}: {told.status}",
             ms=spent,
             principal=told.principal,
             tool=told.tool,

@@ -30,6 +30,8 @@ LONGEST_NAME = 200  # characters of one of the names beside it
 NAMES: Final = ("principal", "tool", "action", "status")
 """What a line may carry beside event and message, where a record has it; `ms` is a number."""
 
+_TOLD = 25  # between INFO and WARNING: what text tells too, and is nothing to worry about
+
 _OURS = (LedgerError, ConfigurationError, Refused)  # their texts are written for operators and quote no payload
 _log = logging.getLogger(__name__)
 
@@ -56,7 +58,7 @@ class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         fields: dict[str, object] = {
             "ts": _time_of(record),
-            "level": record.levelname.lower(),
+            "level": "info" if record.levelno == _TOLD else record.levelname.lower(),
             "event": _name(getattr(record, "event", "note")),
             "message": _one_line(_message_of(record)),
             "program": self._program,
@@ -73,13 +75,14 @@ class _Json(logging.Formatter):
 def set_up(form: Form = "text", program: str = "keyturn", *, stamped: bool = False) -> None:
     """Let our own lines through to standard error, and nobody else's: libraries quote what they were given.
 
-    Text tells warnings and errors; `json` tells every event. `stamped` puts the time before each line of text.
+    Text tells warnings, errors and what `say` says; `json` tells every event. `stamped` puts the time before each
+    line of text.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json(program) if form == "json" else _Text(stamped=stamped))
     ours = logging.getLogger("keyturn")
     ours.handlers[:] = [handler]
-    ours.setLevel(logging.INFO if form == "json" else logging.WARNING)
+    ours.setLevel(logging.INFO if form == "json" else _TOLD)
     ours.propagate = False
     logging.getLogger().addHandler(logging.NullHandler())
     logging.raiseExceptions = False  # a line that cannot be written is lost; its traceback would quote it
@@ -87,8 +90,8 @@ def set_up(form: Form = "text", program: str = "keyturn", *, stamped: bool = Fal
 
 
 def say(message: str, event: str = "notice") -> None:
-    """Tell the operator something that is to be read in either form."""
-    _log.warning("%s", message, extra={"event": event})
+    """Tell the operator something that is to be read in either form: a warning, unless it names an event."""
+    _log.log(logging.WARNING if event == "notice" else _TOLD, "%s", message, extra={"event": event})
 
 
 def tell(event: str, message: str, *, ms: int | None = None, **names: str | None) -> None:
