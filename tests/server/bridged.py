@@ -21,6 +21,9 @@ from tests.server.clients import Raw
 from tests.server.elsewhere import TOKEN
 from tests.server.home import ROOT, SECONDS, until
 
+MEASURED = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_PROCESS_")}
+"""What makes coverage count the lines of a program, too, where a test run counts its own."""
+
 HELLO = {
     "jsonrpc": "2.0",
     "id": 0,
@@ -86,7 +89,8 @@ class Elsewhere:
 @contextmanager
 def bridge(target: str, *options: str, token: str | None = TOKEN, **variables: str) -> Iterator[Raw]:
     """Start the bridge as a client does, and talk to it byte by byte; it is gone afterwards."""
-    environment = {"PATH": os.environ["PATH"], **({} if token is None else {"KEYTURN_TOKEN": token}), **variables}
+    held = {} if token is None else {"KEYTURN_TOKEN": token}
+    environment = {"PATH": os.environ["PATH"], **MEASURED, **held, **variables}
     errors = Path(variables.get("TMPDIR", "/tmp")) / f"bridge-{os.getpid()}-{time.monotonic_ns()}"
     command = [sys.executable, "-m", "keyturn", "connect", target, *options]
     with (
@@ -99,7 +103,8 @@ def bridge(target: str, *options: str, token: str | None = TOKEN, **variables: s
             yield Raw(process, errors)
         finally:
             if process.poll() is None:
-                process.kill()
+                (process.terminate if MEASURED else process.kill)()  # one that is killed tells no counts
+                process.wait(SECONDS)
             errors.unlink()
 
 
