@@ -149,3 +149,9 @@ def test_what_expired_is_written_down_by_the_next_request_that_is_let_through(wo
     world.clock.run(hours=5)
     assert world.comment("Hello.").envelope["status"] == "succeeded"
     assert [entry.action for entry in world.entries("action.expired")] == [action]
+
+
+def test_what_nobody_sees_is_not_told_although_python_calls_it_printable() -> None:
+    """Blank letters, and a joiner without an effect; a space of another script stays."""
+    told = build(tool="get_action", status="failed", message="a\u3164b\u034f c\u200dd\u3000e")
+    assert told["message"] == "ab cd\u3000e"

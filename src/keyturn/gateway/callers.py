@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from keyturn import canon
 from keyturn.gateway.core import Gateway, Look
-from keyturn.gateway.envelope import clean
 from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
 from keyturn.model.principal import Caller
+from keyturn.model.text import clean
 
 MAX_LABEL = 200
 

@@ -19,6 +19,7 @@ from keyturn.gateway.payloads import read_plan, read_reasons, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
+from keyturn.model.text import clean
 from keyturn.model.time import format_timestamp
 
 ERRORS = frozenset({"denied", "failed", "expired", "rejected", "stale", "unknown", "cancelled"})
@@ -190,14 +191,6 @@ def result_of(view: Look, history: Sequence[Entry]) -> dict[str, Json] | None:
             result = value.get("result") if isinstance(value, Mapping) else None
             return dict(result) if isinstance(result, Mapping) and result else None
     return None
-
-
-def clean(text: str, limit: int) -> str:
-    """Bound a text and take out what could mislead a reader: control and invisible characters, surrogates."""
-    if len(text) <= limit and text.isprintable():
-        return text
-    kept = "".join(c for c in text[: limit * 2] if c in "\n\t" or c.isprintable())
-    return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 
 
 def _reason(reason: Reason) -> dict[str, Json]:

@@ -82,6 +82,8 @@ def plain(text: str) -> str:
 
 def clean(text: str, limit: int) -> str:
     """Return `text` in at most `limit` characters, without what hides or rearranges it; lines and tabs stay."""
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text  # as nearly always
     kept = _INVISIBLE.sub(lambda found: found[0] if found[0] in "\n\t" else "", text[: limit * 2])
     return kept if len(kept) <= limit else kept[: limit - 1] + "…"
 

@@ -17,13 +17,14 @@ from keyturn.approvals.action import Action
 from keyturn.gateway.call import UnknownTool, call_by, visible_contracts
 from keyturn.gateway.callers import proof
 from keyturn.gateway.core import Gateway, Look
-from keyturn.gateway.envelope import Answer, clean
+from keyturn.gateway.envelope import Answer
 from keyturn.gateway.submit import Incoming
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import Report
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.principal import Caller
+from keyturn.model.text import clean
 from keyturn.server import words
 from keyturn.server.fault import Fault
 from keyturn.server.leaving import Leaving

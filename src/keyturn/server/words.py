@@ -9,9 +9,10 @@ from typing import Any
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from keyturn.gateway.envelope import Answer, clean
+from keyturn.gateway.envelope import Answer
 from keyturn.model.contract import Contract
 from keyturn.model.errors import Refused
+from keyturn.model.text import clean
 
 RECEIPT = "io.keyturn/receipt"
 """Key in a result's `_meta`: the ledger entry behind the answer as a DSSE envelope."""
