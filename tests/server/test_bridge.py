@@ -282,6 +282,17 @@ ODD: list[tuple[str, int, bytes, str, int, str]] = [
     ("a fault", 502, b"<html>", "text/html", answers.BROKEN, "look with list_actions"),
     ("a page", 200, b"<html>", "text/html", answers.BAD_ANSWER, "without an answer"),
     ("no json", 200, b"{", "application/json", answers.BAD_ANSWER, "no JSON-RPC message"),
+    ("not utf-8", 200, b'"\xff"', "application/json", answers.BAD_ANSWER, "not UTF-8"),
+    ("a batch", 200, b"[]", "application/json", answers.BAD_ANSWER, "no JSON-RPC message"),
+    ("no number", 200, b'{"jsonrpc":"2.0","id":1,"result":{"n":NaN}}', "application/json", answers.BAD_ANSWER, "NaN"),
+    (
+        "a doubled key",
+        200,
+        b'{"jsonrpc":"2.0","id":1,"result":{"status":"denied","status":"succeeded"}}',
+        "application/json",
+        answers.BAD_ANSWER,
+        "stands twice",
+    ),
     ("another id", 200, _result("other", {}), "application/json", answers.BAD_ANSWER, "answers another request"),
     ("accepted", 202, b"", "text/plain", answers.BAD_ANSWER, "without an answer"),
     (
@@ -335,6 +346,25 @@ def test_an_answer_without_end_is_given_up() -> None:
         assert "more than 16777216 bytes" in error["message"]
 
 
+@pytest.mark.parametrize("stream", [True, False], ids=["stream", "whole"])
+def test_an_answer_of_millions_of_values_is_refused_before_it_is_read(stream: bool) -> None:
+    full = _result(1, {"n": []}).replace(b"[]", b"[" + b"{}," * 5_000_000 + b"{}]")
+
+    def answers_(handler: BaseHTTPRequestHandler, _body: bytes) -> None:
+        if stream:
+            reply(handler, 200, _event(full), "text/event-stream")
+        else:
+            reply(handler, 200, full)
+
+    with door(answers_) as place, bridge(place.url) as client:
+        error = client.ask(ask(1, "tools/list", modern=True))["error"]
+        assert error["code"] == answers.BAD_ANSWER
+        assert "more than 160000 values" in error["message"]
+        status = Path(f"/proc/{client.process.pid}/status").read_text()
+        [most] = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+        assert int(most) < 300_000  # KiB; the values themselves would take 1.7 GB
+
+
 def test_an_error_without_an_id_is_given_the_requests() -> None:
     said = json.dumps({"jsonrpc": "2.0", "id": None, "error": {"code": -32600, "message": "no"}}).encode()
     with door(lambda handler, _body: reply(handler, 400, said)) as place, bridge(place.url) as client:
@@ -346,7 +376,7 @@ def test_an_error_without_an_id_is_given_the_requests() -> None:
 
 
 def test_headers_say_what_the_message_says_whatever_characters_it_has() -> None:
-    with door(lambda handler, body: reply(handler, 200, _result(json.loads(body)["id"], {}))) as place:
+    with door(welcome) as place:
         with bridge(place.url) as client:
             client.ask(call(1, "caf\u00e9\r\nx-evil: 1", modern=True))
             client.ask(ask(2, "resources/read", modern=True, uri="action://1"))
@@ -363,7 +393,7 @@ def test_headers_say_what_the_message_says_whatever_characters_it_has() -> None:
 def test_neither_proxies_nor_credentials_of_the_environment_are_used(tmp_path: Path) -> None:
     (tmp_path / ".netrc").write_text("machine 127.0.0.1 login me password secret\n")
     with (
-        door(lambda handler, body: reply(handler, 200, _result(json.loads(body)["id"], {}))) as place,
+        door(welcome) as place,
         bridge(
             place.url, HTTP_PROXY="http://127.0.0.1:1", ALL_PROXY="http://127.0.0.1:1", HOME=str(tmp_path)
         ) as client,
@@ -372,15 +402,25 @@ def test_neither_proxies_nor_credentials_of_the_environment_are_used(tmp_path: P
         assert place.headers[0]["authorization"] == f"Bearer {TOKEN}"
 
 
-def test_a_certificate_nobody_vouches_for_ends_it_before_the_token_is_sent(tmp_path: Path) -> None:
-    certificate = tmp_path / "own.pem"
+def certified(folder: Path) -> tuple[ssl.SSLContext, Path]:
+    """What a server on localhost needs to speak TLS, and its certificate, for which nobody vouches."""
+    certificate = folder / "own.pem"
     command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-days", "1"]
-    files = ["-keyout", str(tmp_path / "own.key"), "-out", str(certificate)]
+    files = ["-keyout", str(folder / "own.key"), "-out", str(certificate)]
     subprocess.run([*command, *names, *files], check=True, capture_output=True)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, tmp_path / "own.key")
-    with door(lambda handler, body: reply(handler, 200, _result(json.loads(body)["id"], {})), context) as place:
+    context.load_cert_chain(certificate, folder / "own.key")
+    return context, certificate
+
+
+def welcome(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+    reply(handler, 200, _result(json.loads(body)["id"], {}))
+
+
+def test_a_certificate_nobody_vouches_for_ends_it_before_the_token_is_sent(tmp_path: Path) -> None:
+    context, certificate = certified(tmp_path)
+    with door(welcome, context) as place:
         url = f"https://localhost:{place.port}"
         with bridge(url) as client:
             error = client.ask(ask(1, "tools/list", modern=True))["error"]
@@ -390,6 +430,27 @@ def test_a_certificate_nobody_vouches_for_ends_it_before_the_token_is_sent(tmp_p
         with bridge(url, SSL_CERT_FILE=str(certificate)) as client:
             assert client.ask(ask(1, "tools/list", modern=True))["result"] == {}
         assert place.headers[0]["authorization"] == f"Bearer {TOKEN}"
+
+
+def test_a_certificate_for_another_name_is_not_enough(tmp_path: Path) -> None:
+    context, certificate = certified(tmp_path)
+    with (
+        door(welcome, context) as place,
+        bridge(f"https://127.0.0.1:{place.port}", SSL_CERT_FILE=str(certificate)) as client,
+    ):
+        assert "certificate is not trusted" in client.ask(ask(1, "tools/list", modern=True))["error"]["message"]
+        assert place.headers == []
+
+
+def test_the_keys_of_a_connection_are_written_nowhere_although_the_environment_asks_for_it(tmp_path: Path) -> None:
+    context, certificate = certified(tmp_path)
+    keys = tmp_path / "keys"
+    with (
+        door(welcome, context) as place,
+        bridge(f"https://localhost:{place.port}", SSL_CERT_FILE=str(certificate), SSLKEYLOGFILE=str(keys)) as client,
+    ):
+        assert client.ask(ask(1, "tools/list", modern=True))["result"] == {}
+    assert not keys.exists()
 
 
 # --- who it is ------------------------------------------------------------------------------------------------

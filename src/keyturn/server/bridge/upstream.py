@@ -6,18 +6,18 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
+import httpcore2
 import httpx2
 import mcp_types as types
 from pydantic import ValidationError
 
 from keyturn.server.bridge.eras import SESSION
 from keyturn.server.bridge.target import Target
-from keyturn.server.lines import MAX_LINE
+from keyturn.server.bridge.transport import DistrustedError, Transport
+from keyturn.server.lines import MAX_LINE, MOST_VALUES, Unreadable, read_message, values_in
 
 EVENTS = "text/event-stream"
-CONNECTIONS = 80
 _SILENCE = 120.0  # seconds; both eras of the server send something every 15 while a call runs
-_KEPT = 2.0  # seconds; below the 5 after which servers close idle connections: a close must not meet a request
 _HEADERS = {
     "accept": f"application/json, {EVENTS}",
     "content-type": "application/json",
@@ -89,20 +89,11 @@ class Upstream:
 
     def __init__(self, target: Target, token: str) -> None:
         self.target = target
-        # Neither proxies nor credentials come from the environment. The operating system's authorities count, and
-        # OpenSSL's own SSL_CERT_FILE for one of your own.
-        verify = ssl.create_default_context()
-        transport = httpx2.AsyncHTTPTransport(
-            verify=verify,
-            trust_env=False,
-            uds=None if target.socket is None else str(target.socket),
-            limits=httpx2.Limits(max_connections=CONNECTIONS, keepalive_expiry=_KEPT),
-        )
         self._client = httpx2.AsyncClient(
-            transport=transport,
+            transport=Transport(target),
             headers={**_HEADERS, "authorization": f"Bearer {token}"},
             timeout=httpx2.Timeout(10.0, read=_SILENCE, write=30.0),
-            trust_env=False,
+            trust_env=False,  # neither proxies nor credentials come from the environment
             follow_redirects=False,
         )
 
@@ -140,12 +131,23 @@ class Upstream:
 
 
 def _read(data: bytes) -> types.JSONRPCMessage:
-    """Read what the server sent; an error may stand there without an id when it could not make the request's out."""
+    """Read what the server sent, within the bounds of what a client may send and with one meaning, as there."""
+    if values_in(data) > MOST_VALUES:
+        raise NotAnAnswerError(f"more than {MOST_VALUES} values in one message")
+    match message := read_message(data):
+        case Unreadable(code=types.INVALID_REQUEST):
+            return _read_nameless(data)
+        case Unreadable(why=why):
+            raise NotAnAnswerError(f"it sends what is no JSON-RPC message: {why}")
+    return message
+
+
+def _read_nameless(data: bytes) -> types.JSONRPCError:
+    """Read the one message that a server alone may send: an error to a request whose id it could not make out."""
     try:
-        message: types.JSONRPCMessage = types.jsonrpc_message_adapter.validate_json(data, by_name=False)
+        return types.JSONRPCError.model_validate_json(data, by_name=False)
     except ValidationError:
         raise NotAnAnswerError("it sends what is no JSON-RPC message") from None
-    return message
 
 
 class _errors_named:  # noqa: N801 - a context manager, written as a class for speed: it stands around each event
@@ -156,11 +158,19 @@ class _errors_named:  # noqa: N801 - a context manager, written as a class for s
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         match error:
-            case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.PoolTimeout():
+            case DistrustedError():
+                raise UnreachableError(str(error)) from None
+            case httpcore2.ConnectError() | httpcore2.ConnectTimeout() | httpcore2.PoolTimeout():
                 raise UnreachableError(_why(error)) from None
             case httpx2.SSEError():
                 raise NotAnAnswerError("a stream of events that cannot be read") from None
-            case httpx2.HTTPError() | httpx2.StreamError():
+            case (
+                httpcore2.NetworkError()
+                | httpcore2.ProtocolError()
+                | httpcore2.TimeoutException()
+                | httpx2.HTTPError()
+                | httpx2.StreamError()
+            ):
                 raise CutOffError(_why(error)) from None
 
 
@@ -174,6 +184,4 @@ def _why(error: BaseException) -> str:
             case OSError(strerror=str(said)):
                 return said
         cause = cause.__cause__ or cause.__context__
-    return {"ConnectTimeout": "no answer in time", "ReadTimeout": "no answer in time"}.get(
-        type(error).__name__, "the connection was closed" if isinstance(error, httpx2.TransportError) else "fault"
-    )
+    return "no answer in time" if isinstance(error, httpcore2.TimeoutException) else "the connection was closed"
