@@ -44,7 +44,6 @@ class UnknownTool(Exception):
 
 def visible_contracts(gate: Gateway, caller: Caller) -> list[Contract]:
     """Return the contracts of the tools a caller may use, by name."""
-
     tools = gate.ledger.look(lambda view: _visible(gate, view, caller))
     return [gate.catalog.contracts[tool] for tool in sorted(tools)]
 
@@ -72,7 +71,7 @@ async def call_by(
 
     Raises what `who` raises.
     """
-    caller, received = await gate.door.look(lambda view: _arrive(gate, view, who(view), incoming))
+    caller, received = await gate.ferry.look(lambda view: _arrive(gate, view, who(view), incoming))
     match received:
         case None:
             await refused(gate, _unknown(gate, caller, incoming))
@@ -168,7 +167,7 @@ async def _present(gate: Gateway, caller: Caller, action_id: str, *, repeated: b
     def look(view: Look) -> Answer:
         return answer(view, find_state(view, action_id, caller.principal)[0], repeated=repeated)
 
-    return await gate.door.look(look)
+    return await gate.ferry.look(look)
 
 
 def _unknown(gate: Gateway, caller: Caller, incoming: Incoming) -> Refusal:

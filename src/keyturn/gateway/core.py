@@ -11,7 +11,7 @@ from keyturn.contracts import Catalog
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
-from keyturn.gateway.door import Door
+from keyturn.gateway.ferry import Ferry
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.news import News
 from keyturn.gateway.progress import Progress
@@ -85,7 +85,7 @@ class Gateway(Desk):
     suppressed     refusals of this process that are counted and not recorded one by one
     repeats        what this process knows of the arguments of earlier actions
     progress       what effects say of themselves while they run
-    door           the ledger for this process's event loop: what comes in together is done together
+    ferry          the ledger for this process's event loop: what comes in together is done together
     """
 
     catalog: Catalog
@@ -103,11 +103,11 @@ class Gateway(Desk):
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
     repeats: Repeats = field(default_factory=Repeats)
     progress: Progress = field(default_factory=Progress)
-    door: Door = field(init=False)
+    ferry: Ferry = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open the event loop's door to the ledger."""
-        object.__setattr__(self, "door", Door(self.ledger))
+        """Put the ferry between event loop and ledger in place."""
+        object.__setattr__(self, "ferry", Ferry(self.ledger))
 
     def close(self) -> None:
         """Stop listening for news and close the ledger."""

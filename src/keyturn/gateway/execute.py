@@ -235,7 +235,7 @@ async def _record(gate: Gateway, executor: Executor, claimed: Claimed, outcome: 
     until = anyio.current_time() + LEDGER_PATIENCE
     while True:
         try:
-            finished = await gate.door.transact(end)
+            finished = await gate.ferry.transact(end)
         except LedgerUnavailable as error:
             if anyio.current_time() >= until:
                 raise

@@ -27,7 +27,7 @@ async def read(gate: Gateway, call: Call) -> Answer:
         earlier = await earlier_named(gate, call)
         plan = await bounded(lambda: tool.locate(call.arguments, earlier), gate.plan_timeout)
         # Decided before the system is read: a read that is not allowed does not happen.
-        judged = await gate.door.look(lambda view: _judge(gate, view, call, plan))
+        judged = await gate.ferry.look(lambda view: _judge(gate, view, call, plan))
         if not isinstance(judged, Permit):
             return await refused(gate, _refusal(call, "policy", judged, plan))
         result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
@@ -43,7 +43,7 @@ async def read(gate: Gateway, call: Call) -> Answer:
         return await refused(gate, _refusal(call, "plan", reasons))
     # Recorded as told: what hid in it reaches neither the assistant nor a reader of the ledger unseen.
     shown = {name: told(value) for name, value in result.items()}
-    return await gate.door.transact(lambda tx: _record(gate, tx, call, plan, shown))
+    return await gate.ferry.transact(lambda tx: _record(gate, tx, call, plan, shown))
 
 
 def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:

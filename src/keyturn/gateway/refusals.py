@@ -44,8 +44,8 @@ def refuse(gate: Gateway, refusal: Refusal) -> Answer:
 
 async def refused(gate: Gateway, refusal: Refusal) -> Answer:
     """Record a refusal and answer it, as `refuse`, from the event loop."""
-    counted = await gate.door.look(lambda view: _counted(gate, view, refusal))
-    return await gate.door.transact(lambda tx: record(gate, tx, refusal)) if counted is None else counted
+    counted = await gate.ferry.look(lambda view: _counted(gate, view, refusal))
+    return await gate.ferry.transact(lambda tx: record(gate, tx, refusal)) if counted is None else counted
 
 
 def record(gate: Gateway, tx: Job, refusal: Refusal) -> Answer:

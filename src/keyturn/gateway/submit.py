@@ -190,7 +190,7 @@ async def decided(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
     """Decide a planned call and record it, together with whoever comes at the same time; as `decide`."""
     try:
         with _room(gate) as taken:
-            return await gate.door.transact(lambda tx: _decide(gate, tx, call, plan, taken))
+            return await gate.ferry.transact(lambda tx: _decide(gate, tx, call, plan, taken))
     except (NotSwept, EntryError):  # rolled back; more than one transaction is needed
         return await on_ledger(decide, gate, call, plan)
 

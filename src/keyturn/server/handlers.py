@@ -160,7 +160,7 @@ class Handlers:
 
     async def _caller(self, ctx: ServerRequestContext) -> Caller:
         try:
-            return await self._gate.door.look(self._proof(ctx))
+            return await self._gate.ferry.look(self._proof(ctx))
         except Refused as refused:
             raise words.not_authenticated(refused) from None
 

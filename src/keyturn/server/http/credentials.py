@@ -57,7 +57,7 @@ async def prove(gate: Gateway, scope: Scope, counts: Counts) -> Caller | Reply:
         return WRONG_TOKEN if sent else NO_TOKEN
 
     try:
-        return await gate.door.look(proof(gate, token, transport="http"))
+        return await gate.ferry.look(proof(gate, token, transport="http"))
     except Refused:
         counts.credentials["refused"] += 1
         return WRONG_TOKEN

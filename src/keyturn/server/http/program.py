@@ -91,7 +91,7 @@ def serve_http(home: Home, http: str | None, path: str | None, *, metrics: str |
     finally:
         with suppress(LedgerError):  # the fault is told already, or nothing is wrong but the disk
             flush_all(gate)
-        gate.ledger.close()
+        gate.close()
 
 
 def _nobody() -> None:

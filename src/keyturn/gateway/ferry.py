@@ -1,4 +1,4 @@
-"""The event loop's door to the ledger: all who come while it is busy go in together.
+"""Between the event loop and the ledger: all who come while a crossing is under way cross together next.
 
 A thread for each call that waits costs more than what most calls do there. So jobs that come in during one commit
 share the next, and looks that come in during one look share the next; each kind has one thread at work at a time.
@@ -22,12 +22,12 @@ R = TypeVar("R")
 _Jobs = Sequence[Callable[[Any], Any]]
 
 
-class Door:
+class Ferry:
     """Asks the ledger of one process from an event loop. Raises what a job raised, or `LedgerError`."""
 
     def __init__(self, ledger: Ledger[Any]) -> None:
-        self._looks = _Door(ledger.look_all)
-        self._transactions = _Door(ledger.transact_all)
+        self._looks = _Landing(ledger.look_all)
+        self._transactions = _Landing(ledger.transact_all)
 
     async def look(self, job: Callable[[Look], R]) -> R:
         """Run `job` on a consistent, caught-up view; it must neither wait nor take long, for others wait with it."""
@@ -40,12 +40,12 @@ class Door:
         return result
 
 
-class _Door:
-    """The way in for one kind of job: each event loop has a queue of its own."""
+class _Landing:
+    """Where jobs of one kind wait: each event loop has a queue of its own."""
 
     def __init__(self, run: Callable[[_Jobs], list[Ended]]) -> None:
         self._run = run
-        self._here: RunVar[_Queue] = RunVar("keyturn_door")
+        self._here: RunVar[_Queue] = RunVar("keyturn_ferry")
 
     def queue(self) -> _Queue:
         try:
@@ -57,25 +57,25 @@ class _Door:
 
 
 class _Queue:
-    """Jobs of one kind: those that have come, and the task that takes them in."""
+    """Jobs of one kind: those that have come, and the task that takes them across."""
 
     def __init__(self, run: Callable[[_Jobs], list[Ended]]) -> None:
         self._run = run
         self._come: list[tuple[Callable[[Any], Any], asyncio.Future[Any]]] = []
-        self._porter: asyncio.Task[None] | None = None
+        self._crossing: asyncio.Task[None] | None = None
 
     async def add(self, job: Callable[[Any], Any]) -> Any:
         """Return what became of a job. Whoever is cancelled meanwhile leaves once that is known."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
         self._come.append((job, future))
-        if self._porter is None or self._porter.done():
-            self._porter = loop.create_task(self._carry())
+        if self._crossing is None or self._crossing.done():
+            self._crossing = loop.create_task(self._carry())
         with anyio.CancelScope(shield=True):
             return await future
 
     async def _carry(self) -> None:
-        """Take in all that have come, again and again until nobody comes."""
+        """Take across all that have come, again and again until nobody comes."""
         while self._come:
             taken, self._come = self._come, []
             try:

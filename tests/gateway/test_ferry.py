@@ -1,4 +1,4 @@
-"""The event loop's door to the ledger: what comes together is done together, and each answer finds its asker."""
+"""The ferry to the ledger: what comes together is done together, and each answer finds its asker."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from keyturn.gateway.desk import Job, Look
-from keyturn.gateway.door import Door
+from keyturn.gateway.ferry import Ferry
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
 from keyturn.ledger.writer import Ended
 from tests.gateway.world import World
@@ -27,18 +27,18 @@ def test_jobs_that_come_during_one_commit_share_the_next(world: World) -> None:
 
     batches: list[int] = []
     ledger = world.gate.ledger
-    door = Door(ledger)
+    ferry = Ferry(ledger)
 
     def counted(jobs: Sequence[Callable[[Any], Any]]) -> list[Ended]:
         batches.append(len(jobs))
         return ledger.transact_all(jobs)
 
-    door._transactions._run = counted
+    ferry._transactions._run = counted
 
     async def ask() -> None:
         async with anyio.create_task_group() as tasks:
             for _ in range(TOGETHER):
-                tasks.start_soon(door.transact, job)
+                tasks.start_soon(ferry.transact, job)
 
     anyio.run(ask)
     assert len(threads) == TOGETHER
@@ -47,7 +47,7 @@ def test_jobs_that_come_during_one_commit_share_the_next(world: World) -> None:
 
 def test_everybody_gets_the_result_of_his_own_job_and_a_failure_is_nobody_elses(world: World) -> None:
     told: dict[int, object] = {}
-    door = world.gate.door
+    ferry = world.gate.ferry
 
     async def one(number: int) -> None:
         def look(view: Look) -> int:
@@ -56,7 +56,7 @@ def test_everybody_gets_the_result_of_his_own_job_and_a_failure_is_nobody_elses(
             return number * 10 + view.head.size
 
         try:
-            told[number] = await (door.look(look) if number % 2 else door.transact(look))
+            told[number] = await (ferry.look(look) if number % 2 else ferry.transact(look))
         except LookupError as error:
             told[number] = str(error)
 
@@ -64,7 +64,7 @@ def test_everybody_gets_the_result_of_his_own_job_and_a_failure_is_nobody_elses(
         async with anyio.create_task_group() as tasks:
             for number in range(TOGETHER):
                 tasks.start_soon(one, number)
-        return await door.look(lambda view: view.head.size)
+        return await ferry.look(lambda view: view.head.size)
 
     size = anyio.run(all_at_once)
     expected = {n: f"number {n}" if n % 5 == 0 else n * 10 + size for n in range(TOGETHER)}
@@ -73,11 +73,11 @@ def test_everybody_gets_the_result_of_his_own_job_and_a_failure_is_nobody_elses(
 
 def test_who_is_cancelled_leaves_once_his_job_is_done_and_the_others_are_answered(world: World) -> None:
     done: list[str] = []
-    door = world.gate.door
+    ferry = world.gate.ferry
 
     async def leaver(scope: anyio.CancelScope) -> None:
         with scope:
-            await door.transact(lambda _: done.append("left"))
+            await ferry.transact(lambda _: done.append("left"))
             await anyio.sleep_forever()
 
     async def ask() -> None:
@@ -86,20 +86,20 @@ def test_who_is_cancelled_leaves_once_his_job_is_done_and_the_others_are_answere
             tasks.start_soon(leaver, scope)
             await anyio.wait_all_tasks_blocked()
             scope.cancel()
-            await door.transact(lambda _: done.append("stayed"))
+            await ferry.transact(lambda _: done.append("stayed"))
 
     anyio.run(ask)
     assert done == ["left", "stayed"]
 
 
-def test_two_event_loops_of_one_process_use_the_same_door(world: World) -> None:
+def test_two_event_loops_of_one_process_use_the_same_ferry(world: World) -> None:
     """A worker of the same process may have a loop of its own."""
 
     async def ask() -> None:
         for _ in range(20):
             async with anyio.create_task_group() as tasks:
                 for _ in range(4):
-                    tasks.start_soon(world.gate.door.transact, lambda tx: tx.head.size)
+                    tasks.start_soon(world.gate.ferry.transact, lambda tx: tx.head.size)
 
     loops = [threading.Thread(target=anyio.run, args=(ask,)) for _ in range(2)]
     for loop in loops:
@@ -118,7 +118,7 @@ def test_a_ledger_that_is_broken_fails_everybody_and_stays_broken(world: World) 
 
         async def one(job: int) -> None:
             try:
-                await world.gate.door.look(broken if job == 0 else lambda view: view.head.size)
+                await world.gate.ferry.look(broken if job == 0 else lambda view: view.head.size)
             except LedgerBroken as error:
                 said.append(str(error))
 
@@ -126,7 +126,7 @@ def test_a_ledger_that_is_broken_fails_everybody_and_stays_broken(world: World) 
             for job in range(3):
                 tasks.start_soon(one, job)
         with pytest.raises(LedgerBroken, match="entry 3"):
-            await world.gate.door.transact(lambda tx: tx.head.size)
+            await world.gate.ferry.transact(lambda tx: tx.head.size)
         return said
 
     assert anyio.run(ask) == ["entry 3 was changed"]
@@ -138,9 +138,9 @@ def test_a_ledger_that_cannot_be_locked_fails_those_who_came_and_serves_those_wh
         lock.rename(lock.with_name("away"))
         lock.mkdir()
         with pytest.raises(LedgerUnavailable):
-            await world.gate.door.transact(lambda tx: tx.head.size)
+            await world.gate.ferry.transact(lambda tx: tx.head.size)
         lock.rmdir()
         lock.with_name("away").rename(lock)
-        return await world.gate.door.transact(lambda tx: tx.head.size)
+        return await world.gate.ferry.transact(lambda tx: tx.head.size)
 
     assert anyio.run(ask) > 0
