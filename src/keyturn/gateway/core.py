@@ -11,8 +11,8 @@ from keyturn.contracts import Catalog
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.standing import PolicyInForce
 from keyturn.gateway.desk import Desk, Job, Look
-from keyturn.gateway.ferry import Ferry
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.ferry import Ferry
 from keyturn.gateway.news import News
 from keyturn.gateway.progress import Progress
 from keyturn.gateway.repeats import Repeats
