@@ -17,7 +17,7 @@ from mcp.client.stdio import stdio_client
 
 from keyturn.server.bridge import answers
 from keyturn.server.words import NOT_AUTHENTICATED, TOO_MANY
-from tests.server.bridged import HELLO, READY, Elsewhere, ask, bridge, call, door, reply
+from tests.server.bridged import HELLO, MEASURED, READY, Elsewhere, ask, bridge, call, door, reply
 from tests.server.clients import MODES, Mode, Raw
 from tests.server.elsewhere import TOKEN
 from tests.server.home import SECONDS, until
@@ -123,6 +123,13 @@ def test_what_is_no_message_is_answered_and_not_handed_on(shared: Elsewhere) -> 
         assert client.ask(call(1, "echo", modern=True, text="on"))["id"] == 1
 
 
+def test_a_line_that_is_too_long_is_answered_and_not_handed_on(shared: Elsewhere) -> None:
+    with bridge(shared.target) as client:
+        answer = client.ask(b'{"jsonrpc":"2.0","id":"long","method":"' + b"x" * (16 * 1024 * 1024) + b'"}')
+        assert (answer["id"], answer["error"]["code"]) == ("long", -32600)
+        assert client.ask(call(1, "echo", modern=True, text="on"))["id"] == 1
+
+
 def test_an_id_that_is_open_cannot_be_used_again(shared: Elsewhere) -> None:
     with bridge(shared.target) as client:
         client.send(call(1, "hold", modern=True, name="twice"))
@@ -159,6 +166,17 @@ def test_what_was_asked_before_the_client_closed_is_still_answered(shared: Elsew
         assert answered == set(range(5))
         assert client.process.wait(SECONDS) == 0
         assert client.said() == ""
+
+
+def test_the_last_answer_is_written_to_its_end(shared: Elsewhere) -> None:
+    with bridge(shared.target) as client:
+        assert client.ask(call("first", "echo", modern=True, text="x"))["id"] == "first"
+        text = "long" * 250_000  # more than a pipe holds
+        client.send(call("last", "echo", modern=True, text=text))
+        assert client.process.stdin is not None
+        client.process.stdin.close()
+        assert client.receive()["result"]["structuredContent"] == {"text": text}
+        assert client.process.wait(SECONDS) == 0
 
 
 @ERAS
@@ -260,6 +278,58 @@ def test_the_server_is_told_when_a_session_is_over() -> None:
             until(lambda: len(place.bodies) == 2)
             assert client.end() == 0
         assert place.left == ["s-1"]
+
+
+def _opened(version: str) -> dict[str, object]:
+    return {"protocolVersion": version, "capabilities": {}, "serverInfo": {"name": "d", "version": "1"}}
+
+
+REOPENED: list[tuple[str, int, object, int, str]] = [
+    ("the session is forgotten at once", 200, _opened("2025-11-25"), answers.AWAY, "start this client again"),
+    ("another version", 200, _opened("2025-06-18"), answers.AWAY, "start this client again"),
+    ("no session", 200, {}, answers.AWAY, "it opens no session"),
+    ("no answer", 200, None, answers.AWAY, "no JSON-RPC message"),
+    ("no turn", 503, None, TOO_MANY, "takes no more at present"),
+    ("no token", 401, None, NOT_AUTHENTICATED, "does not take this token"),
+]
+
+
+@pytest.mark.parametrize(
+    ("status", "result", "code", "words"), [row[1:] for row in REOPENED], ids=[r[0] for r in REOPENED]
+)
+def test_a_request_of_a_forgotten_session_that_cannot_be_opened_again_is_answered_with_why(
+    status: int, result: object, code: int, words: str
+) -> None:
+    greetings: list[object] = []
+
+    def answers_(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        message = json.loads(body)
+        if message["method"] == "tools/list":
+            reply(handler, 404)
+        elif "id" not in message:
+            reply(handler, 202)
+        elif greetings:
+            reply(handler, status, b"" if result is None else _result(message["id"], result), mcp_session_id="s-2")
+        else:
+            greetings.append(message)
+            reply(handler, 200, _result(message["id"], _opened("2025-11-25")), mcp_session_id="s-1")
+
+    with door(answers_) as place, bridge(place.url) as client:
+        greet(client)
+        answer = client.ask(ask("lost", "tools/list"))
+        assert (answer["id"], answer["error"]["code"]) == ("lost", code)
+        assert words in answer["error"]["message"]
+
+
+def test_what_needs_no_answer_is_let_go_while_the_server_is_away(own: Elsewhere) -> None:
+    with bridge(own.target) as client:
+        greet(client)
+        assert client.ask(ask(1, "tools/list"))["id"] == 1
+        own.end(kill=True)
+        client.send({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"})
+        until(lambda: "cannot be reached" in client.said())
+        own.start()
+        assert client.ask(ask(2, "tools/list"))["id"] == 2
 
 
 # --- what else may answer -------------------------------------------------------------------------------------
@@ -482,6 +552,15 @@ def test_without_a_token_nothing_starts(shared: Elsewhere) -> None:
     with bridge(shared.target, token=None) as client:
         assert client.process.wait(SECONDS) == 4
         assert "KEYTURN_TOKEN" in client.said()
+
+
+def test_a_place_that_a_token_must_not_be_sent_to_is_refused_by_the_program_itself() -> None:
+    command = [sys.executable, "-P", "-m", "keyturn.server.bridge", "http://10.0.0.1:80"]
+    environment = {"KEYTURN_TOKEN": TOKEN, **MEASURED}
+    done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"readable over the network" in done.stderr
+    assert done.stdout == b""
 
 
 def test_it_needs_no_home(shared: Elsewhere, tmp_path: Path) -> None:

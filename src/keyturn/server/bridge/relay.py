@@ -36,6 +36,7 @@ LAST_WORDS = 1.0
 """Seconds that open requests still have when the client has closed its side: it waits about two before it kills."""
 
 REOPENING = "keyturn-connect"
+_LAST_WRITE = 0.3  # seconds for what is being written to a client that has closed its side
 _LEAVING = 0.5  # seconds for telling the server that a session is over
 _WAITS = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before the unasked stream is tried again
 _ONE_WAY = 10.0  # seconds for handing on what is not answered
@@ -84,13 +85,16 @@ class Relay:
     async def run(self) -> None:
         """Hand messages on until the client closes its side or is gone."""
         try:
-            async with anyio.create_task_group() as besides:
-                besides.start_soon(self._deliver, besides, self._leaving)
-                besides.start_soon(self._pass_on, besides, self._queued)
-                async with anyio.create_task_group() as asked:
-                    await self._read(asked, besides, self._queue)
-                    asked.cancel_scope.deadline = anyio.current_time() + LAST_WORDS
-                besides.cancel_scope.cancel()
+            async with anyio.create_task_group() as writing:
+                writing.start_soon(self._deliver, writing, self._leaving)
+                async with anyio.create_task_group() as besides:
+                    besides.start_soon(self._pass_on, besides, self._queued)
+                    async with anyio.create_task_group() as asked:
+                        await self._read(asked, besides, self._queue)
+                        asked.cancel_scope.deadline = anyio.current_time() + LAST_WORDS
+                    besides.cancel_scope.cancel()
+                self._outbox.close()  # ends the writing once the last answer is out
+                writing.cancel_scope.deadline = anyio.current_time() + _LAST_WRITE
         finally:
             await self._leave()
 
@@ -140,13 +144,13 @@ class Relay:
     async def _answer(self, message: types.JSONRPCMessage) -> None:
         await self._outbox.send(message)
 
-    async def _deliver(self, besides: TaskGroup, leaving: ObjectReceiveStream[types.JSONRPCMessage]) -> None:
+    async def _deliver(self, writing: TaskGroup, leaving: ObjectReceiveStream[types.JSONRPCMessage]) -> None:
         """Write message by message, in a task that no single request can cancel in the middle of a line."""
         try:
             async for message in leaving:
                 await self._wire.write(encode(message))
         except OSError:
-            besides.cancel_scope.cancel()  # the client is gone: nobody is left to answer
+            writing.cancel_scope.cancel()  # the client is gone: nobody is left to answer
 
     # --- requests ---------------------------------------------------------------------------------------------
 
