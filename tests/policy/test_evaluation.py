@@ -36,7 +36,7 @@ def test_a_grant_without_approval_permits_for_fifteen_minutes() -> None:
         environment="staging",
         rules=("g",),
         expires_at=NOW + timedelta(minutes=15),
-        reasons=(Reason("granted", "g lets it run without a review", "g"),),
+        reasons=(Reason("granted", '"g" lets it run without a review', "g"),),
     )
     assert timedelta(minutes=15) == PERMIT_FOR
 

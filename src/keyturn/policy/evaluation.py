@@ -172,7 +172,7 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
     rules = tuple(grant.id for grant in grants)
     if approvals:
         return _held(case, approvals, rules, notes)
-    reasons = tuple(Reason("granted", f"{grant.id} lets it run without a review", grant.id) for grant in grants)
+    reasons = tuple(Reason("granted", f'"{grant.id}" lets it run without a review', grant.id) for grant in grants)
     return Permit(
         environment=case.environment,
         rules=rules,
