@@ -141,7 +141,7 @@ def test_a_home_that_cannot_be_served_is_refused_with_why(world: World) -> None:
 def test_a_timeout_of_no_tool_is_refused_with_the_tools_there_are(world: World) -> None:
     with world.home.wiring.open("a") as wiring:
         wiring.write("\n[timeouts]\nrollback = 5\n")
-    with pytest.raises(ConfigurationError, match=r"timeouts\.rollback: is no tool .*: .*rollback_deployment"):
+    with pytest.raises(ConfigurationError, match=r"timeouts\.rollback: is neither .*: .*rollback_deployment"):
         world.open("again")
 
 

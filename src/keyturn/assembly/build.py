@@ -70,7 +70,7 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None) -> 
 def _check_timeouts(wiring: Wiring, home: Home, tools: Iterable[str]) -> None:
     names = ", ".join(sorted(tools))
     if strangers := wiring.timeouts.unknown(tools):
-        problem = f"is no tool that changes something; these are: {names}"
+        problem = f"is neither default, nor plan, nor a tool that changes something; these do: {names}"
         raise ConfigurationError(*(f"{home.wiring.name}: timeouts.{name}: {problem}" for name in strangers))
 
 
