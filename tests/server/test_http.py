@@ -215,6 +215,28 @@ async def test_a_signal_in_the_middle_of_an_effect_waits_for_it_and_answers_thos
     assert (finished.text("outcome"), finished.facts["recovered"]) == ("succeeded", False)
 
 
+async def test_what_goes_on_beyond_its_time_out_is_named_and_left_to_the_next_server(tmp_path: Path) -> None:
+    go = tmp_path / "go"
+    check = f"until [ -e {go} ]; do sleep 0.05; done"
+    place = found(tmp_path, f'health = ["sh", "-c", "{check}"]', tables="\n[timeouts]\ndefault = 1\n")
+    try:
+        with site(place) as running:
+            action = await _begin(running)
+            envelope = running.envelope(place.token, "get_action", action_id=action, wait_seconds=45)
+            assert envelope["status"] == "unknown"
+            running.process.send_signal(signal.SIGTERM)
+            assert running.process.wait(20) == 1
+            assert running.said() == [f"keyturn: left unfinished, to be settled by whoever executes next: {action}"]
+    finally:
+        go.touch()
+    with site(place) as running:
+        await anyio.to_thread.run_sync(until, lambda: place.entries("execution.resolved", action))
+        assert running.stop() == 0
+    [resolved] = place.entries("execution.resolved", action)
+    assert (resolved.text("outcome"), resolved.text("method")) == ("succeeded", "probe")
+    assert (place.folder / "samples/web/staging/history.jsonl").read_text().count(action) == 1
+
+
 async def test_what_a_killed_server_began_is_settled_once_by_the_next(slow: Place) -> None:
     with site(slow) as running:
         action = await _begin(running)

@@ -2,7 +2,9 @@
 
 On SIGTERM or SIGINT, in this order: nothing new is taken and readiness says so; those who wait for an action are
 answered with what is known; nothing more is claimed and what runs is finished; the last answers leave; then the
-process ends. Nothing that runs is ever cut short: a second signal only says what is waited for.
+process ends. Nothing that has its time is ever cut short: a second signal only says what is waited for. What went on
+beyond its time-out, and could not be interrupted, is named and left: its intent stands, and whoever executes next
+settles it by a probe.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from keyturn.assembly.home import Home
 from keyturn.assembly.metrics import metrics_served
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.wiring import Http, read_wiring
+from keyturn.assembly.worker import leave_behind
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.refusals import flush_all
@@ -110,6 +113,10 @@ async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[List
         with metrics_served(home, metrics, counted):
             await program.run(listeners)
     finally:
+        if executor.running:  # longer than its time-out allowed, and it cannot be interrupted
+            for listener in listeners:
+                listener.close()
+        leave_behind(executor)
         executor.lock.release(forget=True)
     if fault.error is not None:
         raise LedgerError(f"{fault.error}; the server ends here: look with `keyturn audit verify`") from fault.error
