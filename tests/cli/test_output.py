@@ -8,7 +8,8 @@ import click
 import pytest
 
 from keyturn.cli.frame import Exit, worst
-from keyturn.cli.output import Column, emit, emit_json, select
+from keyturn.cli.output import Column, emit, emit_json, select, widths
+from keyturn.cli.times import minute
 
 ROWS = [{"name": "a\tb\n\x1b[31m", "there": True, "tags": ["x", "y"], "deep": {"k": 1}, "none": None}]
 COLUMNS = [Column(name.upper(), name) for name in ROWS[0]]
@@ -54,3 +55,16 @@ def test_the_worst_of_several_exit_codes_counts() -> None:
     assert worst([Exit.NOT_FOUND, Exit.OK]) == Exit.NOT_FOUND
     assert worst([Exit.OK, Exit.FAILURE]) == Exit.FAILURE
     assert worst([]) == Exit.OK
+
+
+def test_a_narrow_terminal_cuts_neither_headings_nor_whole_columns() -> None:
+    columns = [Column("PRINCIPAL", "p"), Column("RULE", "r"), Column("RESETS", "t", whole=True)]
+    assert widths(columns, [5, 40, 16], 80) == [9, 40, 16]
+    assert widths(columns, [12, 40, 16], 46) == [12, 12, 16]
+    assert widths(columns, [12, 40, 16], 35) == [9, 4, 16]
+    assert widths(columns, [12, 40, 16], 34) == [None, None, None]
+
+
+def test_a_terminal_shows_times_to_the_minute() -> None:
+    assert minute("2027-02-19T15:29:01.123456Z") == "2027-02-19 15:29"
+    assert minute(None) == ""

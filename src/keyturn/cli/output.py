@@ -24,6 +24,8 @@ Cell: TypeAlias = "str | Callable[[Row], object]"
 AsJson: TypeAlias = "bool | str"
 """What `--json` asks for: False, True (everything), or the names of fields separated by commas."""
 
+GAP = 2  # spaces after each column of a table
+
 EVERYTHING = "*"
 """What `--json` without fields means; `frame` puts it after a bare `--json`."""
 
@@ -35,7 +37,7 @@ class Column:
     `cell` names the row's field, or works the value out of the row; `piped` takes its place where nobody reads it on
     a terminal (the whole id, the exact time). With `identifier` everything outside printable ASCII is written out,
     for names where a look-alike letter would mislead. On a terminal a table shows `widest` characters at most
-    (0: all).
+    (0: all), and breaks no cell of a `whole` column over rows.
     """
 
     title: str
@@ -43,6 +45,7 @@ class Column:
     identifier: bool = False
     piped: Cell | None = None
     widest: int = 0
+    whole: bool = False
 
     def text(self, row: Row) -> str:
         """Return the cell of a row, safe to print and on one line."""
@@ -223,9 +226,28 @@ def _emit_table(rows: Sequence[Row], columns: Sequence[Column], empty: str) -> N
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, header_style="bold" if coloured() else "", padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column.title, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(column.text(row)) for column in columns))
-    Console(highlight=False, no_color=not coloured()).print(table)
+    table = Table(box=None, pad_edge=False, header_style="bold" if coloured() else "", padding=(0, GAP, 0, 0))
+    console = Console(highlight=False, no_color=not coloured())
+    cells = [[Text(column.text(row)) for column in columns] for row in rows]
+    longest = [max(cell.cell_len for cell in column) for column in zip(*cells, strict=True)]
+    for column, width in zip(columns, widths(columns, longest, console.width), strict=True):
+        table.add_column(column.title, overflow="fold", width=width)
+    for row_cells in cells:
+        table.add_row(*row_cells)
+    console.print(table)
+
+
+def widths(columns: Sequence[Column], longest: Sequence[int], room: int) -> list[int | None]:
+    """Share the width of a terminal out: the widest gives first, but neither a heading nor a `whole` column is cut.
+
+    `longest` is what the cells of each column take. All None (whoever draws the table cuts) when that is too narrow.
+    """
+    shares = [max(len(column.title), cell) for column, cell in zip(columns, longest, strict=True)]
+    least = [share if column.whole else len(column.title) for column, share in zip(columns, shares, strict=True)]
+    room -= GAP * len(columns)
+    if sum(least) > room:
+        return [None] * len(columns)
+    while sum(shares) > room:
+        giving = max((place for place, share in enumerate(shares) if share > least[place]), key=shares.__getitem__)
+        shares[giving] -= 1
+    return [*shares]

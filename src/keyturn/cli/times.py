@@ -7,6 +7,11 @@ from datetime import datetime
 _UNITS = (("day", 86_400), ("hour", 3_600), ("minute", 60), ("second", 1))
 
 
+def minute(text: str | None) -> str:
+    """Shorten a time as JSON writes it, RFC 3339 in UTC, to its minute: "2027-02-19 15:29"; nothing for None."""
+    return "" if text is None else text[:16].replace("T", " ")
+
+
 def ago(then: datetime, now: datetime) -> str:
     """Say how long ago something was: "6 minutes ago"."""
     seconds = int((now - then).total_seconds())

@@ -6,6 +6,7 @@ import click
 
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option
+from keyturn.cli.times import minute
 
 _COLUMNS = (
     Column("PRINCIPAL", "principal", identifier=True),
@@ -15,7 +16,7 @@ _COLUMNS = (
     Column("ALLOWED", "allowed"),
     Column("WINDOW", "window"),
     Column("PER", lambda row: row["per"] if row["key"] in (None, row["principal"]) else f"{row['per']} {row['key']}"),
-    Column("RESETS", "resets_at"),
+    Column("RESETS", lambda row: minute(row["resets_at"]), piped="resets_at", whole=True),
 )
 
 

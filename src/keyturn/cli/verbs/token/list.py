@@ -6,12 +6,13 @@ import click
 
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option
+from keyturn.cli.times import minute
 
 _COLUMNS = (
     Column("ID", "id"),
     Column("PRINCIPAL", "principal", identifier=True),
     Column("STATE", "state"),
-    Column("EXPIRES", "expires_at"),
+    Column("EXPIRES", lambda row: minute(row["expires_at"]), piped="expires_at", whole=True),
     Column("TRANSPORTS", "transports"),
     Column("SCOPES", lambda row: "all of the principal's" if row["scopes"] is None else row["scopes"]),
     Column("ENTRY", "entry"),
