@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from keyturn.gateway.core import Gateway
 from keyturn.gateway.desk import Desk
 from keyturn.gateway.review import Reviewed, draft_review, submit_review
 from keyturn.ledger.transaction import Transaction
-from keyturn.ledger.writer import Ledger
+from keyturn.ledger.writer import Ended, Ledger
 from keyturn.log.entry import Entry
 from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Outcome, Probe, Succeeded, Unknown
 from keyturn.model.plan import Plan
@@ -159,21 +159,38 @@ def lines(path: Path) -> list[list[str]]:
 
 
 class Acknowledging(Ledger[State]):
-    """A ledger that writes down, after each `transact` has returned, which entries it acknowledged."""
+    """A ledger that writes down, once jobs have come back, which entries it acknowledged."""
 
     def __init__(self, place: Place, program: str, record: Record) -> None:
         super().__init__(place.home.place, State, surroundings(program))
         self._record = record
 
     def transact(self, job: Callable[[Transaction[State]], R]) -> R:
-        def noted(tx: Transaction[State]) -> tuple[R, list[Entry]]:
-            result = job(tx)
-            return result, list(tx.appended)
-
-        result, appended = super().transact(noted)
-        for entry in appended:
-            self._record.add(entry.seq, entry.leaf)
+        result, appended = super().transact(_with_entries(job))
+        self._note(appended)
         return result
+
+    def transact_all(self, jobs: Sequence[Callable[[Transaction[State]], Any]]) -> list[Ended]:
+        ended = []
+        for one in super().transact_all([_with_entries(job) for job in jobs]):
+            result, appended = one.result if one.error is None else (None, [])
+            self._note(appended)
+            ended.append(Ended(result, one.error))
+        return ended
+
+    def _note(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._record.add(entry.seq, entry.leaf)
+
+
+def _with_entries(job: Callable[[Transaction[State]], R]) -> Callable[[Transaction[State]], tuple[R, list[Entry]]]:
+    """Return a job that says what it appended, too."""
+
+    def noted(tx: Transaction[State]) -> tuple[R, list[Entry]]:
+        result = job(tx)
+        return result, list(tx.appended)
+
+    return noted
 
 
 def acknowledging(place: Place, program: str, record: Record, **changes: Any) -> Gateway:
