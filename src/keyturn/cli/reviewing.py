@@ -13,6 +13,7 @@ from keyturn.cli.files import read_bytes
 from keyturn.cli.frame import Exit, exit_of, home_of, worst
 from keyturn.cli.ids import full_id, short_in
 from keyturn.cli.output import AsJson, Column, Row, emit, json_option, note, on_terminal, say
+from keyturn.cli.rows import without
 from keyturn.cli.screen import plain
 from keyturn.cli.sheet import Line, grouped, speak
 from keyturn.cli.signer import Signer, signer_of, signer_options
@@ -36,6 +37,8 @@ _OVER = {
     "stale": "went stale",
     "shadowed": "was only recorded",
 }
+
+HALTED = "halted"  # of a row: the suspended scope its action waits for; for people, not in JSON
 
 _COLUMNS = (
     Column("ID", "action_id", identifier=True),
@@ -244,9 +247,10 @@ def _shown_first(desk: Desk, draft: ReviewDraft, signature: bytes) -> Signed:
 
 def _counted(desk: Desk, draft: ReviewDraft, review: Reviewed) -> dict[str, Any]:
     said = draft.statement
+    short_id, halted = desk.ledger.look(lambda view: (short_in(view, said.action), _halted(view, said.action)))
     return {
         "action_id": said.action,
-        "short_id": desk.ledger.look(lambda view: short_in(view, said.action)),
+        "short_id": short_id,
         "verdict": said.verdict,
         "reviewer": said.reviewer,
         "status": review.status,
@@ -255,7 +259,19 @@ def _counted(desk: Desk, draft: ReviewDraft, review: Reviewed) -> dict[str, Any]
         "digest": said.digest,
         "entry": review.seq,
         "error": None,
+        HALTED: halted,
     }
+
+
+def _halted(view: Look, action_id: str) -> str | None:
+    """Name the scope that keeps an action from beginning: "environment production", "everything"; None for none."""
+    action = view.state.actions.get(action_id)
+    if action is None:
+        return None
+    halt = view.state.suspensions.halting(
+        principal=action.principal, tool=action.tool, environment=action.environment, governed=True
+    )
+    return None if halt is None else str(halt.scope)
 
 
 def _failed(given: str, error: Refused) -> dict[str, Any]:
@@ -272,7 +288,7 @@ def _tell(rows: Sequence[Row], as_json: AsJson) -> None:
         if row["error"]:
             note(f"keyturn: {_objection(row)}")
     if as_json or not on_terminal():
-        emit(rows, as_json=as_json, columns=_COLUMNS)
+        emit(without(rows, frozenset({HALTED})), as_json=as_json, columns=_COLUMNS)
         return
     for row in rows:
         if not row["error"]:
@@ -289,6 +305,8 @@ def _sentence(row: Row) -> str:
     counted = f"{row['short_id']}: {row['have']} of {row['need']} reviews"
     match row["status"]:
         case "approved":
+            if row[HALTED] is not None:
+                return f"✓ {counted}: approved; it waits until {plain(row[HALTED])} is resumed."
             return f"✓ {counted}: approved, it runs now. Follow it: keyturn action wait {row['short_id']}"
         case "rejected":
             return f"✗ {row['short_id']}: rejected by {plain(row['reviewer'])}. Nothing was or will be done."
