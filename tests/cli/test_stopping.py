@@ -35,12 +35,21 @@ def test_a_suspension_lists_what_it_cancels_and_what_runs_on(world: World) -> No
     assert [claimed.action.id for claimed in claim_ready(world.gate, world.executor, 1)] == [running]
     waiting = world.held(title="Another title")
     screen = bare(shown(world, "suspend", "--all", "--read-only", "-m", "let us look"))
-    assert "all is read-only (entry" in screen
+    assert "✓ everything is read-only (entry" in screen
     assert f"{waiting[-6:]}  waits" in screen
     assert f"{running[-6:]}  running, and not stopped by this" in screen
     screen = bare(shown(world, "suspend", "--all", "-m", "it is bad"))
     assert f"{waiting[-6:]}  cancelled" in screen
     assert "was suspended already" in bare(shown(world, "suspend", "--all", "-m", "it is bad"))
+
+
+def test_an_approval_names_the_suspension_that_the_action_waits_for(world: World) -> None:
+    waiting = world.held()
+    shown(world, "suspend", "--principal", "claude", "--read-only", "-m", "let us look")
+    key = str(world.keys["carol"])
+    screen = bare(shown(world, "approve", waiting, "--key", key))
+    assert "approved; it waits until principal claude is resumed." in screen
+    assert "it runs now" not in screen
 
 
 def test_a_resumption_says_who_signed(world: World) -> None:

@@ -44,7 +44,7 @@ def command(ctx: click.Context, /, read_only: bool, reason: str, as_json: AsJson
     halted = suspend(home_of(ctx), scope, mode=READ_ONLY if read_only else SUSPENDED, reason=reason)
     row = _row(scope, halted, READ_ONLY if read_only else SUSPENDED)
     if on_terminal() and not as_json:
-        _say(row)
+        _say(scope, row)
     else:
         emit(row, as_json=as_json, columns=_COLUMNS)
     if halted.entry is None:
@@ -64,9 +64,9 @@ def _row(scope: Scope, halted: Halted, mode: str) -> dict[str, Any]:
     }
 
 
-def _say(row: dict[str, Any]) -> None:
+def _say(scope: Scope, row: dict[str, Any]) -> None:
     if row["changed"]:
-        say(f"✗ {row['scope']} is {row['mode']} (entry {row['entry']})", style="yellow")
+        say(f"✓ {scope} is {row['mode']} (entry {row['entry']})", style="yellow")
     for told, name in (
         ("cancelled", "cancelled"),
         ("running, and not stopped by this", "running"),
