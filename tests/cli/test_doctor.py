@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -18,8 +19,10 @@ from keyturn.assembly import boundary
 from keyturn.assembly.doctor.finding import GROUPS, Check, Finding
 from keyturn.assembly.doctor.machine import check_machine
 from keyturn.assembly.doctor.running import notices
-from keyturn.assembly.outside import environment
+from keyturn.assembly.notifier import Failure, Record
+from keyturn.assembly.outside import environment, moment
 from keyturn.assembly.wiring import Notify
+from keyturn.gateway.events import Told
 from tests.cli.operator import Operator, tell
 from tests.cli.test_terminal import Terminal, bare
 from tests.gateway.world import Founded, World, files_under, found
@@ -204,6 +207,17 @@ def test_the_notice_command_is_looked_for_and_not_run(tmp_path: Path) -> None:
     assert level_of(notices(Notify(command=(str(tmp_path / "away"),)), here))[0] == "fail"
     level, told = level_of(notices(Notify(command=("sh", str(tmp_path / "script"))), here))
     assert (level, "cannot be read" in told) == ("warn", True)
+
+
+def test_notices_that_failed_in_a_row_are_a_warning_with_the_last_failure() -> None:
+    here, last = (
+        {"PATH": os.environ["PATH"]},
+        Failure(at=moment().wall, place="held of 7k2m", why="it ended with status 1"),
+    )
+    record = Record(log="x", told=Told(0), sent=2, failed=3, consecutive=2, last=last)
+    level, told = level_of(notices(Notify(command=("true",)), here, record))
+    assert (level, told) == ("warn", "failed 2 times in a row; the last one, held of 7k2m: it ended with status 1")
+    assert level_of(notices(Notify(command=("true",)), here, replace(record, consecutive=0)))[0] == "ok"
 
 
 def test_a_machine_without_git_or_openssh_says_what_follows(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from keyturn.assembly.build import become_executor
+from keyturn.assembly.notifier import LOCK
 from keyturn.fold.suspensions import Scope
 from keyturn.gateway.desk import Look
 from keyturn.gateway.execute import finish
 from keyturn.gateway.pressure import MOST_REFUSALS, Pressure, decided_at, pressure
 from keyturn.gateway.review import Actor
 from keyturn.gateway.suspensions import set_suspension
+from keyturn.ledger.lock import take_instance
 from keyturn.model.outcome import Unknown
 from keyturn.model.time import format_timestamp
 from tests.cli.operator import Said, tell
@@ -257,6 +259,12 @@ def test_failing_notices_are_told(world: World) -> None:
     assert told(world, "notify") == {"active": False, "failed": 3, "failed_in_a_row": 2}
     assert any("the last 2 notices failed" in warning for warning in told(world, "warnings"))
     assert "Notify" in shown(world, "status")
+    turn = take_instance(world.home.place.run, LOCK)
+    assert turn is not None
+    screen = shown(world, "status")
+    turn.release()
+    assert "people are told" not in screen
+    assert "people are not told; 3 notices failed so far" in screen
 
 
 def test_a_disk_without_room_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

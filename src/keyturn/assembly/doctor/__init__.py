@@ -15,6 +15,7 @@ from keyturn.assembly.doctor.machine import check_machine
 from keyturn.assembly.doctor.record import Record, check_record, read_record
 from keyturn.assembly.doctor.running import back_ends, notices, processes
 from keyturn.assembly.home import Home, no_home
+from keyturn.assembly.notifier import notify_state
 from keyturn.assembly.outside import environment
 from keyturn.assembly.ports import build_ports
 from keyturn.assembly.standing import open_reader
@@ -55,7 +56,8 @@ def _look(home: Home) -> Record:
 def _around(home: Home) -> Iterator[Finding]:
     try:
         wiring = read_wiring(home.wiring)
-        yield notices(wiring.notify, environment())
+        telling = notify_state(home)
+        yield notices(wiring.notify, environment(), None if telling is None else telling.record)
         yield from back_ends(build_ports(wiring, home.folder, environment()))
     except ConfigurationError as error:
         yield from (fail("wiring", problem, "its systems are not reached") for problem in error.problems)

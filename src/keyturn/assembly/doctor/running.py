@@ -13,6 +13,7 @@ import anyio
 
 from keyturn.assembly.boundary import Running
 from keyturn.assembly.doctor.finding import Finding, fail, ok, warn
+from keyturn.assembly.notifier import Record
 from keyturn.assembly.ports import Ports
 from keyturn.assembly.wiring import Notify
 from keyturn.model.errors import ConnectorError
@@ -29,8 +30,8 @@ def processes(present: Sequence[Running]) -> Finding:
     return ok("processes", ", ".join(f"{one.kind} (pid {one.pid}, {one.account})" for one in found))
 
 
-def notices(notify: Notify | None, environment: Mapping[str, str]) -> Finding:
-    """Say whether people are told; the command is looked for, not run."""
+def notices(notify: Notify | None, environment: Mapping[str, str], record: Record | None = None) -> Finding:
+    """Say whether people are told; the command is looked for, not run, and `record` says how it went so far."""
     if notify is None:
         return ok("notices", "nobody is told: people look with keyturn inbox -w, or set [notify] command")
     program = shutil.which(notify.command[0], path=environment.get("PATH"))
@@ -39,6 +40,10 @@ def notices(notify: Notify | None, environment: Mapping[str, str]) -> Finding:
     missing = [word for word in notify.command[1:] if word.startswith("/") and not os.access(Path(word), os.R_OK)]
     if missing:
         return warn("notices", f"{missing[0]}, which [notify] command names, cannot be read", "nobody may be told")
+    if record is not None and record.consecutive:
+        last = "" if record.last is None else f"; the last one, {record.last.place}: {record.last.why}"
+        told = f"failed {record.consecutive} times in a row{last}"
+        return warn("notices", told, "people are not told", "see docs/how-to/notify-people.md")
     return ok("notices", f"{program} is run for each")
 
 

@@ -230,6 +230,8 @@ def _state_lines(found: Survey) -> Iterator[Line]:
     yield Line("Worker", _worker_line(found))
     if (telling := found.notifying) is not None:
         told = "people are told" if telling.active else "nobody tells people now: no server or worker runs"
+        if telling.active and telling.consecutive:
+            told = "people are not told"
         yield Line("Notify", f"{told}; {telling.failed} notices failed so far")
     room = found.room
     yield Line("Room", f"ledger {_bytes(room.ledger)}, WAL {_bytes(room.wal)}, {_bytes(room.free)} free on its disk")
