@@ -163,6 +163,7 @@ def test_a_copy_that_does_not_verify_changes_nothing(operator: Operator) -> None
     said = restore(operator, copy)
     assert said.code == 7
     assert "FAIL" in said.err
+    assert said.err.endswith("nothing was changed\n")
     assert end(operator) == before
     assert kept(operator) == []
 
@@ -272,7 +273,8 @@ def test_a_size_that_no_ledger_has_is_refused(operator: Operator, size: str) -> 
 def test_what_is_neither_an_end_nor_a_receipt_is_refused(operator: Operator, expected: str) -> None:
     said = restore(operator, backup(operator), "--expect", expected)
     assert said.code == 1
-    assert "neither SIZE:LEAF" in said.err
+    assert "neither SIZE:LEAF (64 hex digits) nor a file with a receipt" in said.err
+    assert "Errno" not in said.err
     assert kept(operator) == []
 
 

@@ -124,8 +124,9 @@ def read_end(expected: str, head: Head) -> HeadRecord:
         envelope = read_envelope(value if isinstance(value, dict) else {})
         entry = read_entry(envelope.body, envelope.signature)
     except (OSError, ValueError, EnvelopeError, EntryError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
         raise ConfigurationError(
-            f"--expect {expected[:4096]}: neither SIZE:LEAF (64 hex digits) nor a file with a receipt: {error}"
+            f"--expect {expected[:4096]}: neither SIZE:LEAF (64 hex digits) nor a file with a receipt: {why}"
         ) from error
     try:
         verify_signature(head, entry)

@@ -64,6 +64,7 @@ def command(
     except NotProvedWhole as failure:
         for line in failure.report.lines():
             note(line)
+        note("nothing was changed")
         ctx.exit(Exit.VERIFICATION_FAILED)
     emit(_row(done), as_json=as_json, columns=_COLUMNS)
     if done.missing is None:
