@@ -141,6 +141,9 @@ def test_each_wrong_token_gets_the_same_answer_and_no_token_is_challenged(runnin
 def test_what_is_no_bearer_token_is_refused(running: Site, value: str) -> None:
     answer = running.post(None, READ, Authorization=value.format(token=running.place.token))
     assert answer.status_code == 401
+    meant = len(value.split()) > 1 and value.lower().startswith("bearer")
+    said = "this token does not count" if meant else "Authorization must be of the form Bearer TOKEN"
+    assert said in answer.json()["error"]["message"]
 
 
 def test_two_credentials_are_none(running: Site) -> None:

@@ -40,6 +40,13 @@ def test_an_address_that_is_none_is_refused_with_an_example(address: str) -> Non
         open_address(address, ())
 
 
+def test_a_server_told_to_listen_on_no_address_ends_as_for_wrong_usage(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "keyturn.server", "--home", str(tmp_path), "--http", "8765"]
+    done = subprocess.run(command, capture_output=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert b"--http 8765: must be HOST:PORT" in done.stderr
+
+
 @pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0"])
 def test_an_address_others_can_reach_is_refused_without_names(address: str) -> None:
     with pytest.raises(ConfigurationError, match=r"\[http\] hosts"):
@@ -54,7 +61,7 @@ def test_a_name_is_listened_on_at_all_its_addresses_with_one_port() -> None:
     ports = {listener.socket.getsockname()[1] for listener in opened}
     assert len(ports) == 1
     assert all(listener.local for listener in opened)
-    with pytest.raises(ConfigurationError, match="in use"):
+    with pytest.raises(ConfigurationError, match="in use; take another port, or end what"):
         open_address(f"127.0.0.1:{ports.pop()}", ())
     for listener in opened:
         listener.close()

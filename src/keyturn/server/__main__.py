@@ -53,11 +53,23 @@ def main() -> int:
         parser.error("--token-file is for stdio; over HTTP each request brings its own token")
     if options.metrics is not None and not over_http:
         parser.error("--metrics is for --http and --socket; a server over stdio comes and goes with its client")
+    if options.http is not None:
+        _check_address(parser, options.http)
     set_up(options.log, "keyturn serve")
     tell("process.started", "the server starts")
     code = _run(options, over_http=over_http)
     tell("process.ended", "the server has ended", status=str(code))
     return code
+
+
+def _check_address(parser: argparse.ArgumentParser, address: str) -> None:
+    """End with exit code 2, as for other wrong usage, for what is no HOST:PORT."""
+    from keyturn.server.http.listening import read_address  # noqa: PLC0415 - as in _serve_http
+
+    try:
+        read_address(address)
+    except ConfigurationError as error:
+        parser.error(str(error))
 
 
 def _run(options: argparse.Namespace, *, over_http: bool) -> int:

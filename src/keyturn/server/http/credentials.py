@@ -20,9 +20,10 @@ from keyturn.gateway.threads import on_ledger
 from keyturn.model.errors import Refused
 from keyturn.model.principal import Caller
 from keyturn.server.http.door import header
-from keyturn.server.http.reply import NO_TOKEN, WRONG_TOKEN, Reply
+from keyturn.server.http.reply import NO_BEARER, NO_TOKEN, WRONG_TOKEN, Reply
 
 _BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9._~+/-]{1,512}=*)")  # RFC 6750 section 2.1
+_MEANT = re.compile(r"bearer\s+\S", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -46,15 +47,17 @@ def token_of(scope: Scope) -> str | None:
 
 
 async def prove(gate: Gateway, scope: Scope, counts: Counts) -> Caller | Reply:
-    """Return who sent a request, or the refusal: the same one for each token that does not count.
+    """Return who sent a request, or the refusal: the same one for each bearer token that does not count.
 
     Raises `LedgerError` when the ledger cannot be asked.
     """
     token = token_of(scope)
     if token is None:
-        sent = bool(header(scope, b"authorization"))
+        sent = header(scope, b"authorization")
         counts.credentials["malformed" if sent else "missing"] += 1
-        return WRONG_TOKEN if sent else NO_TOKEN
+        if any(_MEANT.match(value) for value in sent):
+            return WRONG_TOKEN
+        return NO_BEARER if sent else NO_TOKEN
 
     try:
         return await gate.ferry.look(proof(gate, token, transport="http"))

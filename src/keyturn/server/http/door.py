@@ -54,9 +54,9 @@ class Door:
             return refusal(431, "The headers are longer than they may be", headers={"connection": "close"})
         host, origin = header(scope, b"host"), header(scope, b"origin")
         if len(host) != 1 or not self._known(host[0]):
-            return refusal(421, "Host is not a name of this server; the operator lists its names under [http] hosts")
+            return refusal(421, "Host is not a name of this server; its names are in keyturn.toml, [http] hosts")
         if len(origin) > 1 or any(not self._trusted(one) for one in origin):
-            return refusal(403, "Origin is not trusted; the operator lists trusted ones under [http] origins")
+            return refusal(403, "Origin is not trusted; the trusted ones are in keyturn.toml, [http] origins")
         methods = METHODS.get(scope["path"])
         if methods is None:
             return refusal(404, "Nothing is served here; MCP is at /mcp")

@@ -54,10 +54,7 @@ def open_address(address: str, hosts: Sequence[str]) -> list[Listener]:
     An address that others can reach is refused unless `hosts` says by which names: without them the Host check would
     be none. Raises `ConfigurationError`.
     """
-    found = _ADDRESS.fullmatch(address)
-    if found is None or int(found[2]) > 65535:
-        raise ConfigurationError(f"--http {address[:200]}: must be HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765")
-    host, port = found[1].strip("[]"), int(found[2])
+    host, port = read_address(address)
     try:
         places = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
@@ -77,6 +74,14 @@ def open_address(address: str, hosts: Sequence[str]) -> list[Listener]:
     return opened
 
 
+def read_address(address: str) -> tuple[str, int]:
+    """Read HOST:PORT, an IPv6 address in brackets. Raises `ConfigurationError` with an example."""
+    found = _ADDRESS.fullmatch(address)
+    if found is None or int(found[2]) > 65535:
+        raise ConfigurationError(f"--http {address[:200]}: must be HOST:PORT, such as 127.0.0.1:8765 or [::1]:8765")
+    return found[1].strip("[]"), int(found[2])
+
+
 def _bind(family: int, where: tuple[object, ...], port: int, local: bool, address: str) -> Listener:
     # The protocol is named because asyncio sends without delay (TCP_NODELAY) only on sockets that say they are TCP.
     sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -88,7 +93,8 @@ def _bind(family: int, where: tuple[object, ...], port: int, local: bool, addres
         sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
-        raise ConfigurationError(f"--http {address}: cannot be listened on: {error.strerror}") from error
+        mend = "; take another port, or end what listens there" if error.errno == errno.EADDRINUSE else ""
+        raise ConfigurationError(f"--http {address}: cannot be listened on: {error.strerror}{mend}") from error
     name = f"[{where[0]}]" if family == socket.AF_INET6 else str(where[0])
     return Listener(sock, f"http://{name}:{sock.getsockname()[1]}/mcp", local, sock.close)
 

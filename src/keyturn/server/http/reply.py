@@ -54,6 +54,12 @@ NO_TOKEN = refusal(
     code=words.NOT_AUTHENTICATED,
     headers={"www-authenticate": CHALLENGE},
 )
+NO_BEARER = refusal(
+    401,
+    "Not authenticated: Authorization must be of the form Bearer TOKEN; the operator issues tokens",
+    code=words.NOT_AUTHENTICATED,
+    headers={"www-authenticate": CHALLENGE},
+)
 WRONG_TOKEN = refusal(
     401,
     "Not authenticated: this token does not count here (any more); ask the operator for another",
