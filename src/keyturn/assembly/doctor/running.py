@@ -43,7 +43,7 @@ def notices(notify: Notify | None, environment: Mapping[str, str], record: Recor
     if record is not None and record.consecutive:
         last = "" if record.last is None else f"; the last one, {record.last.place}: {record.last.why}"
         told = f"failed {record.consecutive} times in a row{last}"
-        return warn("notices", told, "people are not told", "see docs/how-to/notify-people.md")
+        return warn("notices", told, "people are not told", "docs/how-to/notify-people.md")
     return ok("notices", f"{program} is run for each")
 
 
