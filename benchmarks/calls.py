@@ -21,6 +21,7 @@ from keyturn.gateway.work import work
 
 CALLERS = (1, 8, 64, 256)
 CALLS = 1_000
+TICKETS = 1_000
 AIMS = {("update_ticket", 1): "p50 ≤ 2 ms", ("update_ticket", 64): "≥ 2,000/s"}
 WHAT = {"update_ticket": "mutating", "get_ticket": "reading"}
 _number = itertools.count()
@@ -42,7 +43,7 @@ def measure(effort: Effort) -> Topic:
             rows = anyio.run(_measured, world, commit, effort)
     return Topic(
         "Governed calls in one process",
-        "Permitted by the policy, with tools that do nothing. A mutating call is three signed entries in two commits "
+        "Permitted by the policy, with tools that do nothing, on a thousand tickets in turn. A mutating call is three signed entries in two commits "
         "before it is answered, a reading call one entry in one; WAL and `synchronous=FULL`, so fdatasync in each "
         "commit, on both sides. Callers are tasks of one event loop that wait for each answer.",
         rows,
@@ -101,9 +102,10 @@ async def calling(world: Opened, tool: str, callers: int, count: int) -> Round:
 
 
 async def _call(world: Opened, tool: str) -> None:
-    arguments: dict[str, Json] = {"ticket": f"T-{next(_number)}"}
+    number = next(_number)
+    arguments: dict[str, Json] = {"ticket": f"T-{number % TICKETS}"}
     if tool == "update_ticket":
-        arguments["comment"] = "The build that broke is reverted; the next one is green."
+        arguments["comment"] = f"The build that broke is reverted; number {number} is green."
     answer = await call(world.gate, world.caller, Incoming(tool, arguments, 100))
     if answer.envelope["status"] != "succeeded":
         raise RuntimeError(f"a call was not permitted and done: {answer.envelope}")

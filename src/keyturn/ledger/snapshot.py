@@ -24,7 +24,7 @@ F = TypeVar("F", bound=Fold)
 
 EVERY = 512  # entries between snapshots of a small state
 BYTES = 512  # of a larger one, that each entry since is worth: so a snapshot costs a small part of its entries
-MOST = 2_500  # entries after which one is due whatever it costs: more would be long to fold again
+MOST = 8_000  # entries after which one is due whatever it costs: more would be long to fold again
 KEEP = 2
 _INSERT = "INSERT OR REPLACE INTO snapshot (seq, body, sig) VALUES (?, ?, ?)"
 _LAST = "SELECT seq, length(body) FROM snapshot WHERE seq <= ? ORDER BY seq DESC LIMIT 1"
