@@ -26,7 +26,7 @@ from keyturn.model.time import Moment
 F = TypeVar("F", bound=Fold)
 
 TAIL = 10_000  # newest entries whose hashes are recomputed when somebody else wrote
-NEAR = 256  # of these, the ones that are looked at every time
+NEAR = 32  # of these, the ones that are looked at every time
 TAIL_EVERY = 1_000_000  # microseconds between two looks at the whole tail while others write
 GENESIS = 2  # log.opened and the first key.added: read and verified at every start
 
