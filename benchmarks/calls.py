@@ -43,8 +43,8 @@ def measure(effort: Effort) -> Topic:
             rows = anyio.run(_measured, world, commit, effort)
     return Topic(
         "Governed calls in one process",
-        "Permitted by the policy, with tools that do nothing, on a thousand tickets in turn. A mutating call is three "
-        "signed entries in two commits before it is answered, a reading call one entry in one; WAL and "
+        "Permitted by the policy, with tools that do nothing, on a thousand tickets in turn. A mutating call is "
+        "three signed entries in two commits before it is answered, a reading call one entry in one; WAL and "
         "`synchronous=FULL`, so fdatasync in each commit, on both sides. Callers are tasks of one event loop that "
         "wait for each answer.",
         rows,
