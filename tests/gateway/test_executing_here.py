@@ -269,3 +269,31 @@ def test_a_request_that_says_something_else_than_its_plan_does_not_begin(world: 
     serving(world, calls)
     assert simulator.effects == []
     assert world.entries("execution") == []
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_call_whose_effect_takes_long_is_answered_that_it_runs_and_the_effect_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, asked: bool
+) -> None:
+    monkeypatch.setattr(keyturn.gateway.call, "PERMIT_WAIT", 0.05)
+    monkeypatch.setattr(keyturn.gateway.call, "HEAR_EVERY", 0.01)
+    go = anyio.Event()
+    heard: list[str] = []
+
+    async def slow(_plan: Plan, _action: ActionRef) -> Outcome:
+        await go.wait()
+        return Succeeded({})
+
+    async def report(_: object, state: str) -> None:
+        heard.append(state)
+
+    world.with_tool(Simulator(world.gate.governed["update_ticket"], executes=slow))
+
+    async def calls(_: anyio.Event) -> None:
+        answer = await world.calling("update_ticket", COMMENT, report=report if asked else None)
+        assert (answer.envelope["status"], answer.is_error) == ("running", False)
+        go.set()
+        await until(lambda: len(world.entries("execution.finished")) == 1)
+
+    serving(world, calls)
+    assert heard == (["running"] if asked else [])

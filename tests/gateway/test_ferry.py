@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -142,5 +143,28 @@ def test_a_ledger_that_cannot_be_locked_fails_those_who_came_and_serves_those_wh
         lock.rmdir()
         lock.with_name("away").rename(lock)
         return await world.gate.ferry.transact(lambda tx: tx.head.size)
+
+    assert anyio.run(ask) > 0
+
+
+def test_who_interrupts_a_crossing_is_not_held_up_and_the_next_crossing_goes(world: World) -> None:
+    class Stop(BaseException):
+        """As a signal's."""
+
+    calls = 0
+    ledger = world.gate.ledger
+
+    def interrupted(jobs: Sequence[Callable[[Any], Any]]) -> list[Ended]:
+        nonlocal calls
+        calls += 1
+        return [Ended(error=Stop()) for _ in jobs] if calls == 1 else ledger.look_all(jobs)
+
+    ferry = Ferry(ledger)
+    ferry._looks._run = interrupted
+
+    async def ask() -> int:
+        with pytest.raises(asyncio.CancelledError):
+            await ferry.look(lambda view: view.head.size)
+        return await ferry.look(lambda view: view.head.size)
 
     assert anyio.run(ask) > 0

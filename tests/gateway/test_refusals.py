@@ -13,9 +13,11 @@ from keyturn.gateway.call import UnknownTool, call, visible_contracts
 from keyturn.gateway.core import Job
 from keyturn.gateway.envelope import describe_denied, refusal_in_words
 from keyturn.gateway.journal import sentence
-from keyturn.gateway.refusals import flush, flush_all
-from keyturn.gateway.submit import Incoming
+from keyturn.gateway.refusals import Refusal, flush, flush_all, record
+from keyturn.gateway.submit import Incoming, told_by
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.log.entry import EntryError
+from keyturn.model.decision import Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
 from keyturn.model.tool import Earlier, ReadTool
@@ -298,3 +300,23 @@ def test_of_two_reads_for_one_seat_only_one_leaves(world: World) -> None:
     answer = world.call("get_ticket", ticket="OPS-1")
     assert (answer.envelope["status"], answer.envelope["result"], codes(world)) == ("denied", None, ["limit"])
     assert len(world.entries("read.served")) == 1
+
+
+def test_a_refusal_decided_inside_a_transaction_is_counted_too_once_there_are_many(world: World) -> None:
+    for number in range(12):
+        world.call("update_ticket", ticket="OPS-1", **{f"wrong{number}": 1})
+    recorded = len(world.entries("action.denied"))
+    caller = world.caller()
+    refusal = Refusal(
+        caller=caller, tool=None, stage="policy", reasons=(Reason("limit", "too many"),), arguments_bytes=1
+    )
+    answer = world.gate.ledger.transact(lambda tx: record(world.gate, tx, refusal))
+    assert (answer.envelope["status"], answer.envelope["action_id"]) == ("denied", None)
+    assert len(world.entries("action.denied")) == recorded
+    flush_all(world.gate)
+    assert world.entries("requests.throttled")[-1].facts["count"] == 3
+
+
+def test_no_action_is_told_by_no_entries() -> None:
+    with pytest.raises(EntryError, match="without its entry"):
+        told_by([])

@@ -6,6 +6,7 @@ import anyio
 import pytest
 
 from keyturn.gateway.recover import reprobe
+from keyturn.gateway.repeats import _Asked
 from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.model.outcome import CannotTell, Failed, Unknown
 from keyturn.model.plan import Plan
@@ -166,3 +167,28 @@ def test_an_open_request_is_answered_although_its_limit_is_spent(world: World) -
     assert world.comment("Two.").envelope["status"] == "denied"
     again = world.comment("One.")
     assert (again.envelope["action_id"], again.envelope["repeated"]) == (first.envelope["action_id"], True)
+
+
+def test_what_is_forgotten_is_let_go_of_and_what_is_not_is_recognized_again(world: World) -> None:
+    first = world.comment("Hello.").envelope["action_id"]
+    world.comment("Hello.")
+    repeats = world.gate.repeats
+    gone = [f"gone-{number}" for number in range(5_000)]
+    repeats._seen.update(gone)
+    repeats._given.update(dict.fromkeys(gone, "digest"))
+    repeats._asked[("ghost", "update_ticket")] = _Asked(unread=gone[:2], by_digest={"digest": gone[2:4]})
+    repeats._asked[("claude", "update_ticket")].unread.append(gone[4])
+    repeats._asked[("claude", "update_ticket")].by_digest["digest"] = gone[5:7]
+    again = world.comment("Hello.")
+    assert (again.envelope["action_id"], again.envelope["repeated"]) == (first, True)
+    assert not repeats._seen & set(gone)
+    assert not repeats._given
+    assert list(repeats._asked) == [("claude", "update_ticket")]
+
+
+def test_an_action_that_was_never_written_answers_nothing(world: World) -> None:
+    world.comment("Hello.")
+    world.comment("Hello.")
+    world.gate.repeats._asked[("claude", "update_ticket")].unread.append("never-written")
+    other = world.comment("Another.")
+    assert (other.envelope["status"], other.envelope["repeated"]) == ("succeeded", False)

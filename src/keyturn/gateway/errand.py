@@ -6,6 +6,7 @@ its connections. What is permitted in this process begins in the commit that per
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import anyio
@@ -32,7 +33,7 @@ class Errand:
         self._call = call
         self._plan = plan
         self._is_decided = anyio.Event()
-        self._is_over = anyio.Event()
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._decided: Answer | Claimed | Exception | None = None
         self._answer: Answer | None = None
 
@@ -49,8 +50,7 @@ class Errand:
 
     async def answer(self, seconds: float) -> Answer | None:
         """Return the answer about the action once it is over, or None after `seconds`."""
-        with anyio.move_on_after(seconds):
-            await self._is_over.wait()
+        await asyncio.wait({self._over}, timeout=seconds)
         return self._answer
 
     async def _run(self) -> None:
@@ -59,7 +59,7 @@ class Errand:
                 await self._decide_and_execute()
         finally:
             self._is_decided.set()
-            self._is_over.set()
+            self._over.set_result(None)
 
     async def _decide_and_execute(self) -> None:
         try:
