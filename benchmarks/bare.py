@@ -18,8 +18,8 @@ from mcp.server.lowlevel import Server
 from mcp.server.stdio import stdio_server
 
 from keyturn.assembly.home import Home
-from keyturn.assembly.outside import environment, moment, new_action_id
-from keyturn.assembly.ports import Tools, build_ports, build_tools
+from keyturn.assembly.outside import moment, new_action_id
+from keyturn.assembly.ports import Tools, build_ports, build_tools, world_of
 from keyturn.assembly.wiring import read_wiring
 from keyturn.contracts import read_catalog
 from keyturn.model.outcome import Succeeded
@@ -28,7 +28,7 @@ from keyturn.tools.arguments import models
 
 
 def build(home: Home) -> Server:
-    tools = build_tools(build_ports(read_wiring(home.wiring), home.folder, environment()))
+    tools = build_tools(build_ports(read_wiring(home.wiring), world_of(home, commands=False)))
     contracts = read_catalog(home.schemas).contracts
     listed = [types.Tool(name=name, input_schema=dict(contracts[name].input)) for name in contracts]
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.assembly.outside import environment
-from keyturn.assembly.ports import build_ports, build_tools
+from keyturn.assembly.home import Home
+from keyturn.assembly.ports import build_ports, build_tools, world_of
 from keyturn.assembly.wiring import Wiring, read_wiring
 from keyturn.model.errors import ConfigurationError
 from keyturn.tools.arguments import models
@@ -19,7 +19,7 @@ world = gateway.world
 
 
 def test_every_declared_back_end_is_reached_by_every_tool_of_its_port(world: World) -> None:
-    tools = build_tools(build_ports(read_wiring(world.home.wiring), world.home.folder, environment()))
+    tools = build_tools(build_ports(read_wiring(world.home.wiring), world_of(world.home, commands=False)))
     assert tools.reach == {("forge", "shop"), ("deployments", "web"), ("tickets", "ops")}
     assert set(tools.governed) == {
         "open_pull_request",
@@ -33,7 +33,7 @@ def test_every_declared_back_end_is_reached_by_every_tool_of_its_port(world: Wor
 
 
 def test_without_back_ends_there_is_nothing_to_reach(tmp_path: Path) -> None:
-    tools = build_tools(build_ports(Wiring(version=1), tmp_path, {}))
+    tools = build_tools(build_ports(Wiring(version=1), world_of(Home(tmp_path), commands=False)))
     assert tools.reach == frozenset()
     assert set(tools.governed) >= {"update_ticket"}
 
@@ -44,7 +44,7 @@ def test_all_back_ends_that_cannot_be_built_are_named_at_once(world: World) -> N
     text = text.replace('production = "samples/web/production"', 'production = "samples/web/staging"')
     world.home.wiring.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
-        build_ports(read_wiring(world.home.wiring), world.home.folder, environment())
+        build_ports(read_wiring(world.home.wiring), world_of(world.home, commands=False))
     assert [problem.split(":")[0] for problem in caught.value.problems] == [
         "forge.shop.path",
         "deployments.web.environments.production",

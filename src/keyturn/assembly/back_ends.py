@@ -19,7 +19,7 @@ BACK_ENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
         },
     }
 )
-"""Port → kind → module; each module has `Settings` and `build(name, settings, *, home, environment)`."""
+"""Port → kind → module; each module has `Settings` and `build(name, settings, world)`."""
 
 
 def back_end(port: str, kind: str) -> ModuleType:

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyturn.assembly.home import Home
-from keyturn.assembly.outside import entropy, environment, new_action_id, new_instance, surroundings
-from keyturn.assembly.ports import build_ports, build_tools
+from keyturn.assembly.outside import entropy, new_action_id, new_instance, surroundings
+from keyturn.assembly.ports import build_ports, build_tools, world_of
 from keyturn.assembly.standing import lock_held, open_reader, require_founded, worker_starter
 from keyturn.assembly.wiring import Wiring, read_wiring
 from keyturn.contracts import Catalog, catalog_changes, catalog_of, check_pins, disagreements, read_catalog
@@ -45,7 +45,7 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None) -> 
     require_founded(home)
     wiring = read_wiring(home.wiring)
     catalog = read_own_catalog(home)
-    tools = build_tools(build_ports(wiring, home.folder, environment()))
+    tools = build_tools(build_ports(wiring, world_of(home, commands=True)))
     _check_timeouts(wiring, home, tools.governed)
     ledger = Ledger(home.place, State, surroundings(program))
     return Gateway(
@@ -93,7 +93,7 @@ def open_explainer(home: Home, program: str) -> Explainer:
     """
     require_founded(home)
     catalog = read_own_catalog(home)
-    tools = build_tools(build_ports(read_wiring(home.wiring), home.folder, environment()))
+    tools = build_tools(build_ports(read_wiring(home.wiring), world_of(home, commands=False)))
     return Explainer(
         reader=open_reader(home, program),
         catalog=catalog,

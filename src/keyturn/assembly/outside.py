@@ -24,6 +24,11 @@ def moment() -> Moment:
     return Moment(wall=datetime.now(UTC), boot=_boot_id(), up=up)
 
 
+def seconds() -> float:
+    """Return the seconds since 1970, UTC."""
+    return time.time()
+
+
 def entropy(count: int) -> bytes:
     """Return `count` random bytes from the operating system."""
     return secrets.token_bytes(count)

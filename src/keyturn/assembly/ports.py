@@ -6,15 +6,17 @@ import importlib
 import pkgutil
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keyturn.tools
 from keyturn.assembly.back_ends import back_end
+from keyturn.assembly.home import Home
+from keyturn.assembly.outside import environment, seconds
 from keyturn.assembly.wiring import Wiring
 from keyturn.connectors.deployments import Deployments
 from keyturn.connectors.forge import Forge
 from keyturn.connectors.tickets import Tickets
+from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError
 from keyturn.model.tool import GovernedTool, ReadTool
 
@@ -37,7 +39,23 @@ class Tools:
     reach: frozenset[tuple[str, str]]
 
 
-def build_ports(wiring: Wiring, home: Path, environment: Mapping[str, str]) -> Ports:
+def world_of(home: Home, *, commands: bool) -> World:
+    """Return what the back ends of a home get from outside.
+
+    `commands` allows them to run programs for credentials: only for what serves, works or was asked to check them.
+    """
+    state = home.place.folder
+    return World(
+        home=home.folder,
+        run=home.place.run,
+        cache=state / "cache",
+        environment=environment(),
+        now=seconds,
+        commands=commands,
+    )
+
+
+def build_ports(wiring: Wiring, world: World) -> Ports:
     """Build every declared back end. Raises `ConfigurationError` with all that cannot be built."""
     problems: list[str] = []
 
@@ -46,7 +64,7 @@ def build_ports(wiring: Wiring, home: Path, environment: Mapping[str, str]) -> P
         for name, settings in declared.items():
             try:
                 build_one = back_end(port, settings.kind).build
-                built[name] = build_one(name, settings, home=home, environment=environment)
+                built[name] = build_one(name, settings, world)
             except ConfigurationError as error:
                 problems.extend(error.problems)
         return built

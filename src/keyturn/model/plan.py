@@ -49,9 +49,21 @@ class Effects:
         }
 
 
+OWN_ACTION: Mapping[str, Json] = {"from": "action"}
+"""Stands in an inverse's arguments for the id of the action that is undone: planning does not know it yet."""
+
+
+def from_result(name: str) -> dict[str, Json]:
+    """Return what stands in an inverse's arguments for the value that the action's result has under `name`."""
+    return {"from": "result", "name": name}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inverse:
-    """How to undo: a sentence, and the governed call that does it where one exists."""
+    """How to undo: a sentence, and the governed call that does it where one exists.
+
+    A value of `arguments` may be `OWN_ACTION` or `from_result(…)`: it is filled in when the action is undone.
+    """
 
     summary: str
     tool: str | None = None

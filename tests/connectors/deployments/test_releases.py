@@ -23,6 +23,7 @@ from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, St
 from tests.connectors.deployments.contract import DeploymentsContract, preview
 from tests.connectors.deployments.processes import CountingDisk, action, survive
 from tests.connectors.deployments.world import World, apply_until, lay_out, open_port, probe_until
+from tests.connectors.surroundings import world_at
 
 
 @pytest.fixture
@@ -416,14 +417,14 @@ def test_two_environments_in_one_folder_are_a_configuration_error(tmp_path: Path
     (tmp_path / "production").symlink_to("staging")
     settings = Settings(kind="releases", environments={"staging": "staging", "production": "production"})
     with pytest.raises(ConfigurationError, match=r"deployments\.web\.environments\.production: is the same folder"):
-        build("web", settings, home=tmp_path, environment={})
+        build("web", settings, world_at(tmp_path))
 
 
 def test_the_identity_of_an_environment_is_the_real_path_of_its_folder(tmp_path: Path) -> None:
     lay_out(tmp_path, "real")
     (tmp_path / "alias").symlink_to("real")
     settings = Settings(kind="releases", environments={"staging": "alias"})
-    backend = build("web", settings, home=tmp_path, environment={"SECRET": "x"}).backend("staging")
+    backend = build("web", settings, world_at(tmp_path, {"SECRET": "x"})).backend("staging")
     assert backend.to_json() == {
         "port": "deployments",
         "name": "web",
@@ -435,7 +436,7 @@ def test_the_identity_of_an_environment_is_the_real_path_of_its_folder(tmp_path:
 
 def test_a_folder_that_is_not_there_is_named_without_its_path(tmp_path: Path) -> None:
     settings = Settings(kind="releases", environments={"staging": "nowhere"})
-    port: Deployments = build("web", settings, home=tmp_path, environment={})
+    port: Deployments = build("web", settings, world_at(tmp_path))
     with pytest.raises(ConnectorError, match="web/staging: is missing") as refusal:
         anyio.run(port.snapshot, "staging")
     assert str(tmp_path) not in str(refusal.value)

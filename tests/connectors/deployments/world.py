@@ -16,6 +16,7 @@ from keyturn.connectors.deployments.releases import Settings, build
 from keyturn.connectors.files import Disk
 from keyturn.model.tool import ActionRef
 from tests.connectors.deployments.processes import DyingDisk, SwiftDisk, together
+from tests.connectors.surroundings import world_at
 
 VERSIONS = ("2.2.0", "2.3.1", "2.4.0")
 
@@ -40,7 +41,7 @@ def lay_out(home: Path, *environments: str) -> None:
 def open_port(home: Path, disk: Disk | None = None, **settings: Any) -> Deployments:
     environments = {path.name: path.name for path in sorted(home.iterdir()) if (path / "releases").is_dir()}
     parsed = Settings.model_validate({"kind": "releases", "environments": environments, **settings})
-    return build("web", parsed, home=home, environment={"PATH": os.defpath}, disk=disk)
+    return build("web", parsed, world_at(home, {"PATH": os.defpath}), disk=disk)
 
 
 class World:

@@ -10,6 +10,7 @@ from uuid import UUID
 
 from keyturn.connectors.forge.git import GitForge, Settings, build
 from keyturn.model.tool import ActionRef
+from tests.connectors.surroundings import world_at
 
 ENVIRONMENT = {
     "PATH": "/usr/local/bin:/usr/bin:/bin",
@@ -53,7 +54,7 @@ class Repository:
         return ran.stdout.decode("utf-8", "surrogateescape").rstrip("\n")
 
     def forge(self, name: str = "shop") -> GitForge:
-        return build(name, Settings(path=self.path.name), home=self.path.parent, environment=ENVIRONMENT)
+        return build(name, Settings(path=self.path.name), world_at(self.path.parent, ENVIRONMENT))
 
     def commit(self, branch: str, files: Mapping[str, bytes | None]) -> str:
         """Put a commit on a branch, as other people do; returns its id."""

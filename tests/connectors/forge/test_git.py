@@ -38,6 +38,7 @@ from tests.connectors.forge.contract import (
     snapshot,
 )
 from tests.connectors.forge.repository import ENVIRONMENT, FILES, Repository, action, create
+from tests.connectors.surroundings import world_at
 
 
 class TestGitForge(ForgeContract):
@@ -296,7 +297,7 @@ def test_hooks_named_in_the_configuration_are_refused_before_anything_is_written
 def test_settings_of_the_caller_do_not_reach_git(shop: Repository, tmp_path: Path) -> None:
     other = create(tmp_path / "other.git")
     environment = ENVIRONMENT | {"GIT_DIR": str(other.path), "GIT_OBJECT_DIRECTORY": str(other.path / "objects")}
-    forge = build("shop", Settings(path="shop.git"), home=tmp_path, environment=environment)
+    forge = build("shop", Settings(path="shop.git"), world_at(tmp_path, environment))
     land(forge, opening(forge, CHANGE), action(1))
     assert shop.head(action(1).marker)
     assert list(other.refs()) == ["refs/heads/main"]
@@ -696,9 +697,9 @@ def test_a_place_without_a_repository_is_a_configuration_error(checkout: Reposit
     (inner / "objects").mkdir()
     for path, said in (("none", "not a git repository"), ("linked", "linked"), (str(inner), "linked")):
         with pytest.raises(ConfigurationError, match=said):
-            build("shop", Settings(path=path), home=tmp_path, environment=ENVIRONMENT)
+            build("shop", Settings(path=path), world_at(tmp_path, ENVIRONMENT))
     with pytest.raises(ConfigurationError, match="no git on PATH"):
-        build("shop", Settings(path="shop"), home=tmp_path, environment={"PATH": str(tmp_path)})
+        build("shop", Settings(path="shop"), world_at(tmp_path, {"PATH": str(tmp_path)}))
 
 
 @pytest.mark.parametrize("bare", [True, False])

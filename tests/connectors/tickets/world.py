@@ -13,6 +13,7 @@ from keyturn.connectors.tickets import TicketChange, Tickets
 from keyturn.connectors.tickets.folder import Settings, build
 from keyturn.model.tool import ActionRef
 from tests.connectors.deployments.processes import DyingDisk, SwiftDisk, together
+from tests.connectors.surroundings import world_at
 
 TICKET = """\
 ---
@@ -37,7 +38,7 @@ Still slow.
 
 def open_port(home: Path, disk: Disk | None = None, **settings: Any) -> Tickets:
     parsed = Settings.model_validate({"kind": "folder", "path": "tickets", **settings})
-    return build("ops", parsed, home=home, environment={}, disk=disk)
+    return build("ops", parsed, world_at(home), disk=disk)
 
 
 class World:

@@ -17,7 +17,7 @@ from keyturn.assembly.doctor.running import back_ends, notices, processes
 from keyturn.assembly.home import Home, no_home
 from keyturn.assembly.notifier import notify_state
 from keyturn.assembly.outside import environment
-from keyturn.assembly.ports import build_ports
+from keyturn.assembly.ports import build_ports, world_of
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.survey import survey
 from keyturn.assembly.wiring import read_wiring
@@ -58,6 +58,6 @@ def _around(home: Home) -> Iterator[Finding]:
         wiring = read_wiring(home.wiring)
         telling = notify_state(home)
         yield notices(wiring.notify, environment(), None if telling is None else telling.record)
-        yield from back_ends(build_ports(wiring, home.folder, environment()))
+        yield from back_ends(build_ports(wiring, world_of(home, commands=False)))
     except ConfigurationError as error:
         yield from (fail("wiring", problem, "its systems are not reached") for problem in error.problems)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 
 from keyturn.canon import Json
+from keyturn.connectors.checking import Finding
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import Outcome, Probe
 from keyturn.model.plan import Backend, Inverse
@@ -32,10 +33,14 @@ class Switch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """A version that could be live; `live_at` is when it last became so, None if history does not know."""
+    """A version that could be live; `live_at` is when it last became so, None if history does not know.
+
+    `images` are the container images it runs, none where the back end has none.
+    """
 
     version: str
     live_at: str | None
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +50,8 @@ class Snapshot:
     previous   the version live before the current one; None when history does not say
     revisions  last deployed first, then those never deployed, by name
     history    oldest first
+    health     in words, None where the back end does not watch it
+    owner      who else manages it (a GitOps tool, Helm), None where nobody is seen to
     """
 
     environment: str
@@ -52,6 +59,8 @@ class Snapshot:
     previous: str | None
     revisions: tuple[Revision, ...]
     history: tuple[Switch, ...]
+    health: str | None = None
+    owner: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +94,8 @@ class Preview:
     removed     lines removed as limits count them
     summarised  files shown by digest only
     guard       what was seen beside the reviewed facts
+    source      whose preview it is: the system's own dry run, or worked out here
+    notes       what a reviewer should know beside the diff, a sentence each
     """
 
     rollback: Rollback
@@ -94,6 +105,8 @@ class Preview:
     removed: int
     summarised: int
     guard: Mapping[str, Json]
+    source: str = "worked out by Keyturn"
+    notes: tuple[str, ...] = ()
 
 
 Objection: TypeAlias = Callable[[Preview], str | None]
@@ -139,6 +152,10 @@ class Deployments(Protocol):
 
     def inverse(self, rollback: Rollback) -> Inverse:
         """Say how to undo the change once it is made."""
+        ...
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Look who we are there, what we may do and what is missing (see `checking`)."""
         ...
 
 

@@ -38,6 +38,7 @@ from keyturn.connectors.deployments.layout import (
 from keyturn.connectors.deployments.switching import Switching, body_of
 from keyturn.connectors.files import Disk, Folder
 from keyturn.connectors.journal import journal
+from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import (
     CannotTell,
@@ -85,15 +86,13 @@ class Settings(BaseModel):
         return value
 
 
-def build(
-    name: str, settings: Settings, *, home: Path, environment: Mapping[str, str], disk: Disk | None = None
-) -> ReleaseFolders:
-    """Build the back end; relative folders are below `home`.
+def build(name: str, settings: Settings, world: World, *, disk: Disk | None = None) -> ReleaseFolders:
+    """Build the back end; relative folders are below the home.
 
-    `environment` is this process's: the health command gets PATH, HOME and the locale of it. Raises
-    `ConfigurationError` when two environments are one folder.
+    The health command gets PATH, HOME and the locale of this process's environment. Raises `ConfigurationError` when
+    two environments are one folder.
     """
-    folders = {env: home / path for env, path in settings.environments.items()}
+    folders = {env: world.home / path for env, path in settings.environments.items()}
     seen: dict[str, str] = {}
     for env, folder in folders.items():
         twin = seen.setdefault(os.path.realpath(folder), env)
@@ -105,7 +104,7 @@ def build(
         folders=folders,
         health=settings.health,
         timeout=parse_duration(settings.health_timeout).total_seconds(),
-        passed_on=dict(environment),
+        passed_on=dict(world.environment),
         disk=disk or Disk(),
     )
 

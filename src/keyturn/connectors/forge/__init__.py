@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+from keyturn.connectors.checking import Finding
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from keyturn.model.plan import Backend
@@ -88,9 +89,51 @@ Change: TypeAlias = Opening | Revision
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """The change is there: the branch and the commit that carries it."""
+    """The change is there: the branch and the commit that carries it, and the pull request where it has a number."""
 
     branch: str
+    commit: str
+    number: int | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closing:
+    """The open pull request of the action `pull`, closed unmerged and its branch deleted, at its reviewed `head`."""
+
+    pull: str
+    base: str
+    head: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """The pull request is closed and its branch gone; `head` is the commit that it had."""
+
+    branch: str
+    head: str
+    number: int | None = None
+    url: str | None = None
+
+
+CheckState: TypeAlias = Literal["success", "pending", "failure", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check or status that the forge reports for a commit, by the name of who reports it."""
+
+    name: str
+    state: CheckState
+
+
+@dataclass(frozen=True, slots=True)
+class PullReview:
+    """The newest review of one person on the forge: `approved`, `changes_requested` or `commented`, of a commit."""
+
+    reviewer: str
+    verdict: str
     commit: str
 
 
@@ -103,6 +146,10 @@ class Pull:
     commits     commits on top of the base commit
     files       paths that differ from the base commit
     base_moved  whether the base has moved on from the base commit
+    number      the forge's own number and its page, where it has them
+    checks      what the forge reports for the head; None where it has no checks
+    reviews     the newest of each person on the forge; None where it has no reviews
+    recipients  people whom a further commit or a comment would be told to, as far as can be seen
     """
 
     title: str
@@ -115,6 +162,11 @@ class Pull:
     commits: int
     files: tuple[str, ...]
     base_moved: bool
+    number: int | None = None
+    url: str | None = None
+    checks: tuple[Check, ...] | None = None
+    reviews: tuple[PullReview, ...] | None = None
+    recipients: int = 0
 
 
 class Forge(Protocol):
@@ -156,6 +208,25 @@ class Forge(Protocol):
 
     async def pull(self, action: str) -> Pull:
         """Read the pull request that the action opened. Refused when there is none."""
+        ...
+
+    async def close(self, closing: Closing, action: ActionRef) -> Closed | Stale:
+        """Close an open pull request and delete its branch, once, under the action's marker.
+
+        A branch that moved from the reviewed head, or a pull request that is merged or closed, is `Stale`.
+        """
+        ...
+
+    async def probe_closing(self, closing: Closing, action: ActionRef) -> Closed | CannotHappen | CannotTell:
+        """Settle whether the action closed it; where it did not, see to it that it cannot, if that can be."""
+        ...
+
+    async def audience(self) -> int:
+        """Return how many people a new pull request would be told to, as far as can be seen."""
+        ...
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Look who we are there, what we may do and what is missing (see `checking`)."""
         ...
 
 

@@ -16,7 +16,7 @@ determined by the plan, the next `apply` recognises its commit and completes the
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +52,7 @@ from keyturn.connectors.forge.refs import (
     update_ref,
 )
 from keyturn.connectors.forge.trees import locate
+from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from keyturn.model.plan import Backend
@@ -71,13 +72,13 @@ class Settings(BaseModel):
     path: str = Field(min_length=1, max_length=4096)
 
 
-def build(name: str, settings: Settings, *, home: Path, environment: Mapping[str, str]) -> GitForge:
+def build(name: str, settings: Settings, world: World) -> GitForge:
     """Return the forge called `name`. Raises `ConfigurationError` naming the setting that is wrong."""
-    search = environment.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
+    search = world.environment.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
     program = shutil.which("git", path=search)
     if program is None:
         raise ConfigurationError(f"forge.{name}: there is no git on PATH; install git (2.36 or later)")
-    folder = _git_folder(f"forge.{name}.path", home / settings.path)
+    folder = _git_folder(f"forge.{name}.path", world.home / settings.path)
     return GitForge(name, Git(program=program, folder=folder, path=search, name=name))
 
 

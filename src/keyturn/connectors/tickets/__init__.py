@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from keyturn.canon import Json
+from keyturn.connectors.checking import Finding
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import Outcome, Probe
 from keyturn.model.plan import Backend, Inverse
@@ -62,6 +63,31 @@ class Preview:
     guard: Mapping[str, Json]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTicket:
+    """A reviewed ticket to be made, under reviewed facts; `location` as in `TicketChange`."""
+
+    title: str
+    body: str
+    labels: tuple[str, ...] = ()
+    facts: Mapping[str, Json] = field(default_factory=dict)
+    location: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """The exact effect of making a ticket; its parts as in `Preview`. Its id is only known once it is made."""
+
+    ticket: NewTicket
+    diff: str
+    added: int
+    recipients: int
+    guard: Mapping[str, Json]
+
+
+CreationObjection: TypeAlias = "Callable[[Draft], str | None]"
+"""Says why a ticket must not be made although all reviewed facts hold, from its draft as it is now; or None."""
+
 Objection: TypeAlias = Callable[[Preview], str | None]
 """Says why a change must not be made although all reviewed facts hold, from its preview as it is now; or None."""
 
@@ -106,6 +132,28 @@ class Tickets(Protocol):
         """Say how to undo the change once it is made."""
         ...
 
+    async def draft(self, title: str, body: str, labels: Sequence[str]) -> Draft:
+        """Work out a new ticket by reads alone; refuses what cannot be made or must not be posted."""
+        ...
+
+    async def create(
+        self, ticket: NewTicket, action: ActionRef, objection: CreationObjection | None = None
+    ) -> Outcome:
+        """Make the ticket once, as `apply`; the result holds `ticket` (its id) and `url`."""
+        ...
+
+    async def probe_creation(self, ticket: NewTicket, action: ActionRef) -> Probe:
+        """Settle whether the ticket was made; where it was not, see to it that it cannot be, if that can be."""
+        ...
+
+    def inverse_of_creation(self, ticket: NewTicket) -> Inverse:
+        """Say how to undo the making of a ticket."""
+        ...
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Look who we are there, what we may do and what is missing (see `checking`)."""
+        ...
+
 
 def declared(trackers: Mapping[str, Tickets], name: str) -> Tickets:
     """Return the tracker called `name`; refused (`ConnectorError`) without naming the others."""
@@ -115,12 +163,26 @@ def declared(trackers: Mapping[str, Tickets], name: str) -> Tickets:
     return found
 
 
-async def holder(trackers: Mapping[str, Tickets], ticket: str) -> Tickets:
-    """Return the one tracker that holds a ticket; refused (`ConnectorError`) where none or several do."""
+async def holder(trackers: Mapping[str, Tickets], ticket: str, tracker: str | None = None) -> Tickets:
+    """Return the one tracker that holds a ticket, or `tracker` where it is named.
+
+    Refused (`ConnectorError`) where none or several do.
+    """
+    if tracker is not None:
+        return declared(trackers, tracker)
     found = [tracker for _, tracker in sorted(trackers.items()) if await tracker.holds(ticket)]
     if not found:
         raise ConnectorError(f'ticket "{ticket}" is in no declared tracker')
     if len(found) > 1:
         names = ", ".join(tracker.name for tracker in found)
-        raise ConnectorError(f'ticket "{ticket}" is in several trackers: {names}; its id must be unique')
+        raise ConnectorError(f'ticket "{ticket}" is in several trackers: {names}; name one')
     return found[0]
+
+
+def chosen(trackers: Mapping[str, Tickets], tracker: str | None) -> Tickets:
+    """Return the tracker that an argument names; it may be left out where there is only one."""
+    if tracker is not None:
+        return declared(trackers, tracker)
+    if len(trackers) != 1:
+        raise ConnectorError("there is more than one tracker, or none; name the one to use")
+    return next(iter(trackers.values()))

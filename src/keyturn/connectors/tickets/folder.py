@@ -23,6 +23,7 @@ from keyturn.connectors.journal import FENCED, STATE_FOLDER, Journal, Mark, jour
 from keyturn.connectors.tickets import Objection, Preview, Ticket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, mark, section
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
+from keyturn.connectors.world import World
 from keyturn.model.diff import counted, file_diff, net_change
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import (
@@ -68,12 +69,9 @@ class Settings(BaseModel):
         return value
 
 
-def build(
-    name: str, settings: Settings, *, home: Path, environment: Mapping[str, str], disk: Disk | None = None
-) -> TicketFolder:
-    """Build the back end; a relative path is below `home`. `environment` holds nothing this back end needs."""
-    del environment
-    return TicketFolder(name=name, folder=home / settings.path, statuses=settings.statuses, disk=disk or Disk())
+def build(name: str, settings: Settings, world: World, *, disk: Disk | None = None) -> TicketFolder:
+    """Build the back end; a relative path is below the home."""
+    return TicketFolder(name=name, folder=world.home / settings.path, statuses=settings.statuses, disk=disk or Disk())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
