@@ -72,7 +72,7 @@ def inclusion_proof(index: int, size: int, nodes: Nodes) -> list[bytes]:
 
 
 def consistency_proof(old: int, size: int, nodes: Nodes) -> list[bytes]:
-    """Return the proof that the first `old` leaves begin the first `size` (RFC 6962 section 2.1.2); 0 < old ≤ size."""
+    """Return the proof that the first `old` leaves (at least one) begin the first `size` (RFC 6962 section 2.1.2)."""
     if not 0 < old <= size:
         raise ProofError(f"a tree of {old} is not the beginning of one of {size}")
     path: list[bytes] = []
