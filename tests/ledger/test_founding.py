@@ -176,8 +176,8 @@ def test_a_stored_key_is_never_replaced_and_never_shown(tmp_path: Path) -> None:
 
 def test_a_database_that_is_no_ledger_is_refused(place: Place) -> None:
     with raw(place) as db:
-        db.execute("PRAGMA user_version = 2")
-    with pytest.raises(LedgerBroken, match="layout 2; this Keyturn knows 1"):
+        db.execute("PRAGMA user_version = 3")
+    with pytest.raises(LedgerBroken, match="layout 3; this Keyturn knows 2"):
         Reader(place, Uses, surroundings())
     with raw(place) as db:
         db.execute("PRAGMA application_id = 7")

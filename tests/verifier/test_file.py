@@ -144,7 +144,7 @@ def test_another_application_id_fails(world: World) -> None:
 
 def test_another_layout_fails(world: World) -> None:
     with raw(world.database) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
     assert bad(world.verify()) == (None, 8)
 
 

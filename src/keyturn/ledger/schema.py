@@ -1,7 +1,7 @@
 """The tables of a ledger file, and opening connections to it.
 
-`entry` and `payload` are the ledger; their triggers are seat belts, not security. `snapshot` and `lookup` are
-derived: they can be dropped and rebuilt, and no decision reads `lookup`.
+`entry`, `payload` and `checkpoint` are the ledger; their triggers are seat belts, not security. `subtree`, `snapshot`
+and `lookup` are derived: they can be dropped and rebuilt, and no decision reads `lookup`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,28 @@ from functools import cache
 from pathlib import Path
 
 from keyturn.ledger.errors import LedgerBroken, sqlite_errors
+from keyturn.ledger.tree import plant
 
 APPLICATION_ID = 0x4B545231  # "KTR1"
-USER_VERSION = 1
+USER_VERSION = 2
 
-TABLES = """
+_TREE = """
+CREATE TABLE subtree (
+  level INTEGER NOT NULL CHECK (level > 0),
+  idx INTEGER NOT NULL CHECK (idx >= 0),
+  hash BLOB NOT NULL CHECK (length(hash) = 32),
+  PRIMARY KEY (level, idx)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoint (
+  size INTEGER PRIMARY KEY CHECK (size > 0),
+  note BLOB NOT NULL
+) STRICT;
+CREATE TRIGGER checkpoint_stays BEFORE UPDATE ON checkpoint
+BEGIN SELECT raise(ABORT, 'checkpoints are never changed'); END;
+CREATE TRIGGER checkpoint_remains BEFORE DELETE ON checkpoint
+BEGIN SELECT raise(ABORT, 'checkpoints are never removed'); END;
+"""
+_ENTRIES = """
 CREATE TABLE entry (
   seq INTEGER PRIMARY KEY CHECK (seq >= 0),
   body BLOB NOT NULL,
@@ -58,6 +75,7 @@ BEGIN SELECT raise(ABORT, 'payloads are never changed'); END;
 CREATE TRIGGER payload_remains BEFORE DELETE ON payload
 BEGIN SELECT raise(ABORT, 'payloads are never removed'); END;
 """
+TABLES = _ENTRIES + _TREE
 
 _EVERY_CONNECTION = (
     "PRAGMA trusted_schema = OFF",
@@ -89,7 +107,10 @@ def create(path: Path) -> None:
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
-    """Open for writing: WAL, synchronous FULL, no automatic checkpoints."""
+    """Open for writing: WAL, synchronous FULL, no automatic checkpoints. The caller holds the ledger lock.
+
+    A file of an earlier layout is brought up to this one, in one transaction.
+    """
     return _open(path, "rw", _WRITER)
 
 
@@ -98,12 +119,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
     return _open(path, "ro", ())
 
 
-def check_schema(connection: sqlite3.Connection) -> None:
+def check_schema(connection: sqlite3.Connection, tables: str = TABLES) -> None:
     """Hold what the file defines against what a ledger defines, to the letter. Raises `LedgerBroken`.
 
     A trigger more could take back an entry in the very statement that stores it.
     """
-    missing = set(_expected())
+    missing = set(_expected(tables))
     for row in connection.execute(_SCHEMA):
         if row not in missing:
             raise LedgerBroken(
@@ -116,17 +137,21 @@ def check_schema(connection: sqlite3.Connection) -> None:
 
 
 @cache
-def _expected() -> frozenset[tuple[str, str, str, str]]:
-    """Return what SQLite keeps of `TABLES`."""
+def _expected(tables: str) -> frozenset[tuple[str, str, str, str]]:
+    """Return what SQLite keeps of these definitions."""
     with closing(sqlite3.connect(":memory:", isolation_level=None)) as connection:
-        connection.executescript(TABLES)
+        connection.executescript(tables)
         return frozenset(connection.execute(_SCHEMA))
 
 
 def _open(path: Path, mode: str, statements: tuple[str, ...]) -> sqlite3.Connection:
     with sqlite_errors(f"open {path}"), ExitStack() as cleanup:
         connection = cleanup.enter_context(closing(_connect(path, mode)))
-        _check_identity(connection, path)
+        layout = _layout(connection, path)
+        if layout < USER_VERSION and mode == "rw":
+            _upgrade(connection)
+        elif layout != USER_VERSION:
+            raise LedgerBroken(f"{path} has layout {layout}; this Keyturn knows {USER_VERSION}: {_mend(layout)}")
         check_schema(connection)
         for statement in statements:
             connection.execute(statement)
@@ -142,12 +167,41 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return connection
 
 
-def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+def _layout(connection: sqlite3.Connection, path: Path) -> int:
     found = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
     if found != APPLICATION_ID:
         raise LedgerBroken(f"{path} is not a Keyturn ledger (application id {found:#x})")
-    if version != USER_VERSION:
-        raise LedgerBroken(
-            f"{path} has layout {version}; this Keyturn knows {USER_VERSION}: use the version that made it"
-        )
+    layout: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return layout
+
+
+def _mend(layout: int) -> str:
+    return "start a server or worker on it once" if layout == 1 else "use the version that made it"
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring layout 1, which had neither tree nor checkpoints, up to this one. Raises `LedgerBroken`."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Somebody else may have done it while this process waited for its turn.
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+            check_schema(connection, _ENTRIES)
+            for statement in _statements(_TREE):
+                connection.execute(statement)
+            plant(connection)
+            connection.execute(f"PRAGMA user_version = {USER_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _statements(script: str) -> list[str]:
+    """Return the statements of a script; `executescript` would commit before it."""
+    found, text = [], ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            found.append(text)
+            text = ""
+    return found

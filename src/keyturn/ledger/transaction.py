@@ -13,6 +13,7 @@ from keyturn.ledger.clock import Reading
 from keyturn.ledger.errors import sqlite_errors
 from keyturn.ledger.keys import SigningKey
 from keyturn.ledger.rows import read_entries, read_entry_at, read_opening, read_payload
+from keyturn.ledger.tree import Forest
 from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import VERSION, Entry, write_entry
@@ -23,6 +24,8 @@ from keyturn.model.time import format_timestamp
 F = TypeVar("F", bound=Fold)
 
 _ENTRY = "INSERT INTO entry (seq, body, sig, leaf) VALUES (?, ?, ?, ?)"
+_CHECKPOINT = "INSERT OR IGNORE INTO checkpoint (size, note) VALUES (?, ?)"
+_NEWEST_CHECKPOINT = "SELECT note FROM checkpoint WHERE size <= ? ORDER BY size DESC LIMIT 1"
 _PAYLOAD = "INSERT INTO payload (seq, field, salt, data) VALUES (?, ?, ?, ?)"
 # A row that somebody put there before its entry existed is worth nothing: it must not stop an append either.
 _LOOKUP = "INSERT OR REPLACE INTO lookup (seq, kind, action, principal, tool, ts) VALUES (?, ?, ?, ?, ?, ?)"
@@ -49,6 +52,16 @@ class View(Generic[F]):
     def now(self) -> datetime:
         """The time decisions use: the later of wall clock and last entry."""
         return self.reading.now
+
+    @property
+    def tree(self) -> Forest:
+        """The tree over the entries, for roots and proofs."""
+        return Forest(self._connection)
+
+    def checkpoint(self, most: int | None = None) -> bytes | None:
+        """Return the newest checkpoint of at most `most` entries, a signed note; None when there is none."""
+        row = self._connection.execute(_NEWEST_CHECKPOINT, (self.head.size if most is None else most,)).fetchone()
+        return None if row is None else row[0]
 
     def entry(self, seq: int) -> Entry:
         """Return the entry at `seq`."""
@@ -164,6 +177,11 @@ class Transaction(View[F]):
         self.head = head
         return entry
 
+    def keep_checkpoint(self, size: int, note: bytes) -> None:
+        """Keep a signed checkpoint of the first `size` entries. The first one of a size stays."""
+        with sqlite_errors("keep a checkpoint"):
+            self._connection.execute(_CHECKPOINT, (size, note))
+
     def _sign(
         self,
         kind: str,
@@ -197,6 +215,7 @@ class Transaction(View[F]):
         rows = ((entry.seq, field, salt, value) for field, (salt, value) in payloads.items())
         self._connection.executemany(_PAYLOAD, rows)
         execute(_LOOKUP, lookup_row(entry))
+        self.tree.grow(entry.seq + 1)
 
 
 def lookup_row(entry: Entry) -> tuple[int, str, str | None, str | None, str | None, str]:

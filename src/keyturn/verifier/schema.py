@@ -12,7 +12,7 @@ from typing import Final
 from keyturn.verifier.proofs import NotProved
 
 APPLICATION_ID: Final = 0x4B545231
-USER_VERSION: Final = 1
+USER_VERSION: Final = 2
 
 _ENTRY = """CREATE TABLE entry (
   seq INTEGER PRIMARY KEY CHECK (seq >= 0),
@@ -40,6 +40,16 @@ _LOOKUP = """CREATE TABLE lookup (
   tool TEXT,
   ts TEXT NOT NULL
 ) STRICT"""
+_SUBTREE = """CREATE TABLE subtree (
+  level INTEGER NOT NULL CHECK (level > 0),
+  idx INTEGER NOT NULL CHECK (idx >= 0),
+  hash BLOB NOT NULL CHECK (length(hash) = 32),
+  PRIMARY KEY (level, idx)
+) STRICT, WITHOUT ROWID"""
+_CHECKPOINT = """CREATE TABLE checkpoint (
+  size INTEGER PRIMARY KEY CHECK (size > 0),
+  note BLOB NOT NULL
+) STRICT"""
 _FOLLOWS = """CREATE TRIGGER entry_follows BEFORE INSERT ON entry
 WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM entry)
 BEGIN SELECT raise(ABORT, 'an entry follows the last one'); END"""
@@ -60,6 +70,8 @@ EXPECTED: Final = frozenset(
         ("table", "payload", "payload", _PAYLOAD),
         ("table", "snapshot", "snapshot", _SNAPSHOT),
         ("table", "lookup", "lookup", _LOOKUP),
+        ("table", "subtree", "subtree", _SUBTREE),
+        ("table", "checkpoint", "checkpoint", _CHECKPOINT),
         _index("action", "(action, seq) WHERE action IS NOT NULL"),
         _index("principal", "(principal, seq) WHERE principal IS NOT NULL"),
         _index("kind", "(kind, seq)"),
@@ -68,6 +80,8 @@ EXPECTED: Final = frozenset(
         _seat_belt("entry", "remains", "DELETE", "entries are never removed"),
         _seat_belt("payload", "stays", "UPDATE", "payloads are never changed"),
         _seat_belt("payload", "remains", "DELETE", "payloads are never removed"),
+        _seat_belt("checkpoint", "stays", "UPDATE", "checkpoints are never changed"),
+        _seat_belt("checkpoint", "remains", "DELETE", "checkpoints are never removed"),
     }
 )
 """Every row of `sqlite_schema` as (type, name, table, SQL), and no other."""
