@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.canon import encode
+from keyturn.connectors.checking import Finding
 from keyturn.connectors.deployments import Deployments, Preview, Rollback, layout
 from keyturn.connectors.deployments.releases import Settings, build
 from keyturn.connectors.deployments.tree import Tree, scan_tree
@@ -473,3 +474,42 @@ def test_a_folder_that_was_put_in_the_place_of_the_reviewed_one_is_not_touched(w
         anyio.run(world.port.apply, reviewed, action(1))
     moved.rename(world.root)
     assert isinstance(anyio.run(world.port.apply, reviewed, action(1)), Succeeded)
+
+
+def test_a_check_says_what_is_live_and_that_all_is_well(world: World) -> None:
+    assert anyio.run(world.port.check) == (Finding("ok", "web/staging: 2.4.0 is live; 3 releases"),)
+
+
+def test_a_check_names_a_folder_that_is_not_there_or_in_disorder(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.root / "current").unlink()
+    [broken] = anyio.run(world.port.check)
+    assert (broken.level, "web/staging/current: is missing" in broken.text) == ("wrong", True)
+    shutil.rmtree(world.root)
+    [gone] = anyio.run(world.port.check)
+    assert (gone.level, gone.text) == ("wrong", "web/staging: is missing")
+    assert "deployments.web" in gone.advice
+
+
+def test_a_check_names_a_missing_history_and_a_health_command_that_cannot_run(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    (world.root / "history.jsonl").unlink()
+    found = anyio.run(open_port(tmp_path, health=["/no/such/command"]).check)
+    assert [finding.level for finding in found] == ["ok", "note", "wrong"]
+    assert "name the version" in found[1].advice
+    assert "/no/such/command" in found[2].text
+    assert anyio.run(open_port(tmp_path, health=["true"]).check)[-1].level == "note"
+
+
+def test_a_check_names_a_folder_that_this_account_cannot_write(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.root.chmod(0o500)
+    if os.geteuid() == 0:  # root may write everywhere: what the system says to others is said here
+
+        def refused(*args: object, **more: object) -> bool:
+            return False
+
+        monkeypatch.setattr(os, "access", refused)
+    found = anyio.run(world.port.check)
+    world.root.chmod(0o700)
+    assert [finding.level for finding in found] == ["ok", "wrong"]
+    assert "cannot write" in found[1].text

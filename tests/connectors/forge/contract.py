@@ -10,7 +10,7 @@ from typing import Protocol
 import anyio
 import pytest
 
-from keyturn.connectors.forge import Forge, Landed, Opening, Pull, Revision, Snapshot
+from keyturn.connectors.forge import Closed, Closing, Forge, Landed, Opening, Pull, Revision, Snapshot
 from keyturn.connectors.forge.changes import Worked, read_wishes, work_out
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, Stale
@@ -72,6 +72,15 @@ def land(forge: Forge, change: Opening | Revision, ref: ActionRef) -> Landed:
     landed = apply(forge, change, ref)
     assert isinstance(landed, Landed)
     return landed
+
+
+def closing(forge: Forge, opened: ActionRef) -> Closing:
+    stands = pull(forge, opened)
+    return Closing(pull=opened.action, base=stands.base, head=stands.head or "", title=stands.title)
+
+
+def close(forge: Forge, change: Closing, ref: ActionRef) -> Closed | Stale:
+    return anyio.run(forge.close, change, ref)
 
 
 def pull(forge: Forge, ref: ActionRef) -> Pull:
@@ -244,6 +253,122 @@ class ForgeContract:
     def test_an_unknown_pull_request_is_refused(self, world: World) -> None:
         with pytest.raises(ConnectorError, match="no pull request"):
             pull(world.forge(), action(9))
+
+    def test_closing_deletes_the_branch_and_leaves_the_base(self, world: World) -> None:
+        forge, base = world.forge(), world.head("main")
+        landed = land(forge, opening(forge, CHANGE), action(1))
+        done = close(forge, closing(forge, action(1)), action(2))
+        assert isinstance(done, Closed)
+        assert (done.branch, done.head) == (landed.branch, landed.commit)
+        assert world.head(landed.branch) is None
+        assert world.head("main") == base
+        stands = pull(forge, action(1))
+        assert (stands.status, stands.head, stands.commits) == ("closed", None, 1)
+
+    def test_closing_twice_is_closing_once(self, world: World) -> None:
+        forge = world.forge()
+        land(forge, opening(forge, CHANGE), action(1))
+        change = closing(forge, action(1))
+        first = close(forge, change, action(2))
+        assert close(forge, change, action(2)) == first
+        assert anyio.run(forge.probe_closing, change, action(2)) == first
+
+    def test_closing_what_was_closed_already_is_stale(self, world: World) -> None:
+        forge = world.forge()
+        land(forge, opening(forge, CHANGE), action(1))
+        change = closing(forge, action(1))
+        close(forge, change, action(2))
+        assert isinstance(close(forge, change, action(3)), Stale)
+        assert isinstance(anyio.run(forge.probe_closing, change, action(3)), CannotHappen)
+
+    def test_closing_a_branch_that_moved_is_stale_and_keeps_it(self, world: World) -> None:
+        forge = world.forge()
+        land(forge, opening(forge, CHANGE), action(1))
+        change = closing(forge, action(1))
+        theirs = world.commit(action(1).marker, {"elsewhere.txt": b"pushed\n"})
+        assert isinstance(close(forge, change, action(2)), Stale)
+        assert world.head(action(1).marker) == theirs
+        assert pull(forge, action(1)).status == "open"
+
+    def test_closing_a_merged_request_is_stale(self, world: World) -> None:
+        forge = world.forge()
+        landed = land(forge, opening(forge, CHANGE), action(1))
+        change = closing(forge, action(1))
+        self.merge(world, landed)
+        assert isinstance(close(forge, change, action(2)), Stale)
+        assert world.head(landed.branch) == landed.commit
+
+    def test_a_closed_request_is_not_updated(self, world: World) -> None:
+        forge = world.forge()
+        land(forge, opening(forge, CHANGE), action(1))
+        change = revision(forge, action(1), {"docs/new.md": b"newer\n"})
+        close(forge, closing(forge, action(1)), action(2))
+        assert isinstance(apply(forge, change, action(3)), Stale)
+        assert world.head(action(1).marker) is None
+
+    def test_the_opening_and_its_update_are_still_found_after_the_closing(self, world: World) -> None:
+        forge = world.forge()
+        change = opening(forge, CHANGE)
+        first = land(forge, change, action(1))
+        update = revision(forge, action(1), {"docs/new.md": b"newer\n"})
+        second = land(forge, update, action(2))
+        close(forge, closing(forge, action(1)), action(3))
+        assert land(forge, change, action(1)) == first
+        assert land(forge, update, action(2)) == second
+        assert world.head(first.branch) is None
+
+    def test_a_probe_keeps_a_late_closing_out(self, world: World) -> None:
+        forge = world.forge()
+        landed = land(forge, opening(forge, CHANGE), action(1))
+        change = closing(forge, action(1))
+        assert isinstance(anyio.run(forge.probe_closing, change, action(2)), CannotHappen)
+        assert isinstance(anyio.run(forge.probe_closing, change, action(2)), CannotHappen)
+        with pytest.raises(ConnectorError, match="cannot land any more"):
+            close(forge, change, action(2))
+        assert world.head(landed.branch) == landed.commit
+        assert isinstance(close(forge, change, action(3)), Closed)
+
+    def test_probe_and_closing_racing_never_disagree(self, world: World) -> None:
+        forge = world.forge()
+        for number in range(4):
+            opened, ref = action(2 * number), action(2 * number + 1)
+            land(forge, opening(forge, {"x.txt": b"x\n"}), opened)
+            change = closing(forge, opened)
+            answers: list[object] = []
+
+            def execute(change: Closing = change, ref: ActionRef = ref, answers: list[object] = answers) -> None:
+                try:
+                    answers.append(close(forge, change, ref))
+                except ConnectorError as error:
+                    answers.append(str(error))
+
+            thread = threading.Thread(target=execute)
+            thread.start()
+            probe = anyio.run(forge.probe_closing, change, ref)
+            thread.join()
+            gone = world.head(opened.marker) is None
+            assert isinstance(answers[0], Closed) is gone
+            assert isinstance(probe, Closed if gone else CannotHappen)
+
+    def test_an_update_and_a_closing_racing_leave_one_of_the_two(self, world: World) -> None:
+        forge = world.forge()
+        land(forge, opening(forge, CHANGE), action(1))
+        update, change = revision(forge, action(1), {"docs/new.md": b"newer\n"}), closing(forge, action(1))
+        answers: list[object] = []
+        thread = threading.Thread(target=lambda: answers.append(apply(world.forge(), update, action(2))))
+        thread.start()
+        closed = close(forge, change, action(3))
+        thread.join()
+        assert {type(closed), type(answers[0])} in ({Closed, Stale}, {Stale, Landed})
+        assert (world.head(action(1).marker) is None) is isinstance(closed, Closed)
+
+    def test_a_new_pull_request_is_told_to_nobody_unseen(self, world: World) -> None:
+        assert anyio.run(world.forge().audience) >= 0
+
+    def test_a_repository_in_order_has_nothing_wrong(self, world: World) -> None:
+        found = anyio.run(world.forge().check)
+        assert found
+        assert [finding for finding in found if finding.level == "wrong"] == []
 
     def merge(self, world: World, landed: Landed) -> None:
         """Move main to the pull request's commit."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +24,7 @@ import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from keyturn.canon import Json
+from keyturn.connectors.checking import Finding
 from keyturn.connectors.deployments import Objection, Preview, Rollback, Snapshot
 from keyturn.connectors.deployments.health import Check, run_check
 from keyturn.connectors.deployments.history import order_revisions, read_history
@@ -158,6 +160,10 @@ class ReleaseFolders:
             },
         )
 
+    async def check(self) -> tuple[Finding, ...]:
+        """Look at each folder: what is live, what "previous" would mean, and whether we may switch there."""
+        return await anyio.to_thread.run_sync(self._look)
+
     def _path(self, environment: str) -> Path:
         if environment not in self.folders:
             raise ConnectorError(f'deployment "{self.name}" has no environment "{visible(environment)}"')
@@ -179,6 +185,32 @@ class ReleaseFolders:
             revisions=order_revisions(versions, history),
             history=history.switches,
         )
+
+    def _look(self) -> tuple[Finding, ...]:
+        found = [finding for environment in self.folders for finding in self._look_at(environment)]
+        if self.health and shutil.which(self.health[0], path=self.passed_on.get("PATH", "")) is None:
+            text = f"{self.name}: the health command {visible(self.health[0])} is not there or cannot be run"
+            found.append(Finding("wrong", text, "mend `health`; every rollback would fail with an effect"))
+        return tuple(found)
+
+    def _look_at(self, environment: str) -> list[Finding]:
+        place = f"{self.name}/{environment}"
+        try:
+            snapshot = self._snapshot(environment)
+            with self._open(environment) as root:
+                may = os.access(".", os.W_OK | os.X_OK, dir_fd=root.fd, effective_ids=True)
+        except ConnectorError as error:
+            return [Finding("wrong", str(error), f"mend the folder, or deployments.{self.name} in keyturn.toml")]
+        count = len(snapshot.revisions)
+        text = f"{place}: {snapshot.current} is live; {count} release{'' if count == 1 else 's'}"
+        found = [Finding("ok", text)]
+        if not may:
+            advice = "let the account that Keyturn runs as write there, or leave it at looking"
+            found.append(Finding("wrong", f"{place}: this account cannot write in the folder", advice))
+        if snapshot.previous is None:
+            advice = "let the deploy script append to history.jsonl; until then name the version to go back to"
+            found.append(Finding("note", f"{place}: the history does not say what was live before", advice))
+        return found
 
     def _preview(self, environment: str, to: str) -> Preview:
         with self._open(environment) as root:

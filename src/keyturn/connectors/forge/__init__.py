@@ -23,7 +23,7 @@ MAX_SNAPSHOT = 16 * 2**20
 MAX_DIFF = 8 * 2**20
 """Bytes of one diff."""
 
-PullStatus: TypeAlias = Literal["open", "merged", "deleted"]
+PullStatus: TypeAlias = Literal["open", "merged", "closed", "deleted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,8 @@ class Pull:
     """A pull request as it stands.
 
     head        the branch's commit, None once the branch is gone
-    status      `merged` when the base contains the last commit, `deleted` when the branch is gone unmerged
+    status      `merged` when the base contains the last commit, `closed` when it was closed unmerged, `deleted` when
+                the branch is gone in another way
     commits     commits on top of the base commit
     files       paths that differ from the base commit
     base_moved  whether the base has moved on from the base commit

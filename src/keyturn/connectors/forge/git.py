@@ -5,6 +5,7 @@ What an action leaves behind, all of it moved in one ref transaction:
     refs/heads/keyturn/<action>    the branch; its commit is worked out from the plan, to the byte
     refs/keyturn/pull/<action>     the pull request's record and patch (see `record`)
     refs/keyturn/update/<action>   the marker of an update of somebody's earlier pull request: its commit
+    refs/keyturn/close/<action>    the marker of a closing: the head that the deleted branch had (see `closing`)
     refs/keyturn/fence/<action>    written by a probe: this action can land no more
 
 `apply` verifies in its transaction that the fence is absent, and a probe verifies in its own that the markers still
@@ -23,10 +24,13 @@ from typing import Literal
 import anyio.to_thread
 from pydantic import BaseModel, ConfigDict, Field
 
+from keyturn.connectors.checking import Finding
 from keyturn.connectors.forge import (
     MAX_BLOB,
     MAX_SNAPSHOT,
     Change,
+    Closed,
+    Closing,
     File,
     FileState,
     Landed,
@@ -36,6 +40,8 @@ from keyturn.connectors.forge import (
     Snapshot,
 )
 from keyturn.connectors.forge.building import Built, build_change, build_record, store
+from keyturn.connectors.forge.closing import close, probe_closing
+from keyturn.connectors.forge.looking import look
 from keyturn.connectors.forge.names import check_base, check_branch, check_paths, shown
 from keyturn.connectors.forge.objects import object_id
 from keyturn.connectors.forge.process import Git, Objects
@@ -130,6 +136,22 @@ class GitForge:
         """Read the pull request of an action."""
         return await anyio.to_thread.run_sync(read_pull, self._refs, self._identity.name, action)
 
+    async def close(self, closing: Closing, action: ActionRef) -> Closed | Stale:
+        """Delete the branch of an open pull request and say so in its record, once."""
+        return await anyio.to_thread.run_sync(close, self._refs, closing, action)
+
+    async def probe_closing(self, closing: Closing, action: ActionRef) -> Closed | CannotHappen | CannotTell:
+        """Find the closing, or fence it off."""
+        return await anyio.to_thread.run_sync(probe_closing, self._refs, closing, action)
+
+    async def audience(self) -> int:
+        """Return 0: a repository tells nobody."""
+        return 0
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Look at the repository, at git, and at what is in the way."""
+        return await anyio.to_thread.run_sync(look, self._git)
+
     # reading
 
     def _snapshot(self, branch: str, paths: Sequence[str]) -> Snapshot:
@@ -200,11 +222,7 @@ class GitForge:
         if isinstance(change, Revision):
             if seen.marker or not seen.pull:
                 raise ConnectorError(f"the record of pull request {change.pull} is missing or holds something else")
-            place = self._refs.read(f"refs/heads/{branch_of(change, action)}", "worktreepath")
-            if place:
-                raise ConnectorError(
-                    f"branch keyturn/{change.pull} is checked out in a work tree; switch it away first"
-                )
+            self._refs.refuse_checked_out(change.pull)
 
     def _moved(self, change: Change, seen: Seen) -> tuple[str, ...]:
         """Compare the reviewed facts with the repository; a sentence for each that differs."""
@@ -213,6 +231,8 @@ class GitForge:
         if isinstance(change, Revision):
             if seen.branch != change.head:
                 return (f"branch keyturn/{change.pull} is no longer at the reviewed commit {change.head}",)
+            if seen.pull and record_at(self._git, seen.pull).closed:
+                return (f"the pull request of action {change.pull} has been closed",)
             merged = self._refs.is_ancestor(change.head, seen.base)
             return (f"the pull request has been merged into {change.base}",) if merged else ()
         if not self._refs.is_ancestor(change.base_commit, seen.base):
@@ -286,7 +306,7 @@ class GitForge:
 
     def _fence(self, change: Change, action: ActionRef, seen: Seen) -> CannotHappen | None:
         note = f"Action {action.action} was probed and had not landed. This ref keeps it from landing late.\n"
-        width = len(seen.branch or self._any_id())
+        width = self._refs.width()
         fence = Built(commit="", blobs=(note.encode("utf-8"),), trees=(), commits=())
         store(self._git, fence, width)
         transaction = Transaction(width)
@@ -298,9 +318,6 @@ class GitForge:
         if self._refs.commit(transaction):
             return None
         return CannotHappen("it had not landed, and a fence now keeps it from landing")
-
-    def _any_id(self) -> str:
-        return "0" * (64 if self._git.run("rev-parse", "--show-object-format").output.strip() == b"sha256" else 40)
 
 
 def _check(change: Change, action: ActionRef) -> None:

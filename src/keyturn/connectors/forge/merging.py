@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -11,6 +11,19 @@ from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from keyturn.model.tool import ActionRef
 
 MergeMethod: TypeAlias = Literal["merge", "squash", "rebase"]
+
+_FROM_BEST: tuple[CheckState, ...] = ("success", "none", "pending", "failure")
+
+
+def worst(checks: Iterable[Check]) -> CheckState:
+    """Return the worst state of some checks; `none` where there is none, or none that says anything."""
+    said = [check.state for check in checks if check.state != "none"]
+    return max(said, key=_FROM_BEST.index, default="none")
+
+
+def worse(now: CheckState, reviewed: CheckState) -> bool:
+    """Say whether checks stand worse than at the review: no check at all is worse than success, nothing else."""
+    return _FROM_BEST.index(now) > _FROM_BEST.index(reviewed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -34,7 +34,7 @@ def read_pull(refs: Refs, forge: str, action: str) -> Pull:
     merged = base is not None and refs.is_ancestor(tip, base)
     with refs.git.objects() as objects:
         differences = compare(objects, objects.root(record.base_commit), objects.root(tip))
-    status: PullStatus = "merged" if merged else "open" if head else "deleted"
+    status: PullStatus = "merged" if merged else "closed" if record.closed else "open" if head else "deleted"
     return Pull(
         title=record.title,
         base=record.base,

@@ -25,7 +25,12 @@ _OID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """What `pull.json` says; `commit` is our newest commit, `updates` the ids of the actions after opening."""
+    """What `pull.json` says.
+
+    commit   our newest commit, or the branch's head when it was closed
+    updates  the ids of the actions that added a commit after the opening
+    closed   the id of the action that closed it unmerged, None (and not written) otherwise
+    """
 
     action: str
     principal: str
@@ -38,9 +43,11 @@ class Record:
     commit: str
     draft: bool
     updates: tuple[str, ...] = ()
+    closed: str | None = None
 
     def encoded(self) -> bytes:
         """Return the record's bytes."""
+        closed = {"closed": self.closed} if self.closed else {}
         return encode(
             {
                 "version": _VERSION,
@@ -55,12 +62,17 @@ class Record:
                 "commit": self.commit,
                 "draft": self.draft,
                 "updates": self.updates,
+                **closed,
             }
         )
 
     def updated(self, action: ActionRef, commit: str) -> Record:
         """Return the record with a further commit on it."""
         return replace(self, commit=commit, updates=(*self.updates, action.action))
+
+    def closed_by(self, action: ActionRef, head: str) -> Record:
+        """Return the record of the closed pull request, whose branch stood at `head`."""
+        return replace(self, commit=head, closed=action.action)
 
 
 def opening_record(change: Opening, action: ActionRef, commit: str) -> Record:

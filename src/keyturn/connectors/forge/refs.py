@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from keyturn.connectors.forge import Change, Opening, Revision
+from keyturn.connectors.forge import Change, Closing, Opening, Revision
 from keyturn.connectors.forge.process import Git
 from keyturn.model.errors import ConnectorError
 from keyturn.model.tool import ActionRef
@@ -28,6 +28,11 @@ def pull_ref(change: Change, action: ActionRef) -> str:
 def update_ref(action: ActionRef) -> str:
     """Return the ref that marks an update as landed."""
     return f"refs/keyturn/update/{action.action}"
+
+
+def close_ref(action: ActionRef) -> str:
+    """Return the ref that marks a closing as done; it names the head that the branch had."""
+    return f"refs/keyturn/close/{action.action}"
 
 
 def fence_ref(action: ActionRef) -> str:
@@ -61,6 +66,11 @@ class Transaction:
         """Set a ref that is `old` (None: absent); never through a symbolic ref to another one."""
         self.lines.append("option no-deref")
         self.lines.append(f"update {ref} {new} {old or '0' * self.width}")
+
+    def delete(self, ref: str, old: str) -> None:
+        """Delete a ref that is `old`; of a symbolic ref the ref itself, not the one it names."""
+        self.lines.append("option no-deref")
+        self.lines.append(f"delete {ref} {old}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +112,25 @@ class Refs:
             marker=self.read(update_ref(action)) if update else None,
             fence=self.read(fence_ref(action)),
         )
+
+    def look_at_closing(self, closing: Closing, action: ActionRef) -> Seen:
+        """Read the refs that a closing is about; its marker is `close_ref`."""
+        return Seen(
+            base=self.read(f"refs/heads/{closing.base}"),
+            branch=self.read(f"refs/heads/keyturn/{closing.pull}"),
+            pull=self.read(f"refs/keyturn/pull/{closing.pull}"),
+            marker=self.read(close_ref(action)),
+            fence=self.read(fence_ref(action)),
+        )
+
+    def refuse_checked_out(self, pull: str) -> None:
+        """Refuse to move a branch under somebody's work tree."""
+        if self.read(f"refs/heads/keyturn/{pull}", "worktreepath"):
+            raise ConnectorError(f"branch keyturn/{pull} is checked out in a work tree; switch it away first")
+
+    def width(self) -> int:
+        """Return the length of ids in this repository."""
+        return 64 if self.git.run("rev-parse", "--show-object-format").output.strip() == b"sha256" else 40
 
     def commit(self, transaction: Transaction) -> str:
         """Run a transaction; return what git said when it refused, "" when it went through."""

@@ -1,0 +1,126 @@
+"""Closes a pull request of a git repository: its branch deleted, its record saying so, in one ref transaction.
+
+The transaction creates the marker `refs/keyturn/close/<action>`, adds `closed` to the record, deletes the branch at
+its reviewed head, and verifies that no probe has fenced the action off. Git makes updates before deletions, "so live
+commits remain referenced" (refs/files-backend.c). So a crash may leave the branch behind, but it never takes the
+branch without leaving the marker or the record. Either proves the closing, and the next call completes it. Marker and
+record keep the branch's commits.
+"""
+
+from __future__ import annotations
+
+from keyturn.connectors.forge import Closed, Closing
+from keyturn.connectors.forge.building import Built, build_record, store
+from keyturn.connectors.forge.names import check_base
+from keyturn.connectors.forge.objects import object_id
+from keyturn.connectors.forge.pulls import record_at, whole_patch
+from keyturn.connectors.forge.record import Record
+from keyturn.connectors.forge.refs import Refs, Seen, Transaction, close_ref, fence_ref
+from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotHappen, CannotTell, Stale
+from keyturn.model.time import action_time
+from keyturn.model.tool import ActionRef
+
+ATTEMPTS = 8
+"""Times a transaction is tried again because a ref moved between reading and writing."""
+
+
+def close(refs: Refs, closing: Closing, action: ActionRef) -> Closed | Stale:
+    """Close the pull request once, or say what moved; as `Forge.close`."""
+    _check(closing, action)
+    trouble = ""
+    for _ in range(ATTEMPTS):
+        seen = refs.look_at_closing(closing, action)
+        record = record_at(refs.git, seen.pull) if seen.pull else None
+        if not _begun(closing, record, seen, action):
+            if seen.fence:
+                raise ConnectorError("a probe has settled that this action cannot land any more; ask for a new one")
+            if record is None or seen.marker:
+                raise ConnectorError(f"the record of pull request {closing.pull} is missing or holds something else")
+            if moved := _moved(refs, closing, record, seen):
+                return Stale(moved)
+            refs.refuse_checked_out(closing.pull)
+        transaction = _transaction(refs, closing, action, record, seen)
+        if not transaction.lines:
+            return Closed(f"keyturn/{closing.pull}", closing.head)
+        # what went through is read back by the next turn, what did not is judged anew by it
+        trouble = refs.commit(transaction)
+    kind = "retry" if "File exists" in trouble or " is at " in trouble else "refused"
+    raise ConnectorError(f"the branch cannot be deleted: {trouble}", kind=kind)
+
+
+def probe_closing(refs: Refs, closing: Closing, action: ActionRef) -> Closed | CannotHappen | CannotTell:
+    """Find the closing and complete it, or fence it off; as `Forge.probe_closing`."""
+    try:
+        _check(closing, action)
+        for _ in range(ATTEMPTS):
+            if answer := _settle(refs, closing, action):
+                return answer
+    except ConnectorError as error:
+        return CannotTell(str(error))
+    return CannotTell("the fence could not be written; something else holds the refs of this action")
+
+
+def _settle(refs: Refs, closing: Closing, action: ActionRef) -> Closed | CannotHappen | None:
+    seen = refs.look_at_closing(closing, action)
+    record = record_at(refs.git, seen.pull) if seen.pull else None
+    if _begun(closing, record, seen, action):
+        transaction = _transaction(refs, closing, action, record, seen)
+        unfinished = bool(transaction.lines) and bool(refs.commit(transaction))
+        return None if unfinished else Closed(f"keyturn/{closing.pull}", closing.head)
+    if seen.fence:
+        return CannotHappen("it had not been closed by this action, and a fence keeps it from that")
+    return _fence(refs, closing, action, seen)
+
+
+def _begun(closing: Closing, record: Record | None, seen: Seen, action: ActionRef) -> bool:
+    """Whether the action closed it, in whole or in the part that a crash left."""
+    return seen.marker == closing.head or (record is not None and record.closed == action.action)
+
+
+def _moved(refs: Refs, closing: Closing, record: Record, seen: Seen) -> tuple[str, ...]:
+    if record.closed:
+        return (f"the pull request of action {closing.pull} has been closed already",)
+    if seen.branch != closing.head:
+        return (f"branch keyturn/{closing.pull} is no longer at the reviewed commit {closing.head}",)
+    merged = seen.base is not None and refs.is_ancestor(closing.head, seen.base)
+    return (f"the pull request has been merged into {closing.base}",) if merged else ()
+
+
+def _transaction(refs: Refs, closing: Closing, action: ActionRef, record: Record | None, seen: Seen) -> Transaction:
+    """Return what is still to be done; no lines when all is. A branch that others pushed since is left to them."""
+    transaction = Transaction(len(closing.head))
+    if not _begun(closing, record, seen, action):
+        transaction.verify(fence_ref(action), None)
+        transaction.verify(f"refs/heads/{closing.base}", seen.base)  # the head that has not merged it
+    if record and not record.closed and seen.pull:
+        patch = whole_patch(refs.git, record.base_commit, closing.head)
+        built = build_record(record.closed_by(action, closing.head), patch, seen.pull, action)
+        store(refs.git, built)
+        transaction.move(f"refs/keyturn/pull/{closing.pull}", built.commit, seen.pull)
+    if not seen.marker:
+        transaction.move(close_ref(action), closing.head, None)
+    if seen.branch == closing.head:
+        transaction.delete(f"refs/heads/keyturn/{closing.pull}", closing.head)
+    return transaction
+
+
+def _fence(refs: Refs, closing: Closing, action: ActionRef, seen: Seen) -> CannotHappen | None:
+    note = (
+        f"Action {action.action} was probed and had closed nothing. This ref keeps it from closing late.\n".encode()
+    )
+    width = len(closing.head)
+    store(refs.git, Built(commit="", blobs=(note,), trees=(), commits=()), width)
+    transaction = Transaction(width)
+    transaction.verify(close_ref(action), seen.marker)
+    transaction.verify(f"refs/keyturn/pull/{closing.pull}", seen.pull)
+    transaction.move(fence_ref(action), object_id("blob", note, width), None)
+    if refs.commit(transaction):
+        return None
+    return CannotHappen("it had not been closed by this action, and a fence now keeps it from that")
+
+
+def _check(closing: Closing, action: ActionRef) -> None:
+    action_time(action.action)
+    action_time(closing.pull)
+    check_base(closing.base)
