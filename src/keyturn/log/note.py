@@ -7,13 +7,13 @@ signatures of witnesses, `cosignature/v1`). Parsing is strict: one note has one 
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.log.keys import BadKey, VerifyKey
+from keyturn.log.lines import read_base64
 
 ED25519 = 0x01
 """Algorithm of a signature over the text itself (C2SP signed-note)."""
@@ -99,8 +99,8 @@ def parse_note_key(text: str) -> NoteKey:
     if not _NAME.fullmatch(name) or not _KEY_ID.fullmatch(key_id):
         raise BadKey("a verifier key begins with a name without spaces or +, and 8 hex digits")
     try:
-        blob = _strict_base64(encoded)
-    except NoteError as error:
+        blob = read_base64(encoded)
+    except ValueError as error:
         raise BadKey(f"the key of the verifier key: {error}") from error
     if not blob or blob[0] not in (ED25519, COSIGNATURE):
         raise BadKey("the verifier key is neither for Ed25519 (0x01) nor for cosignatures (0x04)")
@@ -210,19 +210,9 @@ def _signature(number: int, line: str) -> NoteSignature:
     if not gap or not _NAME.fullmatch(name):
         raise NoteError(f"{place}: not a name without spaces or +, a space, and base64")
     try:
-        blob = _strict_base64(encoded)
-    except NoteError as error:
+        blob = read_base64(encoded)
+    except ValueError as error:
         raise NoteError(f"{place}: {error}") from error
     if len(blob) <= _ID_BYTES:
         raise NoteError(f"{place}: too short to hold a key id and a signature")
     return NoteSignature(name, blob[:_ID_BYTES], blob[_ID_BYTES:])
-
-
-def _strict_base64(text: str) -> bytes:
-    try:
-        blob = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise NoteError(f"not base64 ({error})") from error
-    if base64.b64encode(blob).decode("ascii") != text:
-        raise NoteError("not canonical base64")
-    return blob
