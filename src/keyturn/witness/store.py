@@ -91,9 +91,12 @@ class Store:
                     connection.execute(statement)
                 cleanup.pop_all()
         except sqlite3.Error as error:
-            raise LedgerError(
-                f"{self._path}: {error}; a witness whose memory is lost is retired with its key: make another"
-            ) from error
+            lost = (
+                ""
+                if self._path.exists()
+                else "; a witness whose memory is lost is retired with its key: make another"
+            )
+            raise LedgerError(f"{self._path}: {error}; nothing is cosigned{lost}") from error
         return connection
 
 
