@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from keyturn.log.tree import (
     EMPTY_ROOT,
+    Frontier,
     ProofError,
     consistency_proof,
     fold_nodes,
@@ -113,6 +114,14 @@ def test_every_proof_of_every_small_tree_is_the_plain_one_and_verifies() -> None
             verify_inclusion(nodes.leaves[index], index, size, inclusion_proof(index, size, nodes), root)
         for old in range(1, size + 1):
             verify_consistency(old, size, consistency_proof(old, size, nodes), root_of(old, nodes), root)
+
+
+def test_a_frontier_has_the_root_of_every_size_on_its_way() -> None:
+    nodes, frontier = Leaves(600), Frontier()
+    assert frontier.root() == EMPTY_ROOT
+    for size, leaf in enumerate(nodes.leaves, 1):
+        frontier.add(leaf)
+        assert (frontier.size, frontier.root()) == (size, root_of(size, nodes))
 
 
 @given(st.integers(1, 70_000), st.data())

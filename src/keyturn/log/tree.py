@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import TypeAlias
 
 HASH_BYTES = 32
@@ -45,6 +46,30 @@ def fold_nodes(hashes: Sequence[bytes]) -> bytes:
         pairs = [node_hash(row[place], row[place + 1]) for place in range(0, len(row) - 1, 2)]
         row = pairs if len(row) % 2 == 0 else [*pairs, row[-1]]
     return row[0]
+
+
+class Frontier:
+    """The right edge of a growing tree: all that further leaves and the root need, a hash for each bit of the size."""
+
+    __slots__ = ("_parts", "size")
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._parts: list[bytes] = []
+
+    def add(self, leaf: bytes) -> None:
+        """Take the next leaf."""
+        value, rest = leaf, self.size
+        while rest & 1:
+            value, rest = node_hash(self._parts.pop(), value), rest >> 1
+        self._parts.append(value)
+        self.size += 1
+
+    def root(self) -> bytes:
+        """Return the root over the leaves taken so far."""
+        if not self._parts:
+            return EMPTY_ROOT
+        return reduce(lambda right, left: node_hash(left, right), reversed(self._parts))
 
 
 def root_of(size: int, nodes: Nodes) -> bytes:
