@@ -49,7 +49,7 @@ def fold_nodes(hashes: Sequence[bytes]) -> bytes:
 
 
 class Frontier:
-    """The right edge of a growing tree: all that further leaves and the root need, a hash for each bit of the size."""
+    """The right edge of a growing tree: all that further leaves and the root need."""
 
     __slots__ = ("_parts", "size")
 
