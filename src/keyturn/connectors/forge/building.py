@@ -66,6 +66,12 @@ def store(git: Git, built: Built, width: int = 0) -> None:
         _write(git, "commit", commit, width)
 
 
+def author(action: ActionRef) -> tuple[str, str]:
+    """Return the name and the mail address that an action's commits are made under."""
+    name = _AUTHOR.sub("", action.principal).strip(" .") or "assistant"
+    return f"{name} (Keyturn)", "keyturn@keyturn.invalid"
+
+
 def _write(git: Git, kind: str, body: bytes, width: int) -> None:
     ran = git.run("hash-object", "-w", "-t", kind, "--stdin", feed=body)
     _same([object_id(kind, body, width)], ran.output.decode("ascii").split())
@@ -86,7 +92,7 @@ def _built(
     blobs: tuple[bytes, ...],
     trees: tuple[Tree, ...],
 ) -> Built:
-    who = f"{_AUTHOR.sub('', action.principal).strip(' .') or 'assistant'} (Keyturn) <keyturn@keyturn.invalid>"
+    who = "{} <{}>".format(*author(action))
     commit = commit_bytes(root, parents, who, action_time(action.action), message)
     return Built(commit=object_id("commit", commit, len(root)), blobs=blobs, trees=trees, commits=(commit,))
 
