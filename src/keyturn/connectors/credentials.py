@@ -246,11 +246,6 @@ class _Program:
     _turn: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     async def read(self) -> Secret:
-        if not self.world.commands:
-            raise ConnectorError(
-                f"{self.place}: this credential is fetched by running a program, which only a server, a worker and "
-                "`keyturn connector check` do"
-            )
         return await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True)
 
     def forget(self) -> bool:
@@ -262,36 +257,48 @@ class _Program:
             kept = self._kept
             if kept is not None and time.monotonic() < kept[0] + KEPT:
                 return kept[1]
-            secret = _secret(f"{self.place}: the program {self.words[0]}", self._printed())
+            secret = _secret(
+                f"{self.place}: the program {self.words[0]}", printed(self.place, self.words, self.world)
+            )
             self._kept = time.monotonic(), secret
             return secret
 
-    def _printed(self) -> bytes:
-        """Run the program to its end. What it says on standard error is not ours to repeat, and not kept."""
-        failure = ""
-        try:
-            process = subprocess.Popen(
-                self.words,
-                cwd=self.world.home,
-                env={name: text for name, text in self.world.environment.items() if _PASSED_ON.fullmatch(name)},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                start_new_session=True,
-            )
-        except OSError as error:
-            failure = f"cannot be run: {error.strerror}"
-        if failure:
-            raise ConnectorError(f"{self.place}: the program {self.words[0]} {failure}")
-        output = _output_of(process)
-        if output is None:
-            raise self._failed(f"took longer than {RUNS:g} s and was ended", "retry")
-        if process.returncode != 0:
-            raise self._failed(f"failed ({process.returncode}); run it as Keyturn's account to see why", "retry")
-        return output
 
-    def _failed(self, words: str, kind: str) -> ConnectorError:
-        return ConnectorError(f"{self.place}: the program {self.words[0]} {words}", kind=kind)
+def printed(place: str, words: tuple[str, ...], world: World, more: Mapping[str, str] | None = None) -> bytes:
+    """Run a program that hands out a credential to its end and return what it prints, at most a byte over `LARGEST`.
+
+    It gets the usual variables and `more`. What it says on standard error is not ours to repeat, and not kept.
+    Blocks for at most `RUNS` seconds. Raises `ConnectorError`, also where programs may not be run.
+    """
+    if not world.commands:
+        raise ConnectorError(
+            f"{place}: this credential is fetched by running a program, which only a server, a worker and "
+            "`keyturn connector check` do"
+        )
+    failure = ""
+    try:
+        process = subprocess.Popen(
+            words,
+            cwd=world.home,
+            env={name: text for name, text in world.environment.items() if _PASSED_ON.fullmatch(name)}
+            | dict(more or {}),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+    except OSError as error:
+        failure = f"cannot be run: {error.strerror}"
+    if failure:
+        raise ConnectorError(f"{place}: the program {words[0]} {failure}")
+    output = _output_of(process)
+    if output is None:
+        failure = f"took longer than {RUNS:g} s and was ended"
+    elif process.returncode != 0:
+        failure = f"failed ({process.returncode}); run it as Keyturn's account to see why"
+    if output is None or failure:
+        raise ConnectorError(f"{place}: the program {words[0]} {failure}", kind="retry")
+    return output
 
 
 def _output_of(process: subprocess.Popen[bytes]) -> bytes | None:

@@ -15,8 +15,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+import ssl
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Final, TypeAlias
 from urllib.parse import quote, urlencode, urljoin, urlsplit
 
@@ -87,7 +89,9 @@ class _Course:
 class Door:
     """One system over HTTP. `place` is the dotted path of the back end's settings, as `forge.shop`.
 
-    `headers` go with every request, `limit` bounds the bytes of an answer. Raises `ConfigurationError`.
+    `headers` go with every request, `limit` bounds the bytes of an answer. `trust` makes the TLS context where the
+    settings alone do not say it (a client's certificate, another name to expect); by default it follows from `ca`.
+    Raises `ConfigurationError`.
     May be used from several event loops and threads; nothing is opened before the first call.
     """
 
@@ -100,14 +104,16 @@ class Door:
         authority: Authority,
         headers: Mapping[str, str] | None = None,
         limit: int = LIMIT,
+        trust: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.place = place
         self._base: Base = base_of(place, connection)
         proxy = proxy_of(place, connection)
-        trust_of(place, world.home, connection.ca)  # said at once when it cannot be read
+        by_settings = partial(trust_of, place, world.home, connection.ca)
+        by_settings()  # said at once when it cannot be read
         self._transport = Transport(
             self._base.origin,
-            trust=lambda: trust_of(place, world.home, connection.ca),
+            trust=trust or by_settings,
             proxy=proxy,
             private=connection.private,
         )
