@@ -177,12 +177,16 @@ class _File:
         raise ConnectorError(f"{self.place}: the file {self.path}: {failure}")
 
     def _fetched(self) -> tuple[_Mark, Secret]:
+        what = f"{self.place}: the file {self.path}"
         descriptor = os.open(self.path, _OPEN)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if problem := _unfit(status, public=self.public):
-                raise ConnectorError(f"{self.place}: the file {self.path} {problem}")
-            return _mark(status), _secret(f"{self.place}: the file {self.path}", file.read(LARGEST + 1))
+                raise ConnectorError(f"{what} {problem}")
+            found = _secret_in(file.read(LARGEST + 1))
+        if isinstance(found, str):
+            raise ConnectorError(f"{what} {found}")
+        return _mark(status), found
 
 
 def _mark(status: os.stat_result) -> _Mark:
@@ -209,19 +213,16 @@ def _unfit(status: os.stat_result, *, public: bool) -> str | None:
     return None
 
 
-def _secret(what: str, data: bytes) -> Secret:
-    """Make a secret of bytes, without the white space around it; `what` names it for messages."""
+def _secret_in(data: bytes) -> Secret | str:
+    """Make a secret of bytes, without the white space around it, or say what is wrong with them.
+
+    It says so instead of raising: an exception would keep the bytes in its frames.
+    """
     if len(data) > LARGEST:
-        raise ConnectorError(f"{what} gave more than {LARGEST} bytes, which is no credential")
-    try:
-        secret = Secret(data.decode("ascii").strip())
-    except UnicodeDecodeError:
-        secret = None
-    if secret is None:
-        raise ConnectorError(f"{what} gave other characters than ASCII, which no credential has")
-    if not secret.reveal():
-        raise ConnectorError(f"{what} is empty")
-    return secret
+        return f"holds more than {LARGEST} bytes, which is no credential"
+    if not data.isascii():
+        return "holds other characters than ASCII, which no credential has"
+    return Secret(data.decode("ascii").strip()) if data.strip() else "is empty"
 
 
 def _words(place: str, text: str) -> tuple[str, ...]:
@@ -257,11 +258,11 @@ class _Program:
             kept = self._kept
             if kept is not None and time.monotonic() < kept[0] + KEPT:
                 return kept[1]
-            secret = _secret(
-                f"{self.place}: the program {self.words[0]}", printed(self.place, self.words, self.world)
-            )
-            self._kept = time.monotonic(), secret
-            return secret
+            found = _secret_in(printed(self.place, self.words, self.world))
+            if isinstance(found, Secret):
+                self._kept = time.monotonic(), found
+                return found
+        raise ConnectorError(f"{self.place}: what the program {self.words[0]} printed {found}")
 
 
 def printed(place: str, words: tuple[str, ...], world: World, more: Mapping[str, str] | None = None) -> bytes:
@@ -275,56 +276,68 @@ def printed(place: str, words: tuple[str, ...], world: World, more: Mapping[str,
             f"{place}: this credential is fetched by running a program, which only a server, a worker and "
             "`keyturn connector check` do"
         )
-    failure = ""
+    ended = _ran(words, world, more or {})
+    if isinstance(ended, str):
+        raise ConnectorError(f"{place}: the program {words[0]} {ended}", kind="retry")
+    return ended
+
+
+def _ran(words: tuple[str, ...], world: World, more: Mapping[str, str]) -> bytes | str:
+    """Return what a program printed, or words for why there is nothing: an exception would keep half a credential."""
+    passed_on = {name: text for name, text in world.environment.items() if _PASSED_ON.fullmatch(name)}
     try:
         process = subprocess.Popen(
             words,
             cwd=world.home,
-            env={name: text for name, text in world.environment.items() if _PASSED_ON.fullmatch(name)}
-            | dict(more or {}),
+            env={**passed_on, **more},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
     except OSError as error:
-        failure = f"cannot be run: {error.strerror}"
-    if failure:
-        raise ConnectorError(f"{place}: the program {words[0]} {failure}")
+        return f"cannot be run: {error.strerror}"
     output = _output_of(process)
     if output is None:
-        failure = f"took longer than {RUNS:g} s and was ended"
-    elif process.returncode != 0:
-        failure = f"failed ({process.returncode}); run it as Keyturn's account to see why"
-    if output is None or failure:
-        raise ConnectorError(f"{place}: the program {words[0]} {failure}", kind="retry")
+        return f"took longer than {RUNS:g} s and was ended"
+    if process.returncode != 0 and len(output) <= LARGEST:
+        return f"failed ({process.returncode}); run it as Keyturn's account to see why"
     return output
 
 
 def _output_of(process: subprocess.Popen[bytes]) -> bytes | None:
     """Return what a process prints, at most a byte more than `LARGEST`; None when it does not end in its time.
 
-    Its whole group is ended then, and in any case.
+    Its whole group is ended, in any case.
     """
-    until, output = time.monotonic() + RUNS, b""
-    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    handle = -1
     try:
-        ready = select.poll()
-        ready.register(process.stdout, select.POLLIN)
-        while len(output) <= LARGEST:
-            if not ready.poll(max(0.0, until - time.monotonic()) * 1000):
-                return None
-            part = os.read(process.stdout.fileno(), LARGEST)
-            if not part:
-                process.wait(max(0.0, until - time.monotonic()))
-                break
-            output += part
-    except subprocess.TimeoutExpired:
-        return None
+        handle = os.pidfd_open(process.pid)
+        return _read_until_end(process, handle, time.monotonic() + RUNS)
     finally:
+        if handle >= 0:
+            os.close(handle)
         # Before wait() reaps it: until then the group's number cannot be another's.
-        if process.returncode is None:
-            os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        process.stdout.close()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def _read_until_end(process: subprocess.Popen[bytes], handle: int, until: float) -> bytes | None:
+    """Read until the process itself has ended: what it leaves running may keep its output open for ever."""
+    assert process.stdout is not None  # noqa: S101 - a pipe was asked for
+    pipe, output, waiting = process.stdout.fileno(), b"", select.poll()
+    waiting.register(pipe, select.POLLIN)
+    waiting.register(handle, select.POLLIN)
+    while len(output) <= LARGEST:
+        ready = {descriptor for descriptor, _ in waiting.poll(max(0.0, until - time.monotonic()) * 1000)}
+        if not ready:
+            return None
+        if pipe not in ready:
+            break
+        part = os.read(pipe, LARGEST)
+        output += part
+        if not part:
+            waiting.unregister(pipe)
     return output[: LARGEST + 1]

@@ -45,19 +45,20 @@ _SORTS: Final = tuple(
         ("fc00::/7", "private"),  # unique local (RFC 4193)
         ("100::/64", "private"),  # discard (RFC 6666)
         ("64:ff9b:1::/48", "private"),  # local NAT64 (RFC 8215), where it holds no IPv4 address that is known
-        ("2001::/23", "private"),  # IETF protocol assignments, Teredo among them
+        ("2001::/23", "never"),  # IETF protocol assignments, Teredo among them, which carries an IPv4 address
+        ("2002::/16", "never"),  # 6to4 (RFC 3056), likewise
         ("2001:db8::/32", "private"),  # documentation
         ("3fff::/20", "private"),
         ("5f00::/16", "private"),  # segment routing
     )
 )
 _GLOBAL: Final = IPv6Network("2000::/3")
-_TRANSLATED: Final = (IPv6Network("64:ff9b::/96"), IPv6Network("::/96"), IPv6Network("::ffff:0:0:0/96"))
+_TRANSLATED: Final = IPv6Network("64:ff9b::/96")
 
 
 def sort_of(address: Address) -> Sort:
-    """Sort an address; one that carries an IPv4 address inside is as that one, where that is the stricter."""
-    if isinstance(address, IPv4Address) or address == IPv6Address("::1"):
+    """Sort an address. One that carries an IPv4 address inside is public if that is, and else refused always."""
+    if isinstance(address, IPv4Address):
         return _listed(address)
     if address.scope_id is not None:
         return "never"
@@ -89,11 +90,7 @@ def _listed(address: Address) -> Sort:
 
 
 def _inside(address: IPv6Address) -> IPv4Address | None:
-    """Return the IPv4 address in an IPv6 one: mapped, compatible, translated (NAT64, RFC 6052) or 6to4 (RFC 3056)."""
+    """Return the IPv4 address in an IPv6 one: mapped (RFC 4291, 2.5.5.2) or translated by NAT64 (RFC 6052)."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
-    if address.sixtofour is not None:
-        return address.sixtofour
-    if any(address in network for network in _TRANSLATED) and int(address) > 1:
-        return IPv4Address(int(address) & 0xFFFFFFFF)
-    return None
+    return IPv4Address(int(address) & 0xFFFFFFFF) if address in _TRANSLATED else None

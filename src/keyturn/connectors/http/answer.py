@@ -14,6 +14,8 @@ from keyturn.model.text import visible
 PIECE = 300
 """Characters of an answer that a message holds at most."""
 
+_LONGEST = 64 * 1024  # bytes of an answer that is searched for words
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
@@ -25,7 +27,7 @@ class Answer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    what: str
+    what: str = "the answer"
     doubt: str = "refused"
 
     def json(self) -> Any:
@@ -40,12 +42,23 @@ class Answer:
         )
 
 
+def items_of(answer: Answer, member: str | None) -> list[Any]:
+    """Return the list that an answer is, or holds as `member`. Raises `ConnectorError` where there is none."""
+    value = answer.json()
+    if member is not None and isinstance(value, dict):
+        value = value.get(member)
+    if isinstance(value, list):
+        return value
+    del value  # whoever prints the error with its frames sees no answer
+    raise ConnectorError(f"{answer.what}: what came back is no list", kind=answer.doubt)
+
+
 def piece_of(body: bytes, secrets: Iterable[Secret]) -> str:
     """Return what a body says in words, fit for a message, or "". Of HTML nothing is repeated.
 
     The credentials that were sent are taken out, for a system may repeat them in what it says.
     """
-    words = _words_in(body[: 64 * 1024])
+    words = _words_in(body) if len(body) <= _LONGEST else ""
     for secret in secrets:
         words = _without(words, secret)
     words = visible(" ".join(words.split()))

@@ -16,7 +16,8 @@ from keyturn.model.errors import ConfigurationError
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,251}[A-Za-z0-9])?\.?")
 _PATH = re.compile(r"(/[A-Za-z0-9._~!$&'()*+,;=:@%-]*)*")
-_PORTS = {"https": 443, "http": 80}
+PORTS = {"https": 443, "http": 80}
+"""The port of each scheme that can be spoken."""
 _THIS_MACHINE = ("localhost", ".localhost", "localhost.localdomain")
 _METADATA = ("metadata.google.internal", "metadata.goog", "instance-data", "instance-data.ec2.internal")
 
@@ -35,7 +36,9 @@ class Connection(BaseModel):
     pause     seconds between two changes on one host, whichever process makes them
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="rust-regex")
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, regex_engine="rust-regex", hide_input_in_errors=True
+    )
 
     url: Location
     ca: Location | None = None
@@ -56,9 +59,7 @@ class Origin:
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return (
-            f"{self.scheme}://{host}" if self.port == _PORTS[self.scheme] else f"{self.scheme}://{host}:{self.port}"
-        )
+        return f"{self.scheme}://{host}" if self.port == PORTS[self.scheme] else f"{self.scheme}://{host}:{self.port}"
 
     @property
     def authority(self) -> str:
@@ -131,13 +132,13 @@ def _parsed(place: str, url: str) -> Base:
     if "@" in parts.netloc:
         raise ConfigurationError(f"{place}: must not hold a name or password; a credential has a setting of its own")
     host = (parts.hostname or "").rstrip(".")
-    if parts.scheme not in _PORTS or not (literal(host) or _HOST.fullmatch(host)):
+    if parts.scheme not in PORTS or not (literal(host) or _HOST.fullmatch(host)):
         raise ConfigurationError(
             f"{place}: must be https://HOST or https://HOST:PORT, with a path after it if need be"
         )
     if "?" in url or "#" in url or not _PATH.fullmatch(parts.path) or {".", ".."} & set(parts.path.split("/")):
         raise ConfigurationError(f"{place}: its path may hold letters, digits and -._~ between slashes, and no query")
-    return Base(Origin(parts.scheme, host, _PORTS[parts.scheme] if port is None else port), parts.path.rstrip("/"))
+    return Base(Origin(parts.scheme, host, PORTS[parts.scheme] if port is None else port), parts.path.rstrip("/"))
 
 
 def _check_plain(place: str, connection: Connection, host: str) -> None:

@@ -12,86 +12,44 @@ What holds for every call:
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import ssl
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import Any, Final, TypeAlias
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
 
 import anyio
 
 from keyturn.canon import Json
 from keyturn.connectors.credentials import Secret
-from keyturn.connectors.http.answer import Answer, piece_of
+from keyturn.connectors.http.answer import Answer, items_of, piece_of
 from keyturn.connectors.http.authority import Authority
-from keyturn.connectors.http.connection import Base, Connection, base_of, proxy_of, trust_of
+from keyturn.connectors.http.calls import LIMIT, Call, Params, encoded, joined, target_of, typed, unsendable, what_of
+from keyturn.connectors.http.connection import Connection, base_of, proxy_of, trust_of
+from keyturn.connectors.http.course import Course, Trouble, failed, late
+from keyturn.connectors.http.failure import Failure
+from keyturn.connectors.http.links import following, host_in, target_on
+from keyturn.connectors.http.reading import Received
 from keyturn.connectors.http.sorting import judge
-from keyturn.connectors.http.transport import Departure, Failure, Received, Sending, Transport
-from keyturn.connectors.http.turn import Turn, turn_of
+from keyturn.connectors.http.transport import Sending, Transport
+from keyturn.connectors.http.turn import Pausing, turn_of
 from keyturn.connectors.world import World
 from keyturn.model.errors import ConnectorError
-from keyturn.model.text import visible
 
 TRIES: Final = 5
 REDIRECTS: Final = 3
 PAGES: Final = 200
 """Pages that one listing may have."""
-LIMIT: Final = 8 * 2**20
 _FIRST_PAUSE: Final = 0.25  # seconds before the second try; doubled each time
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
-_TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_NEXT: Final = re.compile(r"<([^<>]*)>((?:\s*;\s*[^,;<>]+)*)")
 _USUAL: Final = {"User-Agent": "keyturn", "Accept": "application/json", "Accept-Encoding": "gzip"}
-
-Params: TypeAlias = "Mapping[str, str | int | Sequence[str]]"
-"""What follows the question mark of a URL, not yet escaped; a list becomes one pair per item."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Call:
-    """What was asked for. `change`: it may alter something there."""
-
-    method: str
-    target: str
-    what: str
-    headers: Mapping[str, str]
-    body: bytes
-    expected: frozenset[int]
-    limit: int
-    change: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Trouble:
-    """A try without an answer: the kind and words of the error, whether and after how long to try again."""
-
-    kind: str
-    words: str
-    again: bool
-    wait: float | None = None
-
-
-@dataclass(slots=True)
-class _Course:
-    """How far a call has come: what is needed to say what became of it when its time is over."""
-
-    until: float
-    departure: Departure
-    tries: int = 0
-    renewed: bool = False
-    trouble: _Trouble | None = None
 
 
 class Door:
     """One system over HTTP. `place` is the dotted path of the back end's settings, as `forge.shop`.
 
-    `headers` go with every request, `limit` bounds the bytes of an answer. `trust` makes the TLS context where the
-    settings alone do not say it (a client's certificate, another name to expect); by default it follows from `ca`.
-    Raises `ConfigurationError`.
+    `headers` go with every request, `limit` bounds the bytes of an answer. `trust` makes the TLS context where `ca`
+    is not enough (client certificates); it must verify. Raises `ConfigurationError`.
     May be used from several event loops and threads; nothing is opened before the first call.
     """
 
@@ -107,21 +65,21 @@ class Door:
         trust: Callable[[], ssl.SSLContext] | None = None,
     ) -> None:
         self.place = place
-        self._base: Base = base_of(place, connection)
+        self._base = base_of(place, connection)
         proxy = proxy_of(place, connection)
-        by_settings = partial(trust_of, place, world.home, connection.ca)
-        by_settings()  # said at once when it cannot be read
+        if trust is None:
+            trust_of(place, world.home, connection.ca)  # what is wrong with it is said at once
         self._transport = Transport(
             self._base.origin,
-            trust=trust or by_settings,
+            trust=trust or (lambda: trust_of(place, world.home, connection.ca)),
             proxy=proxy,
             private=connection.private,
         )
-        self._turn: Turn = turn_of(world.run, self._base.origin.authority, connection.pause, world.now)
+        self._turn = turn_of(world.run, self._base.origin.authority, connection.pause, world.now)
         self._connection = connection
         self._now = world.now
         self._authority = authority
-        self._headers = {**_USUAL, **(headers or {})}
+        self._headers = joined(_USUAL, headers or {})
         self._limit = limit
 
     def __repr__(self) -> str:
@@ -146,8 +104,8 @@ class Door:
         `path` begins with a slash, and its segments are escaped (`urllib.parse.quote(…, safe="")`). Raises
         `ConnectorError`: `retry`, `conflict` or `refused`.
         """
-        call = self._call("GET", path, params, headers, expected)
-        return await self._called(replace(call, limit=limit or self._limit))
+        call = self._call("GET", path, params, headers)
+        return await self._called(replace(call, expected=expected, limit=limit or self._limit))
 
     async def post_read(
         self,
@@ -160,8 +118,8 @@ class Door:
         limit: int | None = None,
     ) -> Answer:
         """POST what only reads, such as a query of GraphQL: repeated as a GET, without a turn for changes."""
-        call = self._call("POST", path, params, _typed(headers), expected)
-        return await self._called(replace(call, body=_encoded(body), limit=limit or self._limit))
+        call = self._call("POST", path, params, typed(headers))
+        return await self._called(replace(call, body=encoded(body), expected=expected, limit=limit or self._limit))
 
     async def change(
         self,
@@ -177,8 +135,10 @@ class Door:
 
         Raises `ConnectorError`; with the kind `unknown` it may or may not have happened, with every other it has not.
         """
-        call = self._call(method, path, params, headers if body is None else _typed(headers), expected)
-        return await self._called(replace(call, body=b"" if body is None else _encoded(body), change=True))
+        call = self._call(method, path, params, headers if body is None else typed(headers))
+        return await self._called(
+            replace(call, body=b"" if body is None else encoded(body), expected=expected, change=True)
+        )
 
     async def pages(
         self,
@@ -194,58 +154,44 @@ class Door:
         `member` names the list where pages are objects. Raises `ConnectorError` for more than `most` items.
         """
         items: list[Any] = []
-        call, seen = self._call("GET", path, params, headers, frozenset()), set[str]()
+        call, seen = self._call("GET", path, params, headers), set[str]()
         while call.target not in seen and len(seen) < PAGES:
             seen.add(call.target)
             answer = await self._called(call)
-            items += _items(answer, member)
+            items += items_of(answer, member)
             if len(items) > most:
                 raise ConnectorError(f"{call.what}: lists more than {most} items, and no more are read")
-            following = _following(answer.headers.get("link", ""))
-            if following is None:
+            link = following(answer.headers.get("link", ""))
+            if link is None:
                 return items
-            call = replace(call, target=self._same_origin(call, following))
+            target = target_on(self._base.origin, call.target, link)
+            if target is None:
+                raise ConnectorError(f"{call.what}: its next page is on {host_in(link)}, which is not followed")
+            call = replace(call, target=target)
         raise ConnectorError(f"{call.what}: the pages of this list do not come to an end")
 
-    def _call(
-        self,
-        method: str,
-        path: str,
-        params: Params | None,
-        headers: Mapping[str, str] | None,
-        expected: frozenset[int],
-    ) -> _Call:
-        what = f"{self.place}: {method} {visible(path)[:200]}"
-        if not _fine(path):
+    def _call(self, method: str, path: str, params: Params | None, headers: Mapping[str, str] | None) -> Call:
+        what, target = what_of(self.place, method, path), target_of(self._base, path, params)
+        if target is None:
             raise ConnectorError(f"{what}: is no path below the url")
-        target = self._base.path + quote(path, safe="/%-._~!$&'()*+,;=:@")
-        query = urlencode(params or {}, doseq=True)
-        return _Call(
-            method=method,
-            target=f"{target}?{query}" if query else target,
-            what=what,
-            headers=_joined(self._headers, headers or {}),
-            body=b"",
-            expected=expected,
-            limit=self._limit,
-            change=False,
-        )
+        fields = joined(self._headers, headers or {})
+        return Call(method=method, target=target, what=what, headers=fields, limit=self._limit)
 
-    async def _called(self, call: _Call) -> Answer:
-        """Make a call within its deadline. The errors of what was tried are not chained to those raised here."""
+    async def _called(self, call: Call) -> Answer:
+        """Make a call within its deadline. The errors of what was tried are not chained to the one raised here."""
         seconds = float(self._connection.deadline)
-        course = _Course(anyio.current_time() + seconds, Departure())
-        ended: Answer | _Trouble | None = None
+        course = Course(anyio.current_time() + seconds)
+        ended: Answer | Trouble | None = None
         with anyio.move_on_after(seconds):
             ended = await self._tried(call, course)
         if ended is None:
-            ended = _late(call, course, seconds)
+            ended = late(call, course, self.host, seconds)
         if isinstance(ended, Answer):
             return ended
         after = None if ended.wait is None else max(1, math.ceil(ended.wait))
         raise ConnectorError(f"{call.what}: {ended.words}", kind=ended.kind, retry_after=after)
 
-    async def _tried(self, call: _Call, course: _Course) -> Answer | _Trouble:
+    async def _tried(self, call: Call, course: Course) -> Answer | Trouble:
         """Try, and try again as long as that is safe, may help, and fits into the time that is left."""
         while True:
             course.tries += 1
@@ -256,170 +202,67 @@ class Door:
             wait = self._pause(course.tries) if ended.wait is None else ended.wait
             if not ended.again or course.tries >= TRIES or anyio.current_time() + wait >= course.until:
                 return ended
+            course.stage = "pause"
             await anyio.sleep(wait)
 
     def _pause(self, tries: int) -> float:
         """Return the seconds before another try, spread by the clock so that many do not come back together."""
-        return float(_FIRST_PAUSE * 2 ** (tries - 1) * (0.75 + self._now() * 1000 % 1 / 2))
+        spread = self._now() * 1000 % 1  # what is below the millisecond is nobody's choice
+        return float(_FIRST_PAUSE * 2 ** (tries - 1) * (0.75 + spread / 2))
 
-    async def _once(self, call: _Call, course: _Course) -> Answer | _Trouble:
-        course.departure = Departure()
+    async def _once(self, call: Call, course: Course) -> Answer | Trouble:
+        course.stage, course.departure.sent = "credential", False
         secrets = await self._authority.headers()
-        if problem := _unsendable(secrets):
-            return _Trouble("refused", problem, again=False)
+        if problem := unsendable(secrets):
+            return Trouble("refused", problem)
         if not call.change:
             return await self._answered(call, secrets, course)
-        async with self._turn.taken() as standing:
+        course.stage = "turn"
+        async with self._turn.taken(course.until) as mine:
+            if isinstance(mine, Pausing):
+                return Trouble(
+                    "retry", f"{self.host} wants no change before {mine.seconds:.0f} s from now", wait=mine.seconds
+                )
             ended = await self._answered(call, secrets, course)
-            if isinstance(ended, _Trouble) and ended.kind == "retry" and ended.wait:
-                standing.rest = self._now() + ended.wait
+            if isinstance(ended, Trouble) and ended.kind == "retry" and ended.wait:
+                mine.rest = self._now() + ended.wait
         return ended
 
-    async def _answered(self, call: _Call, secrets: Mapping[str, Secret], course: _Course) -> Answer | _Trouble:
-        target, method, body = call.target, call.method, call.body
+    async def _answered(self, call: Call, secrets: Mapping[str, Secret], course: Course) -> Answer | Trouble:
+        course.stage, target = "exchange", call.target
         for _ in range(REDIRECTS + 1):
-            sending = Sending(method=method, target=target, headers=call.headers, secrets=secrets, body=body)
+            sending = Sending(
+                method=call.method, target=target, headers=call.headers, secrets=secrets, body=call.body
+            )
             received = await self._exchanged(sending, call, course)
             if isinstance(received, Failure):
-                return _failed(call, received)
+                return failed(call, received)
             if received.status not in _REDIRECTS or received.status in call.expected:
                 return self._judged(call, received, secrets, course)
-            to = self._redirected(call, target, received.headers.get("location", ""))
-            if isinstance(to, _Trouble):
-                return to
+            link = received.headers.get("location", "")
+            to = target_on(self._base.origin, target, link) if call.method == "GET" and not call.change else None
+            if to is None:
+                return Trouble("refused", f"answered {received.status} and points to {host_in(link)}: not followed")
             target = to
-        return _Trouble("refused", f"redirects more than {REDIRECTS} times", again=False)
+        return Trouble("refused", f"points elsewhere more than {REDIRECTS} times in a row")
 
-    async def _exchanged(self, sending: Sending, call: _Call, course: _Course) -> Received | Failure:
+    async def _exchanged(self, sending: Sending, call: Call, course: Course) -> Received | Failure:
         seconds = min(float(self._connection.timeout), course.until - anyio.current_time())
         return await self._transport.exchange(
             sending, limit=call.limit, seconds=max(seconds, 0.0), departure=course.departure
         )
 
     def _judged(
-        self, call: _Call, received: Received, secrets: Mapping[str, Secret], course: _Course
-    ) -> Answer | _Trouble:
-        status = received.status
+        self, call: Call, received: Received, secrets: Mapping[str, Secret], course: Course
+    ) -> Answer | Trouble:
+        status, headers, body = received.status, received.headers, received.body
         if 200 <= status < 300 or status in call.expected:
-            return Answer(
-                status=status,
-                headers=received.headers,
-                body=received.body,
-                what=call.what,
-                doubt="unknown" if call.change else "refused",
-            )
-        said = piece_of(received.body, secrets.values())
+            doubt = "unknown" if call.change else "refused"
+            return Answer(status=status, headers=headers, body=body, what=call.what, doubt=doubt)
+        said = piece_of(body, secrets.values())
         words = f"answered {status}{f': {said}' if said else ''}"
         if status == 401 and self._authority.refused() and not course.renewed:
             course.renewed = True
-            return _Trouble("refused", words, again=True, wait=0.0)
-        verdict = judge(status, received.headers, received.body, change=call.change, now=self._now())
-        return _Trouble(verdict.kind, words, again=verdict.again, wait=verdict.wait)
-
-    def _redirected(self, call: _Call, target: str, location: str) -> str | _Trouble:
-        """Return the target to go on with, or why not."""
-        if call.change or call.method != "GET":
-            return _Trouble("refused", f"redirects to {self._named(location)}, which only reads follow", again=False)
-        following = self._on_origin(urljoin(f"{self._base.origin}{target}", location))
-        if following is None or not location:
-            return _Trouble("refused", f"redirects to {self._named(location)}, which is not followed", again=False)
-        return following
-
-    def _named(self, location: str) -> str:
-        """Name where a redirect leads: the host alone, for the rest may hold a credential."""
-        try:
-            return visible(urlsplit(location).hostname or self._base.origin.host)[:200]
-        except ValueError:
-            return "no URL"
-
-    def _on_origin(self, url: str) -> str | None:
-        """Return the target of a URL of the same scheme, host and port, or None."""
-        try:
-            parts = urlsplit(url)
-            origin = (parts.scheme, (parts.hostname or "").rstrip("."), parts.port)
-        except ValueError:
-            return None
-        own = self._base.origin
-        ports = {own.port, None} if own.port == {"https": 443, "http": 80}[own.scheme] else {own.port}
-        if origin[:2] != (own.scheme, own.host.lower()) or origin[2] not in ports or "@" in parts.netloc:
-            return None
-        target = quote(parts.path or "/", safe="/%-._~!$&'()*+,;=:@")
-        return f"{target}?{quote(parts.query, safe=_QUERY)}" if parts.query else target
-
-    def _same_origin(self, call: _Call, link: str) -> str:
-        target = self._on_origin(urljoin(f"{self._base.origin}{call.target}", link))
-        if target is None:
-            raise ConnectorError(f"{call.what}: its next page is on {self._named(link)}, which is not followed")
-        return target
-
-
-_QUERY: Final = "/%-._~!$&'()*+,;=:@?[]"
-
-
-def _failed(call: _Call, failure: Failure) -> _Trouble:
-    if call.change and failure.sent:
-        return _Trouble("unknown", failure.words, again=False)
-    return _Trouble("refused" if failure.final else "retry", failure.words, again=not failure.final)
-
-
-def _late(call: _Call, course: _Course, seconds: float) -> _Trouble:
-    """Say what a call is that has not ended in its time."""
-    if call.change and course.departure.sent:
-        return _Trouble("unknown", f"no whole answer came within {seconds:g} s", again=False)
-    before = f"; before that: {course.trouble.words}" if course.trouble is not None else ""
-    waited = "it was not its turn, or it had no answer," if call.change else "it had no answer"
-    return _Trouble("retry", f"{waited} within {seconds:g} s{before}", again=False)
-
-
-def _unsendable(secrets: Mapping[str, Secret]) -> str | None:
-    """Say which credential does not fit into a field (RFC 9110, section 5.5); the library would quote it."""
-    for name, secret in secrets.items():
-        if not secret.reveal().isascii() or not secret.reveal().isprintable():
-            return f"the credential for {name} holds characters that cannot be sent; is it the right file?"
-    return None
-
-
-def _fine(path: str) -> bool:
-    """Whether a path stays below the interface: no dots that lead out of it, nothing that ends it early."""
-    segments = path.replace("%2e", ".").replace("%2E", ".").split("/")
-    return (
-        path.startswith("/")
-        and not {".", ".."} & set(segments)
-        and not set(path) & set("?#\\")
-        and path.isprintable()
-    )
-
-
-def _joined(*headers: Mapping[str, str]) -> dict[str, str]:
-    """Join fields, the later over the earlier whatever their case. Raises `ValueError` for what is no field."""
-    found: dict[str, tuple[str, str]] = {}
-    for name, text in (pair for fields in headers for pair in fields.items()):
-        if not _TOKEN.fullmatch(name) or not text.isascii() or not text.isprintable():
-            raise ValueError(f"{name!r} cannot be sent as a field")
-        found[name.lower()] = name, text
-    return dict(found.values())
-
-
-def _typed(headers: Mapping[str, str] | None) -> dict[str, str]:
-    return _joined({"Content-Type": "application/json"}, headers or {})
-
-
-def _encoded(body: Json) -> bytes:
-    return json.dumps(body, ensure_ascii=True, allow_nan=False, separators=(",", ":"), default=dict).encode("ascii")
-
-
-def _items(answer: Answer, member: str | None) -> list[Any]:
-    value = answer.json()
-    if member is not None and isinstance(value, dict):
-        value = value.get(member)
-    if not isinstance(value, list):
-        raise ConnectorError(f"{answer.what}: what came back is no list")
-    return value
-
-
-def _following(link: str) -> str | None:
-    """Return where `rel="next"` leads (RFC 8288, section 3), or None on the last page."""
-    for target, parameters in _NEXT.findall(link):
-        if re.search(r';\s*rel\s*=\s*("[^"]*\bnext\b[^"]*"|next\b)', parameters, re.IGNORECASE):
-            return str(target)
-    return None
+            return Trouble("refused", words, again=True, wait=0.0)
+        verdict = judge(status, headers, body, change=call.change, now=self._now())
+        return Trouble(verdict.kind, words, again=verdict.again, wait=verdict.wait)

@@ -7,8 +7,8 @@ find out from an exception whether the request had left.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
-import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,7 +21,9 @@ from anyio.lowlevel import RunVar
 from keyturn.connectors.credentials import Secret
 from keyturn.connectors.http.connection import Origin
 from keyturn.connectors.http.dialing import AddressRefused, Dialer, Unreachable
-from keyturn.model.text import visible
+from keyturn.connectors.http.failure import Failure, failure_of
+from keyturn.connectors.http.reading import Received, Unreadable, read_answer
+from keyturn.model.errors import ConfigurationError, ConnectorError
 
 CONNECTIONS = 10
 """Connections of one back end to its host at once, in one event loop."""
@@ -50,28 +52,6 @@ class Sending:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """An answer, read to its end and unpacked. Names of fields are in lower case."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """No whole answer. `sent`: some of the request may have arrived; `final`: another try would end likewise."""
-
-    words: str
-    sent: bool
-    final: bool = False
-
-
-class _Unreadable(Exception):
-    """An answer that is read no further; the text says why."""
-
-
 @dataclass(slots=True)
 class Departure:
     """Whether anything of a request may have left this machine for its host."""
@@ -82,6 +62,15 @@ class Departure:
         """Take note of a step of the library. What is said to a proxy to get a tunnel is not the request."""
         if name == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
             self.sent = True
+
+
+def _without_fields(record: logging.LogRecord) -> bool:
+    """Keep the fields of answers out of logs: the library writes them whole at DEBUG, and some hold tokens."""
+    return not str(record.msg).startswith("receive_response_headers.complete")
+
+
+for _name in ("httpcore2.http11", "httpcore2.proxy"):
+    logging.getLogger(_name).addFilter(_without_fields)
 
 
 class Transport:
@@ -117,16 +106,20 @@ class Transport:
             with self._connections() as pool:
                 response = await pool.handle_async_request(self._request(sending, departure))
                 try:
-                    return await _read(response, limit)
+                    return await read_answer(response, limit)
                 finally:
                     with anyio.CancelScope(shield=True):
                         await response.aclose()
         except AddressRefused as error:
             return Failure(str(error), departure.sent, final=True)
-        except (Unreachable, _Unreadable) as error:
-            return Failure(str(error), departure.sent, final=isinstance(error, _Unreadable))
+        except Unreadable as error:
+            return Failure(f"{self._origin.host}: {error}", departure.sent, final=error.final)
+        except Unreachable as error:
+            return Failure(str(error), departure.sent)
+        except (ConnectorError, ConfigurationError) as error:  # of what makes the TLS context
+            return Failure(str(error), departure.sent, final=True)
         except _LIBRARY as error:
-            return _failure(self._origin, error, departure.sent)
+            return failure_of(self._origin, error, departure.sent)
 
     def _request(self, sending: Sending, departure: Departure) -> httpcore2.Request:
         fields = {"Host": self._origin.authority, **sending.headers}
@@ -199,85 +192,3 @@ class _Pool:
 def _tunnel(proxy: Origin, trust: ssl.SSLContext) -> httpcore2.Proxy:
     url = httpcore2.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/")
     return httpcore2.Proxy(url, ssl_context=trust if proxy.scheme == "https" else None)
-
-
-async def _read(response: httpcore2.Response, limit: int) -> Received:
-    """Read an answer to its end. Raises `_Unreadable` where it is too long, or packed as nobody asked for."""
-    headers: dict[str, str] = {}
-    for raw_name, raw_text in response.headers:
-        name, text = raw_name.decode("ascii", "replace").lower(), raw_text.decode("latin-1")
-        if name != "set-cookie":  # nothing here keeps cookies
-            headers[name] = f"{headers[name]}, {text}" if name in headers else text
-    unpacking = _Unpacking(headers.get("content-encoding", "identity").strip().lower(), limit)
-    async for part in response.aiter_stream():
-        unpacking.add(part)
-    return Received(response.status, headers, unpacking.whole())
-
-
-class _Unpacking:
-    """Puts a body together, unpacked, and never more of it than `limit` bytes."""
-
-    def __init__(self, encoding: str, limit: int) -> None:
-        if encoding not in ("identity", "", "gzip", "x-gzip"):
-            raise _Unreadable("the answer is packed in a way that was not asked for")
-        self._packed = zlib.decompressobj(wbits=31) if "gzip" in encoding else None
-        self._limit = limit
-        self._body = bytearray()
-        self._came = False
-
-    def add(self, part: bytes) -> None:
-        self._came = self._came or bool(part)
-        if self._packed is not None:
-            part = self._unpacked(self._packed, part)
-        self._body += part
-        if len(self._body) > self._limit:
-            raise _Unreadable(f"the answer holds more than {self._limit} bytes")
-
-    def _unpacked(self, packed: zlib._Decompress, part: bytes) -> bytes:
-        problem = ""
-        try:
-            return packed.decompress(part, self._limit - len(self._body) + 1)
-        except zlib.error:
-            problem = "the answer says it is packed with gzip, and is not"
-        raise _Unreadable(problem)
-
-    def whole(self) -> bytes:
-        if self._packed is not None and self._came and not self._packed.eof:
-            raise _Unreadable("the answer is cut off")
-        return bytes(self._body)
-
-
-# What OpenSSL says of a certificate (X509_V_ERR_*), in words that say what to do.
-_CERTIFICATES: Mapping[int, str] = {
-    9: "its certificate is not valid yet; look at the clocks of both machines",
-    10: "its certificate has expired; it has to be renewed there",
-    18: "its certificate is signed by itself alone; name its authority's file with ca",
-    19: "its certificate comes from an authority that is not trusted here; name the authority's file with ca",
-    20: "its certificate comes from an authority that is not trusted here; name the authority's file with ca",
-    21: "its certificate comes without those above it; its server has to send the whole chain, or name it with ca",
-    62: "its certificate is for another name; look at the url",
-    64: "its certificate is for another address; look at the url",
-}
-
-
-def _failure(origin: Origin, error: BaseException, sent: bool) -> Failure:
-    """Put an error of the library into words of ours: its own may quote what was sent."""
-    host = origin.host
-    found: BaseException | None = error
-    while found is not None:
-        if isinstance(found, ssl.SSLCertVerificationError):
-            words = _CERTIFICATES.get(found.verify_code, f"its certificate is not accepted: {found.verify_message}")
-            return Failure(f"{host}: {words}", sent, final=True)
-        if isinstance(found, ssl.SSLError):
-            return Failure(
-                f"{host}: no TLS connection came about ({found.reason or 'it ended'})", sent, final=not sent
-            )
-        found = found.__cause__ or found.__context__
-    if isinstance(error, httpcore2.ProxyError):
-        return Failure(f"the proxy opened no tunnel to {host}: {visible(str(error))[:100]}", sent)
-    if isinstance(error, httpcore2.LocalProtocolError):
-        return Failure(f"{host}: the request cannot be sent as HTTP", sent, final=True)
-    if isinstance(error, httpcore2.RemoteProtocolError):
-        return Failure(f"{host}: it ended the connection, or sent no HTTP, before its answer was whole", sent)
-    words = "the connection broke before its answer was whole" if sent else "no connection was made"
-    return Failure(f"{host}: {words}", sent)

@@ -32,17 +32,22 @@ class Turn:
     now: Callable[[], float]
 
     @asynccontextmanager
-    async def taken(self) -> AsyncIterator[Standing]:
+    async def taken(self, until: float) -> AsyncIterator[Standing | Pausing]:
         """Wait for the turn and the pause, and keep the turn for the block. The caller bounds the wait.
 
-        Raises `ConnectorError` where the file cannot be had.
+        Yields `Pausing` where the host wants no change before `until`, in the event loop's time. Raises
+        `ConnectorError` where the file cannot be had.
         """
         descriptor = self._opened()
         try:
             await self._locked(descriptor)
             last, rest = _times(descriptor)
             now = self.now()
-            await anyio.sleep(max(_left(last + self.pause - now, self.pause), _left(rest - now, _LONGEST)))
+            wait = max(_left(last + self.pause - now, self.pause), _left(rest - now, _LONGEST))
+            if anyio.current_time() + wait >= until:
+                yield Pausing(wait)
+                return
+            await anyio.sleep(wait)
             standing = Standing(rest)
             _write(descriptor, self.now(), standing.rest)
             try:
@@ -77,6 +82,13 @@ class Standing:
     """What the holder of a turn may leave for the next: until when (seconds since 1970) the host wants no change."""
 
     rest: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pausing:
+    """It is no time for a change: the host wants none for so many seconds."""
+
+    seconds: float
 
 
 def turn_of(run: Path, host: str, pause: float, now: Callable[[], float]) -> Turn:
