@@ -15,6 +15,7 @@ from keyturn.model.errors import ConnectorError
 from keyturn.model.time import action_time
 from keyturn.model.tool import ActionRef
 
+FENCE = b"fence.txt"
 _AUTHOR = re.compile(r"[^\w .@+-]")
 
 
@@ -51,6 +52,19 @@ def build_record(record: Record, patch: str, previous: str | None, action: Actio
     root = object_id("tree", tree_bytes(tree), width)
     message = commit_message(record.title, "", action)
     return _built(message, action, root=root, parents=parents, blobs=blobs, trees=(tree,))
+
+
+def build_fence(action: str, width: int) -> Built:
+    """Work out the commit, without parents, that stands in the marker's place and keeps an action from landing.
+
+    The same one whoever works it out, so that it is recognised by its id. `width` is the length of ids.
+    """
+    note = f"Action {action} was probed and had not landed. This ref keeps it from landing late.\n"
+    blob = note.encode("utf-8")
+    tree = {FENCE: TreeEntry(REGULAR | 0o644, object_id("blob", blob, width))}
+    root = object_id("tree", tree_bytes(tree), width)
+    nobody = ActionRef(action=action, principal="")
+    return _built("Fence\n", nobody, root=root, parents=(), blobs=(blob,), trees=(tree,))
 
 
 def store(git: Git, built: Built, width: int = 0) -> None:
