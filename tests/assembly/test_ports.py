@@ -24,11 +24,15 @@ def test_every_declared_back_end_is_reached_by_every_tool_of_its_port(world: Wor
     assert set(tools.governed) == {
         "open_pull_request",
         "update_pull_request",
+        "merge_pull_request",
+        "revert_pull_request",
+        "close_pull_request",
         "rollback_deployment",
+        "create_ticket",
         "update_ticket",
     }
     assert set(tools.reading) == {"get_pull_request", "get_deployment", "get_ticket"}
-    about_oneself = {"get_permissions", "get_action", "list_actions", "cancel_action"}
+    about_oneself = {"get_permissions", "get_action", "list_actions", "cancel_action", "undo_action"}
     assert set(models()) == {*tools.governed, *tools.reading, *about_oneself}
 
 

@@ -95,7 +95,7 @@ def test_an_update_of_a_ticket_says_something() -> None:
 
 def test_unknown_arguments_are_told_what_there_is() -> None:
     assert refusal("get_ticket", {"ticket": "OPS-1", "zzz": 1}) == [
-        ("argument_unknown", "zzz: get_ticket has no such argument; it takes ticket")
+        ("argument_unknown", "zzz: get_ticket has no such argument; it takes ticket, tracker")
     ]
     assert refusal("get_permissions", {"zzz": 1}) == [
         ("argument_unknown", "zzz: get_permissions has no such argument; it takes none")
@@ -113,7 +113,7 @@ def test_neither_long_values_nor_long_or_hostile_names_come_back() -> None:
 
 def test_a_name_in_brackets_cannot_hide_as_the_tag_of_a_shape() -> None:
     ((code, text),) = refusal("get_ticket", {"ticket": "OPS-1", "(content)": 1})
-    assert (code, text) == ("argument_unknown", "(content): get_ticket has no such argument; it takes ticket")
+    assert (code, text) == ("argument_unknown", "(content): get_ticket has no such argument; it takes ticket, tracker")
 
 
 def test_at_most_twenty_problems_are_told_and_the_rest_counted() -> None:

@@ -16,9 +16,18 @@ from tests.contracts.files import FOLDER, TOOLS, accepts, document, load
 
 META = load("contract.meta.json")
 CATALOG = read_catalog(FOLDER)
-GOVERNED = {"open_pull_request", "update_pull_request", "rollback_deployment", "update_ticket"}
+GOVERNED = {
+    "open_pull_request",
+    "update_pull_request",
+    "merge_pull_request",
+    "revert_pull_request",
+    "close_pull_request",
+    "rollback_deployment",
+    "create_ticket",
+    "update_ticket",
+}
 READ = {"get_deployment", "get_ticket", "get_pull_request"}
-SELF = {"get_permissions", "get_action", "list_actions", "cancel_action"}
+SELF = {"get_permissions", "get_action", "list_actions", "cancel_action", "undo_action"}
 
 
 def test_the_tools_are_those_that_are_promised_and_each_has_a_model() -> None:
@@ -107,7 +116,7 @@ def test_governed_tools_tell_the_model_how_to_wait_and_never_to_retry_the_unknow
     assert contract.duplicate_window == 600
 
 
-@pytest.mark.parametrize("tool", sorted(READ | SELF - {"cancel_action"}))
+@pytest.mark.parametrize("tool", sorted(READ | SELF - {"cancel_action", "undo_action"}))
 def test_tools_that_read_say_so_and_take_no_duplicates(tool: str) -> None:
     contract = CATALOG.contracts[tool]
     assert contract.annotations["readOnlyHint"] is True

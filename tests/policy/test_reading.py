@@ -293,7 +293,7 @@ def test_a_policy_without_environments_is_warned_of() -> None:
 
 def test_tools_are_visible_where_a_grant_and_the_scopes_reach() -> None:
     read = policy(grant(), grant(name="t", tool="update_ticket"), grant(name="r", tool="rollback_deployment"))
-    about_self = {"cancel_action", "get_action", "get_permissions", "list_actions"}
+    about_self = {"cancel_action", "get_action", "get_permissions", "list_actions", "undo_action"}
     assert read.visible_tools("claude", None) == {"set_flag", "update_ticket", "rollback_deployment", *about_self}
     assert read.visible_tools("codex", None) == {"set_flag", "update_ticket", *about_self}
     assert read.visible_tools("claude", frozenset({"ticket:write"})) == {"update_ticket", *about_self}

@@ -15,7 +15,7 @@ import pytest
 from keyturn import canon
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
-from keyturn.model.plan import Effects, Plan, plan_from_json
+from keyturn.model.plan import OWN_ACTION, Effects, Plan, plan_from_json
 from keyturn.model.tool import ActionRef, EarlierAction, GovernedTool, ReadTool
 from keyturn.tools import get_pull_request, open_pull_request, update_pull_request
 from keyturn.tools.arguments.get_pull_request import Arguments as GetArguments
@@ -108,7 +108,15 @@ def test_planning_writes_nothing_and_says_everything(shop: Repository) -> None:
     assert plan.facts["base_commit"] == plan.guard["head"] == shop.head("main")
     assert "-print('shop')\n+print('hello')\n" in plan.diff
     shown = {name: value for name, value in plan.view.items() if name != "files"}
-    assert shown == {"title": "Say hello", "body": "Because.", "base": "main", "draft": True}
+    assert shown == {
+        "title": "Say hello",
+        "body": "Because.",
+        "base": "main",
+        "draft": True,
+        "preview": "worked out by Keyturn",
+    }
+    assert plan.inverse is not None
+    assert (plan.inverse.tool, plan.inverse.arguments) == ("close_pull_request", {"action_id": OWN_ACTION})
 
 
 def test_a_stored_plan_is_executed_and_reported(shop: Repository) -> None:
@@ -120,6 +128,7 @@ def test_a_stored_plan_is_executed_and_reported(shop: Repository) -> None:
         "base": "main",
         "base_commit": shop.head("main"),
         "draft": True,
+        "number": None,
         "url": None,
     }
     assert shop.show(f"{action(1).marker}:docs/ä.md") == "new"
@@ -329,7 +338,10 @@ def test_reading_tells_how_the_request_stands(shop: Repository) -> None:
         "base_moved": False,
         "files_changed": 3,
         "files": ["docs/ä.md", "src/app.py", "src/run.sh"],
+        "number": None,
         "url": None,
+        "checks": None,
+        "reviews": None,
     }
     shop.git("update-ref", "refs/heads/main", action(1).marker)
     assert (read(shop, earlier)["state"], read(shop, earlier)["base_moved"]) == ("merged", True)

@@ -56,7 +56,7 @@ def test_a_plan_says_everything_a_reviewer_and_the_policy_need(world: World, too
     assert made.guard.keys() == {"sha256"}
     assert made.change == {"ticket": "OPS-1", "status": "closed", "comment": "Bye."}
     assert made.inverse is not None
-    assert made.inverse.arguments == {"ticket": "OPS-1", "status": "open"}
+    assert made.inverse.arguments == {"ticket": "OPS-1", "status": "open", "tracker": "ops"}
 
 
 def test_a_comment_alone_is_summed_up_as_such(world: World, tool: UpdateTicket) -> None:
@@ -193,3 +193,6 @@ def test_a_ticket_is_found_in_the_one_tracker_that_holds_it(world: World, tmp_pa
     shutil.copy(world.path, tmp_path / "other")
     with pytest.raises(ConnectorError, match="is in several trackers: dev, ops"):
         plan(tool, status="closed")
+    assert plan(tool, tracker="dev", status="closed").target == "tickets:dev/OPS-1"
+    with pytest.raises(ConnectorError, match='tracker "sales" is not declared'):
+        plan(tool, tracker="sales", status="closed")

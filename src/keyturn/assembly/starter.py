@@ -15,7 +15,7 @@ from keyturn.model.sshkey import PublicKey
 
 PEOPLE_BEGIN = "# --- people "
 PEOPLE_END = "# --- end of people "
-SCOPES = ("pr:write", "pr:read", "deploy:rollback", "deploy:read", "ticket:write", "ticket:read")
+SCOPES = ("pr:write", "pr:merge", "pr:read", "deploy:rollback", "deploy:read", "ticket:write", "ticket:read")
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+", re.ASCII)
 _BARE_HEAD = """\

@@ -18,7 +18,7 @@ MAX_LABELS = 50
 
 
 class GetTicket:
-    """`get_ticket` on the trackers declared in the wiring; the one that holds the ticket is found by asking each."""
+    """`get_ticket` on the trackers declared in the wiring; where none is named, each is asked for the ticket."""
 
     name = "get_ticket"
     port = "tickets"
@@ -28,7 +28,7 @@ class GetTicket:
 
     async def locate(self, arguments: Arguments, earlier: Earlier) -> Plan:
         """Find the tracker that holds the ticket, without opening it."""
-        tracker = await holder(self._trackers, arguments.ticket)
+        tracker = await holder(self._trackers, arguments.ticket, arguments.tracker)
         return Plan(
             tool=self.name,
             target=f"tickets:{tracker.name}/{arguments.ticket}",

@@ -1,4 +1,4 @@
-"""Lands what a plan proposes on a forge, and looks whether it landed: one way for all tools that propose changes."""
+"""Brings about on a forge what a plan says, and looks whether it came about: one way for all tools that do."""
 
 from __future__ import annotations
 
@@ -7,43 +7,49 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from keyturn.canon import Json
-from keyturn.connectors.forge import Forge, Landed, Opening, Revision, declared
+from keyturn.connectors.forge import Forge, declared
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
 
-C = TypeVar("C", Opening, Revision)
+C = TypeVar("C")
+A = TypeVar("A")
 
 
-@dataclass(frozen=True, slots=True)
-class Landing(Generic[C]):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing(Generic[C, A]):
     """What a tool knows of its own plans.
 
-    change        reads the change that a plan describes
-    disagreement  says what a plan shows that its change, worked out again, does not; None when all of it follows
-    result        tells what landed
+    change     reads the change that a plan describes
+    objection  works the plan out once more: `Failed` where that shows something else, `Stale` where what was reviewed
+               is not so any more, None when nothing stands against it
+    land       brings the change about, once
+    settle     looks whether it came about
+    result     tells what came about
     """
 
     change: Callable[[Plan], C]
-    disagreement: Callable[[Plan, Forge, C], Awaitable[str | None]]
-    result: Callable[[Plan, Landed], dict[str, Json]]
+    objection: Callable[[Plan, Forge, C, ActionRef], Awaitable[Failed | Stale | None]]
+    land: Callable[[Forge, C, ActionRef], Awaitable[A | Stale]]
+    settle: Callable[[Forge, C, ActionRef], Awaitable[A | CannotHappen | CannotTell]]
+    result: Callable[[Plan, A], dict[str, Json]]
 
     async def execute(self, forges: Mapping[str, Forge], plan: Plan, action: ActionRef) -> Outcome:
-        """Land the change once, if the reviewed facts still hold and the plan shows what it does."""
+        """Do it once, if the reviewed facts still hold and the plan shows what it does."""
         forge = declared(forges, plan.backend.name, plan.backend)
         change = self.change(plan)
-        objection = await self.disagreement(plan, forge, change)
+        objection = await self.objection(plan, forge, change, action)
         if objection is not None:
-            return Failed(objection)
-        answer = await forge.apply(change, action)
+            return objection
+        answer = await self.land(forge, change, action)
         return answer if isinstance(answer, Stale) else Succeeded(self.result(plan, answer))
 
     async def probe(self, forges: Mapping[str, Forge], plan: Plan, action: ActionRef) -> Probe:
-        """Look for what landed; where it is not, make sure it cannot come."""
+        """Look for what came about; where nothing did, make sure that nothing can, if that can be."""
         try:
             forge = declared(forges, plan.backend.name, plan.backend)
-            answer = await forge.probe(self.change(plan), action)
+            answer = await self.settle(forge, self.change(plan), action)
         except ConnectorError as error:
             return CannotTell(str(error))
         return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(self.result(plan, answer))

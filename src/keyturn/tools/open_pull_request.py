@@ -7,25 +7,26 @@ from dataclasses import replace
 
 import anyio.to_thread
 
-from keyturn.canon import Json
-from keyturn.connectors.forge import Forge, Landed, Opening, declared
-from keyturn.connectors.forge.changes import (
-    Worked,
-    files_from_json,
-    files_to_json,
-    read_wishes,
-    states_to_json,
-    work_out,
-    work_out_again,
-)
+from keyturn.connectors.forge import Forge, Opening, declared
+from keyturn.connectors.forge.changes import Worked, read_wishes, work_out, work_out_again
 from keyturn.connectors.forge.names import check_base
 from keyturn.connectors.forge.text import clean_body, clean_title
-from keyturn.model.agreement import disagreeing
-from keyturn.model.outcome import Outcome, Probe
-from keyturn.model.plan import Backend, Inverse, Plan
+from keyturn.model.outcome import Failed, Outcome, Probe, Stale
+from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.open_pull_request import Arguments
 from keyturn.tools.landing import Landing
+from keyturn.tools.proposing import (
+    Proposed,
+    apply,
+    cleaned,
+    objecting,
+    opening_of,
+    planned,
+    recipients_of,
+    result_of,
+    settle,
+)
 
 
 class OpenPullRequest:
@@ -40,7 +41,8 @@ class OpenPullRequest:
     async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
         """Work out commit and diff against the base as it is now.
 
-        Reviewed facts are the base commit and what stands at each touched path; the guard is the base's head.
+        Reviewed facts are the base commit, what stands at each touched path, and how many people would be told; the
+        guard is the base's head.
         """
         forge = declared(self._forges, arguments.repository)
         check_base(arguments.base)
@@ -57,7 +59,7 @@ class OpenPullRequest:
             draft=arguments.draft,
             patch=worked.patch,
         )
-        return planned(forge.identity, opening, worked)
+        return planned(_proposed(forge, opening, worked, await forge.audience()))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""
@@ -68,68 +70,25 @@ class OpenPullRequest:
         return await _LANDING.probe(self._forges, plan, action)
 
 
-def planned(backend: Backend, opening: Opening, worked: Worked) -> Plan:
-    """Return the plan of a pull request to be opened, with what its files make of the base commit."""
-    place = f"{backend.name}: {worked.summary()}, base {opening.base}"
-    return Plan(
+def _proposed(forge: Forge, opening: Opening, worked: Worked, recipients: int) -> Proposed:
+    return Proposed(
         tool=OpenPullRequest.name,
-        target=f"forge:{backend.name}/{opening.base}",
-        backend=backend,
-        summary=f'Open pull request "{opening.title}" on {place}',
-        diff=worked.patch,
-        effects=worked.effects(),
-        view={
-            "files": worked.view(),
-            "title": opening.title,
-            "body": opening.body,
-            "base": opening.base,
-            "draft": opening.draft,
-        },
-        facts={"base_commit": opening.base_commit, "blobs": states_to_json(worked.files)},
-        guard={"head": opening.base_commit},
-        change={
-            "base": opening.base,
-            "title": opening.title,
-            "body": opening.body,
-            "draft": opening.draft,
-            "files": files_to_json(worked.files),
-        },
-        inverse=Inverse(summary="delete the branch keyturn/<action id>; the base branch is untouched"),
+        verb="Open pull request",
+        backend=forge.identity,
+        opening=opening,
+        worked=worked,
+        recipients=recipients,
     )
 
 
-async def disagreement(plan: Plan, forge: Forge, opening: Opening) -> str | None:
-    """Say what a plan shows that its own change, worked out again, does not; None when all of it follows."""
-    check_base(opening.base)
-    cleaned = replace(opening, title=clean_title(opening.title), body=clean_body(opening.body))
+async def objection(plan: Plan, forge: Forge, opening: Opening, action: ActionRef) -> Failed | Stale | None:
+    """Work the plan out again from the files that shall stand; say what stands against it."""
+    checked = cleaned(opening)
     snapshot = await forge.reviewed(opening)
     worked = await anyio.to_thread.run_sync(work_out_again, opening.files, snapshot)
-    return disagreeing(plan, planned(forge.identity, cleaned, worked))
+    again = _proposed(forge, replace(checked, files=worked.files), worked, recipients_of(plan))
+    return await objecting(plan, again, forge, action)
 
 
-def _opening(plan: Plan) -> Opening:
-    return Opening(
-        base=str(plan.change["base"]),
-        base_commit=str(plan.facts["base_commit"]),
-        files=files_from_json(plan.change["files"], plan.facts["blobs"]),
-        title=str(plan.change["title"]),
-        body=str(plan.change["body"]),
-        draft=plan.change["draft"] is True,
-        patch=plan.diff,
-    )
-
-
-def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
-    return {
-        "repository": plan.backend.name,
-        "branch": landed.branch,
-        "commit": landed.commit,
-        "base": plan.change["base"],
-        "base_commit": plan.facts["base_commit"],
-        "draft": plan.change["draft"],
-        "url": None,
-    }
-
-
-_LANDING = Landing(_opening, disagreement, _result)
+_LANDING = Landing(change=opening_of, objection=objection, land=apply, settle=settle, result=result_of)
 TOOL = OpenPullRequest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import anyio.to_thread
 
@@ -18,12 +19,14 @@ from keyturn.connectors.forge.changes import (
     work_out_again,
 )
 from keyturn.model.agreement import disagreeing
-from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import Outcome, Probe
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Outcome, Probe, Stale
 from keyturn.model.plan import Backend, Inverse, Plan
-from keyturn.model.tool import ActionRef, Earlier, EarlierAction
+from keyturn.model.text import visible
+from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.update_pull_request import Arguments
 from keyturn.tools.landing import Landing
+from keyturn.tools.own_pulls import PREVIEW, more_are_told, open_pull, surely_opened, told
+from keyturn.tools.proposing import recipients_of
 
 
 class UpdatePullRequest:
@@ -36,12 +39,13 @@ class UpdatePullRequest:
         self._forges = forges
 
     async def plan(self, arguments: Arguments, earlier: Earlier) -> Plan:
-        """Work out the further commit against the branch as it is now; its head is the reviewed fact."""
-        opened = _opened(arguments.action_id, earlier)
+        """Work out the further commit against the branch as it is now.
+
+        Reviewed facts are its head, what stands at each touched path, and how many people would be told.
+        """
+        opened = surely_opened(arguments.action_id, earlier, "updated")
         forge = declared(self._forges, opened.plan.backend.name, opened.plan.backend)
-        pull = await forge.pull(opened.action)
-        if pull.status != "open":
-            raise ConnectorError(f"the pull request of action {opened.action} is {pull.status}; open a new one")
+        pull = await open_pull(forge, opened.action, "open a new one")
         wishes = read_wishes([item.model_dump() for item in arguments.files])
         snapshot = await forge.snapshot(pull.branch, [wish.path for wish in wishes])
         worked = await anyio.to_thread.run_sync(work_out, wishes, snapshot)
@@ -58,15 +62,22 @@ class UpdatePullRequest:
 
 def planned(backend: Backend, opened: str, pull: Pull, head: str, worked: Worked) -> Plan:
     """Return the plan of a further commit on `head`, for the pull request that the action `opened` made."""
+    place = f"{backend.name}: {worked.summary()}, base {pull.base}{told(pull.recipients)}"
     return Plan(
         tool=UpdatePullRequest.name,
         target=f"forge:{backend.name}/{pull.base}",
         backend=backend,
-        summary=f'Update pull request "{pull.title}" on {backend.name}: {worked.summary()}, base {pull.base}',
+        summary=f'Update pull request "{visible(pull.title)}" on {place}',
         diff=worked.patch,
-        effects=worked.effects(),
-        view={"files": worked.view(), "title": pull.title, "base": pull.base, "branch": pull.branch},
-        facts={"head": head, "blobs": states_to_json(worked.files)},
+        effects=replace(worked.effects(), recipients=pull.recipients),
+        view={
+            "files": worked.view(),
+            "title": visible(pull.title),
+            "base": pull.base,
+            "branch": pull.branch,
+            "preview": PREVIEW,
+        },
+        facts={"head": head, "blobs": states_to_json(worked.files), "recipients": pull.recipients},
         guard={"head": head},
         change={
             "pull": opened,
@@ -74,25 +85,32 @@ def planned(backend: Backend, opened: str, pull: Pull, head: str, worked: Worked
             "title": pull.title,
             "files": files_to_json(worked.files),
         },
-        inverse=Inverse(summary=f"move the branch {pull.branch} back to {head}; the base branch is untouched"),
+        inverse=Inverse(summary=f"no tool does it; {pull.branch} was at {head}, and the base branch is untouched"),
     )
 
 
-async def disagreement(plan: Plan, forge: Forge, revision: Revision) -> str | None:
-    """Say what a plan shows that its own change, worked out again, does not; None when all of it follows."""
+async def objection(plan: Plan, forge: Forge, revision: Revision, action: ActionRef) -> Failed | Stale | None:
+    """Work the plan out again from the files that shall stand; say what stands against it."""
     pull = await forge.pull(revision.pull)
+    reviewed = replace(pull, recipients=recipients_of(plan))
     snapshot = await forge.reviewed(revision)
     worked = await anyio.to_thread.run_sync(work_out_again, revision.files, snapshot)
-    return disagreeing(plan, planned(forge.identity, revision.pull, pull, revision.head, worked))
+    said = disagreeing(plan, planned(forge.identity, revision.pull, reviewed, revision.head, worked))
+    if said is not None:
+        return Failed(said)
+    # Once the head has moved, by this very action or by others, landing it tells which.
+    more = more_are_told(reviewed.recipients, pull.recipients) if pull.head == revision.head else None
+    return None if more is None else Stale((more,))
 
 
-def _opened(action_id: str, earlier: Earlier) -> EarlierAction:
-    opened = earlier(action_id)
-    if opened is None or opened.tool != "open_pull_request":
-        raise ConnectorError(f"action {action_id} is not one of yours that opened a pull request")
-    if opened.status != "succeeded":
-        raise ConnectorError(f"action {action_id} is {opened.status}: its pull request cannot be updated")
-    return opened
+async def apply(forge: Forge, revision: Revision, action: ActionRef) -> Landed | Stale:
+    """Land the commit, once."""
+    return await forge.apply(revision, action)
+
+
+async def settle(forge: Forge, revision: Revision, action: ActionRef) -> Landed | CannotHappen | CannotTell:
+    """Look for the commit; where it is not, make sure it cannot come."""
+    return await forge.probe(revision, action)
 
 
 def _revision(plan: Plan) -> Revision:
@@ -112,9 +130,10 @@ def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
         "commit": landed.commit,
         "base": plan.change["base"],
         "previous_commit": plan.facts["head"],
-        "url": None,
+        "number": landed.number,
+        "url": landed.url,
     }
 
 
-_LANDING = Landing(_revision, disagreement, _result)
+_LANDING = Landing(change=_revision, objection=objection, land=apply, settle=settle, result=_result)
 TOOL = UpdatePullRequest

@@ -15,10 +15,11 @@ from keyturn.model.plan import Effects, Plan
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.update_ticket import Arguments
+from keyturn.tools.trackers import watchers
 
 
 class UpdateTicket:
-    """`update_ticket` on the trackers declared in the wiring; each is asked whether it holds the ticket."""
+    """`update_ticket` on the trackers declared in the wiring; where none is named, each is asked for the ticket."""
 
     name = "update_ticket"
     port = "tickets"
@@ -32,7 +33,7 @@ class UpdateTicket:
         Reviewed facts are the ticket, how many people watch it, its status where that is to change, and its being
         there for a comment; the guard is the digest of the whole ticket.
         """
-        tracker = await holder(self._trackers, arguments.ticket)
+        tracker = await holder(self._trackers, arguments.ticket, arguments.tracker)
         return planned(tracker, await tracker.preview(arguments.ticket, arguments.status, arguments.comment))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
@@ -113,8 +114,7 @@ def _summary(preview: Preview) -> str:
     if change.comment is not None:
         parts.append(f"comment on {change.ticket}")
     text = " and ".join(parts)
-    watchers = "1 watcher" if preview.recipients == 1 else f"{preview.recipients} watchers"
-    return f"{text[0].upper()}{text[1:]} ({watchers})"
+    return f"{text[0].upper()}{text[1:]} ({watchers(preview.recipients)})"
 
 
 TOOL = UpdateTicket

@@ -190,7 +190,7 @@ def test_a_lock_left_behind_keeps_a_closing_and_its_probe_waiting(shop: Reposito
     impatient = GitForge("shop", Git(program="/usr/bin/git", folder=shop.path, path="/usr/bin:/bin", patience=1))
     (shop.path / "refs/keyturn/fence").mkdir(parents=True, exist_ok=True)
     (shop.path / f"refs/keyturn/fence/{action(2).action}.lock").touch()
-    with pytest.raises(ConnectorError, match="cannot be deleted") as caught:
+    with pytest.raises(ConnectorError, match="cannot be closed") as caught:
         close(impatient, change, action(2))
     assert caught.value.kind == "retry"
     assert isinstance(anyio.run(impatient.probe_closing, change, action(2)), CannotTell)

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from keyturn.connectors.files import Disk
 from keyturn.connectors.tickets import TicketChange
-from keyturn.connectors.tickets import folder as folder_module
-from keyturn.connectors.tickets.folder import Settings
+from keyturn.connectors.tickets.folder import Settings, reading, updating
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded, Unknown
 from tests.connectors.deployments.processes import CountingDisk, action, survive
-from tests.connectors.tickets.contract import TicketsContract, preview
+from tests.connectors.tickets.contract import preview
+from tests.connectors.tickets.fenced import FencedContract
 from tests.connectors.tickets.world import TICKET, World, apply_until, open_port, probe_until
 
 
@@ -26,7 +26,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-class TestTicketFolder(TicketsContract):
+class TestTicketFolder(FencedContract):
     """The port's promises, kept by a real folder."""
 
 
@@ -248,7 +248,8 @@ def test_a_ticket_that_is_a_symlink_a_folder_or_a_fifo_is_refused(world: World, 
 def test_a_ticket_beyond_the_bound_is_refused_when_read_and_when_written(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder_module, "MAX_FILE", len(TICKET) + 10)
+    for module in (reading, updating):
+        monkeypatch.setattr(module, "MAX_FILE", len(TICKET) + 10)
     with pytest.raises(ConnectorError, match="would be larger than"):
         preview(world, comment="Hello.")
     world.comment("Some more words.")

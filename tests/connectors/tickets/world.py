@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import anyio
 
 from keyturn.connectors.files import Disk
-from keyturn.connectors.tickets import TicketChange, Tickets
+from keyturn.connectors.tickets import NewTicket, TicketChange, Tickets
 from keyturn.connectors.tickets.folder import Settings, build
+from keyturn.model.outcome import Succeeded
 from keyturn.model.tool import ActionRef
 from tests.connectors.deployments.processes import DyingDisk, SwiftDisk, together
 from tests.connectors.surroundings import world_at
@@ -44,6 +46,12 @@ def open_port(home: Path, disk: Disk | None = None, **settings: Any) -> Tickets:
 class World:
     """The folder of one tracker, looked at and written to without the code under test."""
 
+    ticket: str = "OPS-1"
+    absent: str = "OPS-2"
+    statuses: tuple[str, ...] = ("open", "in progress", "resolved", "closed")
+    watchers: tuple[str, ...] = ("ann@example.org", "bob", "carol@example.org")
+    labels: tuple[str, ...] = ("shop", "urgent")
+
     def __init__(self, home: Path) -> None:
         self.home = home
         self.root = home / "tickets"
@@ -70,6 +78,12 @@ class World:
     def remove(self) -> None:
         self.path.unlink()
 
+    def tickets(self) -> list[str]:
+        """Return the ids of all tickets in the order of their numbers."""
+        return sorted(
+            (path.stem for path in self.root.glob("*.md")), key=lambda name: int(re.sub(r"\D", "", name) or 0)
+        )
+
     def marks(self) -> dict[str, str]:
         folder = self.root / ".keyturn" / "actions"
         return {path.stem: json.loads(path.read_text())["state"] for path in folder.glob("*.json")}
@@ -90,3 +104,18 @@ def apply_until(home: Path, change: TicketChange, action: ActionRef, step: int) 
 
 def probe_until(home: Path, change: TicketChange, action: ActionRef, step: int) -> None:
     anyio.run(open_port(home, DyingDisk(step, half=True)).probe, change, action)
+
+
+def create_and_say(home: Path, ticket: NewTicket, action: ActionRef) -> str:
+    port = open_port(home)
+    together()
+    outcome = anyio.run(port.create, ticket, action)
+    return str(outcome.result["ticket"]) if isinstance(outcome, Succeeded) else str(outcome)
+
+
+def create_until(home: Path, ticket: NewTicket, action: ActionRef, step: int) -> None:
+    anyio.run(open_port(home, DyingDisk(step, half=True)).create, ticket, action)
+
+
+def probe_creation_until(home: Path, ticket: NewTicket, action: ActionRef, step: int) -> None:
+    anyio.run(open_port(home, DyingDisk(step, half=True)).probe_creation, ticket, action)

@@ -15,6 +15,7 @@ from keyturn.model.errors import ConnectorError
 from keyturn.model.time import action_time
 from keyturn.model.tool import ActionRef
 
+FENCE = b"fence.txt"
 _AUTHOR = re.compile(r"[^\w .@+-]")
 
 
@@ -53,6 +54,19 @@ def build_record(record: Record, patch: str, previous: str | None, action: Actio
     return _built(message, action, root=root, parents=parents, blobs=blobs, trees=(tree,))
 
 
+def build_fence(action: str, width: int) -> Built:
+    """Work out the commit, without parents, that stands in the marker's place and keeps an action from landing.
+
+    The same one whoever works it out, so that it is recognised by its id. `width` is the length of ids.
+    """
+    note = f"Action {action} was probed and had not landed. This ref keeps it from landing late.\n"
+    blob = note.encode("utf-8")
+    tree = {FENCE: TreeEntry(REGULAR | 0o644, object_id("blob", blob, width))}
+    root = object_id("tree", tree_bytes(tree), width)
+    nobody = ActionRef(action=action, principal="")
+    return _built("Fence\n", nobody, root=root, parents=(), blobs=(blob,), trees=(tree,))
+
+
 def store(git: Git, built: Built, width: int = 0) -> None:
     """Write objects, none of which is reachable before a ref names it; git must give the ids we gave."""
     width = width or len(built.commit)
@@ -64,6 +78,12 @@ def store(git: Git, built: Built, width: int = 0) -> None:
         _same([object_id("tree", tree_bytes(tree), width) for tree in built.trees], ids)
     for commit in built.commits:
         _write(git, "commit", commit, width)
+
+
+def author(action: ActionRef) -> tuple[str, str]:
+    """Return the name and the mail address that an action's commits are made under."""
+    name = _AUTHOR.sub("", action.principal).strip(" .") or "assistant"
+    return f"{name} (Keyturn)", "keyturn@keyturn.invalid"
 
 
 def _write(git: Git, kind: str, body: bytes, width: int) -> None:
@@ -86,7 +106,7 @@ def _built(
     blobs: tuple[bytes, ...],
     trees: tuple[Tree, ...],
 ) -> Built:
-    who = f"{_AUTHOR.sub('', action.principal).strip(' .') or 'assistant'} (Keyturn) <keyturn@keyturn.invalid>"
+    who = "{} <{}>".format(*author(action))
     commit = commit_bytes(root, parents, who, action_time(action.action), message)
     return Built(commit=object_id("commit", commit, len(root)), blobs=blobs, trees=trees, commits=(commit,))
 

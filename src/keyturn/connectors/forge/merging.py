@@ -22,7 +22,7 @@ def worst(checks: Iterable[Check]) -> CheckState:
 
 
 def worse(now: CheckState, reviewed: CheckState) -> bool:
-    """Say whether checks stand worse than at the review: no check at all is worse than success, nothing else."""
+    """Say whether checks stand worse than at the review; no check at all lies between success and pending."""
     return _FROM_BEST.index(now) > _FROM_BEST.index(reviewed)
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from keyturn.connectors.forge import MAX_BLOB, MAX_DIFF, Pull, PullStatus
+from keyturn.connectors.forge.building import build_fence
 from keyturn.connectors.forge.objects import TreeEntry
 from keyturn.connectors.forge.process import Git, Objects
 from keyturn.connectors.forge.record import MAX_RECORD, RECORD, Record, read_record
-from keyturn.connectors.forge.refs import Refs
+from keyturn.connectors.forge.repository import Repository
 from keyturn.connectors.forge.trees import Difference, compare
 from keyturn.model.diff import file_diff
 from keyturn.model.errors import ConnectorError
@@ -22,17 +23,21 @@ def record_at(git: Git, commit: str) -> Record:
         return read_record(objects.read(entry.oid, "blob", MAX_RECORD))
 
 
-def read_pull(refs: Refs, forge: str, action: str) -> Pull:
+def read_pull(repository: Repository, forge: str, action: str) -> Pull:
     """Tell how the pull request of an action stands; messages call the repository `forge`."""
     action_time(action)
-    commit = refs.read(f"refs/keyturn/pull/{action}")
-    if commit is None:
+    here, branch = f"refs/keyturn/pull/{action}", f"refs/heads/keyturn/{action}"
+    found = repository.read(here, branch)
+    commit, head = found[here], found[branch]
+    if commit is None or commit == build_fence(action, len(commit)).commit:
         raise ConnectorError(f"{forge} has no pull request of action {action}")
-    record = record_at(refs.git, commit)
-    head = refs.read(f"refs/heads/keyturn/{action}")
-    tip, base = head or record.commit, refs.read(f"refs/heads/{record.base}")
-    merged = base is not None and refs.is_ancestor(tip, base)
-    with refs.git.objects() as objects:
+    record = record_at(repository.git, commit)
+    base = repository.read(f"refs/heads/{record.base}")[f"refs/heads/{record.base}"]
+    tip = head or record.commit
+    for needed in (record.base_commit, tip):
+        repository.need(needed)
+    merged = base is not None and repository.is_ancestor(tip, base)
+    with repository.git.objects() as objects:
         differences = compare(objects, objects.root(record.base_commit), objects.root(tip))
     status: PullStatus = "merged" if merged else "closed" if record.closed else "open" if head else "deleted"
     return Pull(
@@ -43,7 +48,7 @@ def read_pull(refs: Refs, forge: str, action: str) -> Pull:
         draft=record.draft,
         head=head,
         status=status,
-        commits=int(refs.git.run("rev-list", "--count", tip, f"^{record.base_commit}").output),
+        commits=repository.count(tip, record.base_commit),
         files=tuple(_text(path) for path, _, _ in differences),
         base_moved=base != record.base_commit,
     )

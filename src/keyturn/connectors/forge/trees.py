@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from keyturn.connectors.forge.names import shown
 from keyturn.connectors.forge.objects import FOLDER, LINK, REGULAR, SUBMODULE, TreeEntry, object_id, tree_bytes
-from keyturn.connectors.forge.process import Objects
 from keyturn.model.errors import ConnectorError
 
 MAX_COMPARED = 5000
@@ -16,10 +15,19 @@ MAX_COMPARED = 5000
 Tree: TypeAlias = dict[bytes, TreeEntry]
 Difference: TypeAlias = tuple[bytes, TreeEntry | None, TreeEntry | None]
 
+
+class Trees(Protocol):
+    """Where trees are read from."""
+
+    def tree(self, oid: str) -> dict[bytes, TreeEntry]:
+        """Return the entries, by name, of the tree that has this id."""
+        ...
+
+
 _FORMS = {FOLDER: "a folder", LINK: "a symbolic link", SUBMODULE: "a submodule", REGULAR: "a file"}
 
 
-def locate(objects: Objects, root: str, path: str) -> TreeEntry | None:
+def locate(objects: Trees, root: str, path: str) -> TreeEntry | None:
     """Return the regular file at `path`, or None where nothing stands.
 
     Refused: a path below a file, link or submodule, and one that is itself a folder, link or submodule.
@@ -39,7 +47,7 @@ def locate(objects: Objects, root: str, path: str) -> TreeEntry | None:
     return entry
 
 
-def rewrite(objects: Objects, root: str, changes: Mapping[str, TreeEntry | None]) -> tuple[str, list[Tree]]:
+def rewrite(objects: Trees, root: str, changes: Mapping[str, TreeEntry | None]) -> tuple[str, list[Tree]]:
     """Return the id of `root` with the changes made, and every new tree, inner ones first; writes nothing."""
     made: list[Tree] = []
     split = {tuple(path.encode("utf-8").split(b"/")): entry for path, entry in changes.items()}
@@ -50,7 +58,7 @@ def rewrite(objects: Objects, root: str, changes: Mapping[str, TreeEntry | None]
     return oid, made
 
 
-def compare(objects: Objects, old: str, new: str) -> list[Difference]:
+def compare(objects: Trees, old: str, new: str) -> list[Difference]:
     """Return the entries (never folders) that differ between two trees, by path.
 
     Refused: more than `MAX_COMPARED`.
@@ -75,7 +83,7 @@ def compare(objects: Objects, old: str, new: str) -> list[Difference]:
 
 
 def _rewritten(
-    objects: Objects,
+    objects: Trees,
     root: str | None,
     changes: Mapping[tuple[bytes, ...], TreeEntry | None],
     made: list[Tree],

@@ -15,7 +15,9 @@ nodes of the YAML tree and never constructed, so nothing in a ticket becomes any
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import yaml
@@ -28,6 +30,7 @@ MAX_FRONT = 16_384  # characters between the two lines of dashes
 MAX_DEPTH = 8
 MAX_LIST = 1000
 _TEXT = "tag:yaml.org,2002:str"
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,18 @@ def with_section(text: str, section: str) -> str:
     newline = "\r\n" if text.startswith("---\r\n") else "\n"
     lead = "" if text.endswith("\n") else newline
     return text + lead + section.replace("\n", newline)
+
+
+def new_document(*, ticket: str, title: str, status: str, labels: Sequence[str], body: str) -> bytes:
+    """Write a ticket file, read again to be sure that it says what was asked. Nobody watches a new ticket."""
+    listed = ", ".join(_written(label) for label in labels)
+    front = f"id: {ticket}\ntitle: {_written(title)}\nstatus: {_scalar(status)}\nlabels: [{listed}]\n"
+    data = f"---\n{front}---\n\n{body}".encode()
+    made = parse_document(data, ticket)
+    said = (made.id, made.title, made.status, made.watchers, made.labels, made.body.lstrip("\n"))
+    if said != (ticket, title, status, (), tuple(labels), body):
+        raise ConnectorError(f"{ticket}: a ticket file cannot say this as it stands")
+    return data
 
 
 def _parse(data: bytes) -> Document:
@@ -152,3 +167,8 @@ def _scalar(status: str) -> str:
     node = yaml.compose(status, Loader=yaml.SafeLoader)
     bare = isinstance(node, yaml.ScalarNode) and node.tag == _TEXT and node.value == status
     return status if bare else f'"{status}"'
+
+
+def _written(text: str) -> str:
+    """Write any text on one line: bare where it is a plain word, else double-quoted, which JSON's quotes are too."""
+    return _scalar(text) if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

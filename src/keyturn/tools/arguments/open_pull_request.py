@@ -18,6 +18,9 @@ Branch = Annotated[
 Title = Annotated[str, Field(pattern=rf"^[^ {UNSEEN}][^{UNSEEN}]*$", min_length=1, max_length=200)]
 """One visible line."""
 
+Body = Annotated[str, Field(max_length=20_000)]
+"""A longer text, in Markdown."""
+
 
 class Arguments(GovernedArguments):
     """A change to `repository`, proposed against `base`."""
@@ -25,6 +28,6 @@ class Arguments(GovernedArguments):
     repository: Name
     base: Branch
     title: Title
-    body: Annotated[str, Field(max_length=20_000)] = ""
+    body: Body = ""
     files: FileChanges
     draft: bool = True

@@ -1,0 +1,7 @@
+"""The test bed's own tests take its fixtures as other rooms do."""
+
+from __future__ import annotations
+
+from tests.bed.fixtures import github, github_emulator
+
+__all__ = ["github", "github_emulator"]
