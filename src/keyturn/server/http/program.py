@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 import uvicorn
+from starlette.types import ASGIApp
 
 from keyturn.assembly.build import become_executor, check_consent, check_proposal_loads, open_gateway
 from keyturn.assembly.halting import note_suspensions
@@ -51,7 +52,7 @@ _log = logging.getLogger(__name__)
 class Web(uvicorn.Server):
     """uvicorn as one task among ours: it logs nothing and leaves signals alone."""
 
-    def __init__(self, app: Application, limits: Limits = LIMITS) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits = LIMITS) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
