@@ -120,7 +120,7 @@ def test_a_witness_is_made_once_and_not_served_without_its_memory(folder: Path) 
 
 @pytest.mark.parametrize(
     ("logs", "words"),
-    [(["nonsense"], "form"), ([str(LOG.key)[:-4]], "base64"), (["w+00000000+BA=="], "32 bytes")],
+    [(["nonsense"], "form"), ([str(LOG.key)[:-4]], "Ed25519"), (["w+00000000+BA=="], "32 bytes")],
 )
 def test_a_log_that_is_no_verifier_string_makes_no_witness(tmp_path: Path, logs: list[str], words: str) -> None:
     made = keyturn(
