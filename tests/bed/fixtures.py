@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from tests.bed import documents
 from tests.bed.emulator import Emulator, emulator
 from tests.bed.forge import Forge, forge
+from tests.bed.prism import Prism, github_document, kubernetes_document, prism
 
 _running: dict[str, tuple[Any, ExitStack]] = {}
 _users: Counter[str] = Counter()
@@ -48,3 +50,21 @@ def github(github_emulator: Emulator) -> Iterator[Forge]:
     """A GitHub for one test: the emulator behind faults and manners, everything written down."""
     with forge(github_emulator) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def github_prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prism]:
+    """Prism with GitHub's description, prepared: the operations that are used."""
+    with _shared("github prism", lambda: prism(github_document(), tmp_path_factory.mktemp("prism"))) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def kubernetes_prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prism]:
+    """Prism with Kubernetes' description, prepared; skipped where `KEYTURN_SPECS` does not name it."""
+    folder = documents.specs()
+    if folder is None:
+        pytest.skip("KEYTURN_SPECS does not name a folder with k8s-swagger.json")
+    made = kubernetes_document(folder)
+    with _shared("kubernetes prism", lambda: prism(made, tmp_path_factory.mktemp("prism"))) as started:
+        yield started
