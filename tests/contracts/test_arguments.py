@@ -113,7 +113,10 @@ def test_neither_long_values_nor_long_or_hostile_names_come_back() -> None:
 
 def test_a_name_in_brackets_cannot_hide_as_the_tag_of_a_shape() -> None:
     ((code, text),) = refusal("get_ticket", {"ticket": "OPS-1", "(content)": 1})
-    assert (code, text) == ("argument_unknown", "(content): get_ticket has no such argument; it takes ticket, tracker")
+    assert (code, text) == (
+        "argument_unknown",
+        "(content): get_ticket has no such argument; it takes ticket, tracker",
+    )
 
 
 def test_at_most_twenty_problems_are_told_and_the_rest_counted() -> None:
