@@ -2,5 +2,6 @@
 
 from __future__ import annotations
 
-from tests.bed.fixtures import github as github
-from tests.bed.fixtures import github_emulator as github_emulator
+from tests.bed.fixtures import github, github_emulator
+
+__all__ = ["github", "github_emulator"]

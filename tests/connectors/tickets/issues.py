@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from keyturn.connectors.tickets import Tickets
 from keyturn.connectors.tickets.github import GitHubIssues, Settings, build
 from keyturn.model.tool import ActionRef
 from tests.bed.emulator import Repository
@@ -46,11 +47,11 @@ class IssuesWorld:
     def __init__(self, home: Path, forge: Forge, who: str | None = "carol") -> None:
         self.home = home
         self.forge = forge
-        self.repository: Repository = forge.repository()
+        self.repository: Repository = forge.emulator.repository({})
         self.number = self.repository.issue("Checkout is slow", "It takes *nine* seconds.", self.labels)
         self.repository.edit_issue(self.number, assignees=["bob"])
         self.ticket = str(self.number)
-        self.port = open_issues(home, forge, self.repository.full_name, who)
+        self.port: Tickets = open_issues(home, forge, self.repository.full_name, who)
 
     def text(self) -> str:
         issue = self.repository.read_issue(self.number)

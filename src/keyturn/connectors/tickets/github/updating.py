@@ -172,10 +172,10 @@ class Updating:
         try:
             issue = await self._issue()
             if await self._is_set(issue, comment):
-                return Succeeded(self._result(issue))
+                return self._succeeded(issue)
             if issue.status != self.change.facts.get("status"):
                 reason = f"the comment is there, but somebody set the status to {issue.status} before it could be set"
-                return Failed(reason, effect=True, result=self._result(issue))
+                return Failed(reason, effect=True, result=self._result(issue.status))
             return await self._set(issue, comment)
         except ConnectorError as error:
             return Unknown(f"the comment is there, then: {error}")
@@ -194,10 +194,10 @@ class Updating:
         except ConnectorError as error:
             if error.kind not in _DOUBTFUL:
                 reason = f"the comment is there, but the status was not set: {error}"
-                return Failed(reason, effect=True, result=self._result(issue))
+                return Failed(reason, effect=True, result=self._result(issue.status))
             doubt = f"the comment is there, then: {error}"
         after = await self._issue()
-        return Succeeded(self._result(after)) if await self._is_set(after, comment) else Unknown(doubt)
+        return self._succeeded(after) if await self._is_set(after, comment) else Unknown(doubt)
 
     async def _issue(self) -> Issue:
         issue = await find_issue(self.github, self.change.ticket)
@@ -205,13 +205,15 @@ class Updating:
             raise ConnectorError(f"issue {self.change.ticket} of {self.github.repository} {issue.reason}")
         return issue
 
-    def _result(self, issue: Issue) -> dict[str, Json]:
-        """Tell what the change came to; a status that it set is told as it was set, whoever changed it since."""
-        was_set = self.change.status is not None and issue.status == self.change.facts.get("status")
+    def _succeeded(self, issue: Issue) -> Succeeded:
+        """Tell what was done: a status as it was set, whoever changed it since."""
+        return Succeeded(self._result(self.change.status or issue.status))
+
+    def _result(self, status: str) -> dict[str, Json]:
         return {
             "tracker": self.tracker,
             "ticket": self.change.ticket,
-            "status": str(self.change.status) if was_set else issue.status,
+            "status": status,
             "commented": self.change.comment is not None,
         }
 

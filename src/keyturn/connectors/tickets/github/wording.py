@@ -21,7 +21,7 @@ QUOTED: Final = 200
 
 # Such a line alone marks an issue as a duplicate.
 # https://docs.github.com/issues/tracking-your-work-with-issues/administering-issues/marking-issues-or-pull-requests-as-a-duplicate
-_DUPLICATE: Final = re.compile(r"\s*[>*_~-]*\s*duplicate\s+of\b", re.IGNORECASE)
+_DUPLICATE: Final = re.compile(r"[\s>*_~-]*duplicate\s+of\b", re.IGNORECASE)
 
 
 def check_words(comment: str) -> None:
