@@ -283,6 +283,29 @@ def test_a_forge_that_does_not_merge_is_refused_with_advice(world: World) -> Non
     assert isinstance(probe(tool, world.plan(), action(1)), CannotTell)
 
 
+def test_a_file_that_changed_on_both_sides_is_refused_for_no_diff_shows_what_becomes_of_it(world: World) -> None:
+    world.shop.commit("main", {"src/app.py": b"import os\n\nprint('shop')\n\n\nprint('more')\n"})
+    with pytest.raises(ConnectorError, match=r'"src/app.py" has changed on main too .* bring the branch up to date'):
+        world.plan()
+
+
+def test_a_plan_that_was_forged_for_a_file_that_changed_on_both_sides_merges_nothing(world: World) -> None:
+    plan = world.plan()
+    blobs: Any = plan.facts["blobs"]
+    world.shop.commit("main", {"src/app.py": b"import os\n\nprint('shop')\n\n\nprint('more')\n"})
+    now = world.shop.git("rev-parse", "main:src/app.py")
+    moved = [{**item, "blob": now} if item["path"] == "src/app.py" else item for item in blobs]
+    outcome = execute(world.tool, forge_part(plan, "facts", {"blobs": moved}), action(1))
+    assert isinstance(outcome, Failed)
+    assert "has changed on main too" in outcome.reason
+    assert world.known.merged is None
+
+
+def test_what_the_base_has_already_can_be_merged_all_the_same(world: World) -> None:
+    world.shop.commit("main", {"NOTES.md": b"hello\n"})
+    assert isinstance(execute(world.tool, world.plan(), action(1)), Succeeded)
+
+
 def test_ones_own_pull_request_is_named_by_its_action(world: World) -> None:
     opened(world.forge, action(3))
     number = next(known.number for known in world.forge.pulls.values() if known.branch == action(3).marker)
