@@ -132,9 +132,12 @@ class _Variable:
     environment: Mapping[str, str] = field(repr=False)
 
     async def read(self) -> Secret:
-        if not self.environment.get(self.name, "").strip():
+        if self.name not in self.environment:
             raise ConnectorError(f"{self.place}: the variable {self.name} is not set where Keyturn was started")
-        return Secret(self.environment[self.name].strip())
+        found = _secret_in(os.fsencode(self.environment[self.name]))
+        if isinstance(found, Secret):
+            return found
+        raise ConnectorError(f"{self.place}: the variable {self.name} {found}")
 
     def forget(self) -> bool:
         return False

@@ -27,7 +27,7 @@ DEFAULT_REST: Final = 60.0
 https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 """
 _LONGEST: Final = 86_400.0
-_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_SECONDS: Final = re.compile(r"[0-9]{1,12}")
 _SECONDARY: Final = b"secondary rate limit"
 
 
@@ -66,7 +66,7 @@ def told_wait(headers: Mapping[str, str], now: float) -> float | None:
     if (after := headers.get("retry-after")) is not None and (wait := _seconds(after.strip(), now)) is not None:
         return wait
     reset = headers.get("x-ratelimit-reset", "").strip()
-    if headers.get("x-ratelimit-remaining", "").strip() == "0" and _SECONDS.fullmatch(reset[:10]):
+    if headers.get("x-ratelimit-remaining", "").strip() == "0" and _SECONDS.fullmatch(reset):
         return _bounded(float(reset) - now if float(reset) > _LONGEST * 366 else float(reset))
     return None
 

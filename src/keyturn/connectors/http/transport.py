@@ -64,13 +64,14 @@ class Departure:
             self.sent = True
 
 
-def _without_fields(record: logging.LogRecord) -> bool:
-    """Keep the fields of answers out of logs: the library writes them whole at DEBUG, and some hold tokens."""
-    return not str(record.msg).startswith("receive_response_headers.complete")
+def _only_the_step(record: logging.LogRecord) -> bool:
+    """Keep what is sent and received out of logs: at DEBUG the library writes fields, and errors that quote them."""
+    record.msg = str(record.msg).partition(" ")[0]
+    return True
 
 
 for _name in ("httpcore2.http11", "httpcore2.proxy"):
-    logging.getLogger(_name).addFilter(_without_fields)
+    logging.getLogger(_name).addFilter(_only_the_step)
 
 
 class Transport:
