@@ -182,11 +182,12 @@ class _File:
     def _fetched(self) -> tuple[_Mark, Secret]:
         what = f"{self.place}: the file {self.path}"
         descriptor = os.open(self.path, _OPEN)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
-            if problem := _unfit(status, public=self.public):
-                raise ConnectorError(f"{what} {problem}")
-            found = _secret_in(file.read(LARGEST + 1))
+            problem = _unfit(status, public=self.public)
+            found = problem or _secret_in(os.read(descriptor, LARGEST + 1))
+        finally:
+            os.close(descriptor)
         if isinstance(found, str):
             raise ConnectorError(f"{what} {found}")
         return _mark(status), found
