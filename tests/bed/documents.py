@@ -94,7 +94,7 @@ KUBERNETES: Operations = (
     ("PATCH", _APPS + "/deployments/{name}"),
     ("GET", _APPS + "/replicasets"),
     ("GET", _APPS + "/replicasets/{name}"),
-    ("GET", "/api/v1/namespaces/{namespace}"),
+    ("GET", "/api/v1/namespaces/{name}"),
     ("GET", "/api/v1/namespaces/{namespace}/pods"),
     ("GET", "/api/v1/namespaces/{namespace}/events"),
     ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"),
@@ -269,6 +269,8 @@ def prepare_kubernetes(document: Json, operations: Operations = KUBERNETES) -> J
     made: Json = {"openapi": "3.0.3", "info": document["info"], "paths": {}, "components": {"schemas": {}}}
     for name, schema in document["definitions"].items():
         made["components"]["schemas"][name] = _closed_definition(_moved(schema))
+    times = made["components"]["schemas"]["io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"]["properties"]
+    times["creationTimestamp"] = {"type": "string", "nullable": True}
     made["components"]["schemas"]["JsonPatch"] = json_patch("io.k8s.api.core.v1.PodTemplateSpec")
     wanted = set(operations)
     for path, item in document["paths"].items():

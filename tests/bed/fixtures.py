@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import pytest
 from tests.bed import documents
 from tests.bed.emulator import Emulator, emulator
 from tests.bed.forge import Forge, forge
+from tests.bed.kubernetes import Kubernetes, kubernetes
 from tests.bed.prism import Prism, github_document, kubernetes_document, prism
 
 _running: dict[str, tuple[Any, ExitStack]] = {}
@@ -68,3 +70,12 @@ def kubernetes_prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prism
     made = kubernetes_document(folder)
     with _shared("kubernetes prism", lambda: prism(made, tmp_path_factory.mktemp("prism"))) as started:
         yield started
+
+
+@pytest.fixture
+def kube(tmp_path: Path) -> Iterator[Kubernetes]:
+    """A Kubernetes for one test, over plain HTTP and empty: `kube.cluster.deploy()` begins."""
+    folder = tmp_path / "kubernetes"
+    folder.mkdir()
+    with kubernetes(folder) as made:
+        yield made

@@ -49,6 +49,10 @@ class Prism:
         known = documents.templates(self.document)[exchange.method, template]
         unknown = [name for name, _ in parse_qsl(exchange.query, keep_blank_values=True) if name not in known]
         wrong = [f"{exchange.method} {template}: no query parameter {name}" for name in unknown]
+        body = self.document["paths"][template][exchange.method.lower()].get("requestBody")
+        kind = (exchange.header("content-type") or "").partition(";")[0].strip()
+        if exchange.body and (body is None or kind not in body["content"]):
+            wrong.append(f"{exchange.method} {template}: takes no body of the type {kind or '(none)'}")
         target = path + (f"?{exchange.query}" if exchange.query else "")
         headers = {name: value for name, value in exchange.headers if name in ("accept", "content-type", "prefer")}
         return wrong + self.refusals(exchange.method, target, exchange.body, headers, shown=template)
@@ -62,7 +66,7 @@ class Prism:
         found = [_said(one) for one in json.loads(told.headers.get("sl-violations", "[]")) if _ours(one)]
         if not found and told.headers.get("content-type", "").startswith("application/problem+json"):
             problem = told.json()
-            violations = problem.get("validation", [])
+            violations = [one for one in problem.get("validation", []) if "location" in one]
             found = [_said(one) for one in violations if _ours(one)] or ([] if violations else [problem["detail"]])
         return [f"{place}: {one}" for one in found]
 

@@ -50,7 +50,7 @@ def whole(tmp_path: Path) -> Iterator[Prism]:
 
 def test_garbage_is_refused_by_all_342_operations_of_the_prepared_description(whole: Prism) -> None:
     operations = documents.bodies(whole.document)
-    accepted = [(m, p, body) for m, p in operations for body in GARBAGE[:2] if not refused(whole, m, p, body)]
+    accepted = [(m, p) for m, p in operations if not refused(whole, m, p, GARBAGE[0])]
     assert (len(operations), accepted) == (342, [])
 
 
