@@ -16,7 +16,7 @@ from keyturn.connectors.tickets.github.issues import Comment, comment_in, issue_
 from keyturn.connectors.tickets.github.reach import mentions, moved_facts, tolerated
 from keyturn.connectors.tickets.github.wording import check_issue, check_words
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded
+from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded, Unknown
 from tests.bed.faults import Fault, Instead, Meanwhile, refusal
 from tests.bed.forge import Forge
 from tests.bed.recorder import Answer, answer
@@ -151,6 +151,24 @@ def test_a_tag_that_somebody_else_pasted_proves_nothing(world: IssuesWorld) -> N
     assert isinstance(anyio.run(world.port.probe, change, ONE), CannotTell)
     assert isinstance(apply(world, change), Succeeded)
     assert world.comments_of(ONE) == 2
+
+
+def test_a_tag_that_we_pasted_ourselves_is_not_taken_for_a_copy(world: IssuesWorld) -> None:
+    change = preview(world, comment="Hello.").change
+    first = apply(world, change)
+    world.repository.comment(world.number, f"As I said in {TAG}", who="carol")
+    assert apply(world, change) == first
+    assert world.comments_of(ONE) == 2
+
+
+def test_a_status_that_never_gets_through_stays_unknown_until_it_does(world: IssuesWorld) -> None:
+    change = preview(world, "closed", "Bye.").change
+    on(world, "PATCH", r"/issues/\d+", Instead(refusal(500)))
+    assert isinstance(apply(world, change), Unknown)
+    assert isinstance(anyio.run(world.port.probe, change, ONE), CannotTell)
+    world.forge.faults.set()
+    assert isinstance(anyio.run(world.port.probe, change, ONE), Happened)
+    assert (world.comments_of(ONE), world.closings()) == (1, 1)
 
 
 def test_a_tag_in_somebody_elses_issue_proves_nothing(world: IssuesWorld) -> None:
@@ -364,10 +382,15 @@ def test_a_label_that_is_not_there_is_refused_and_not_made(world: IssuesWorld) -
 
 
 @pytest.mark.parametrize(
-    ("state", "problem"), [({"archived": True}, "is archived"), ({"has_issues": False}, "issues are switched off")]
+    ("state", "problem"),
+    [
+        ({"archived": True}, "is archived"),
+        ({"has_issues": False}, "issues are switched off"),
+        ({"full_name": "shop-co/moved"}, "has another name now: shop-co/moved"),
+    ],
 )
 def test_a_repository_that_takes_no_issues_is_refused(
-    world: IssuesWorld, state: dict[str, bool], problem: str
+    world: IssuesWorld, state: dict[str, object], problem: str
 ) -> None:
     on(world, "GET", "", Instead(answer(200, {**world.repository.ask("GET"), **state})))
     with pytest.raises(ConnectorError, match=problem):
@@ -462,7 +485,7 @@ def test_a_check_says_who_we_are_and_what_we_may(world: IssuesWorld, app: Issues
         ("note", f"who watches {name} cannot be seen (404): recipients are counted too low"),
     ]
     found = levels(anyio.run(app.port.check))
-    assert (found[0], found[2]) == (
+    assert (found[0], found[1]) == (
         ("ok", f"{host}: we are keyturn-bed[bot]"),
         ("ok", "the App's installation may write issues"),
     )
@@ -521,11 +544,26 @@ def test_a_check_of_an_account_that_may_only_read_says_so(world: IssuesWorld, gi
     assert "role Triage or Write" in found.advice
 
 
-def test_a_check_of_an_app_without_the_permission_says_which(world: IssuesWorld, github: Forge) -> None:
-    narrow = {"id": github.emulator.narrow_app_id, "key": f"file:{github.emulator.narrow_pem}"}
+def test_a_check_of_an_app_whose_installation_lacks_the_permission_says_which(app: IssuesWorld) -> None:
+    told = {"id": 7001, "permissions": {"metadata": "read", "issues": "read"}}
+    on(app, "GET", "/installation", Instead(answer(200, told)))
+    found = wrong(anyio.run(app.port.check))
+    assert found.text == 'the App\'s installation was granted "issues": read'
+    assert 'needs the permission "Issues: read and write"' in found.advice
+
+
+def test_a_check_of_an_app_that_is_given_no_token_says_what_to_look_at(world: IssuesWorld, github: Forge) -> None:
+    bed = github.emulator
+    narrow = {"id": bed.narrow_app_id, "key": f"file:{bed.narrow_pem}", "installation": bed.narrow_installation}
     port = open_issues(world.home, github, world.repository.full_name, None, app=narrow)
-    findings = anyio.run(port.check)
-    assert any(finding.level == "wrong" and finding.advice for finding in findings), findings
+    found = wrong(anyio.run(port.check))
+    assert "/access_tokens: answered " in found.text
+    assert found.advice.endswith("look at the App's settings and its installation")
+
+
+def test_a_check_where_watchers_can_be_seen_has_nothing_to_add(world: IssuesWorld) -> None:
+    on(world, "GET", "/subscribers", Instead(answer(200, [])))
+    assert [level for level, _ in levels(anyio.run(world.port.check))] == ["ok", "ok", "note"]
 
 
 def test_a_check_of_a_host_that_does_not_answer_says_so(tmp_path: Path, world: IssuesWorld, github: Forge) -> None:

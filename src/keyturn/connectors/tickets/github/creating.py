@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from keyturn.canon import Json
 from keyturn.connectors.github import GitHub, segment
 from keyturn.connectors.tickets import Draft, NewTicket
-from keyturn.connectors.tickets.github.issues import Issue, own_issues
+from keyturn.connectors.tickets.github.issues import Issue, own_issues, same
 from keyturn.connectors.tickets.github.reach import moved_facts, people, reached, reviewed_reach, watchers_of
 from keyturn.connectors.tickets.github.wording import body_of, check_issue, issue_shown
 from keyturn.model.errors import ConnectorError
@@ -124,6 +124,8 @@ async def _check_repository(github: GitHub) -> None:
     told = (await github.get("")).json()
     if not isinstance(told, dict):
         raise ConnectorError("GitHub describes the repository in a way that cannot be read")
+    if not same(str(told.get("full_name")), github.repository):  # reads follow GitHub to the new name, writes do not
+        raise ConnectorError(f"{github.repository} has another name now: {visible(str(told.get('full_name'))[:200])}")
     if told.get("archived") is True:
         raise ConnectorError(f"{github.repository} is archived: nothing can be written there")
     if told.get("has_issues") is False:

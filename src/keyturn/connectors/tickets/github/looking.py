@@ -17,10 +17,14 @@ async def look(github: GitHub) -> tuple[Finding, ...]:
     found: list[Finding] = []
     try:
         found.append(Finding("ok", f"{github.door.host}: we are {await github.login()}"))
-        repository = await _repository(github)
-        found += _state(github, repository)
-        found += await _rights(github, repository)
-        found += await _reading(github)
+        granted = await github.permissions()
+        if granted is not None:
+            found.append(_granted(granted))
+        if found[-1].level != "wrong":  # no token is to be had for what an App was not granted
+            repository = await _repository(github)
+            found += _state(github, repository)
+            found += [_rights(github, repository)] if granted is None else []
+            found += await _reading(github)
     except ConnectorError as error:
         found.append(_failed(str(error), error.kind))
     return tuple(found)
@@ -47,22 +51,24 @@ def _state(github: GitHub, repository: Mapping[str, Any]) -> list[Finding]:
     return found or [Finding("ok", f"{github.repository}: issues are switched on")]
 
 
-async def _rights(github: GitHub, repository: Mapping[str, Any]) -> list[Finding]:
-    granted = await github.permissions()
-    if granted is not None:
-        level = granted.get("issues", "none")
-        if level == "write":
-            return [Finding("ok", "the App's installation may write issues")]
-        text = f"the App's installation has issues: {level}"
-        return [Finding("wrong", text, f"the App {_WRITE}; whoever owns the installation accepts the change")]
+def _granted(granted: Mapping[str, str]) -> Finding:
+    level = granted.get("issues", "none")
+    if level == "write":
+        return Finding("ok", "the App's installation may write issues")
+    text = f'the App\'s installation was granted "issues": {level}'
+    return Finding("wrong", text, f"the App {_WRITE}; whoever owns the installation accepts the change")
+
+
+def _rights(github: GitHub, repository: Mapping[str, Any]) -> Finding:
+    """Judge what GitHub says of the account; of a fine-grained token's own permissions it says nothing."""
     rights = repository.get("permissions")
     if not isinstance(rights, Mapping):
-        return [Finding("note", "GitHub does not say what this token may do", f"it {_WRITE}")]
+        return Finding("note", "GitHub does not say what this token may do", f"it {_WRITE}")
     if not any(rights.get(name) is True for name in ("admin", "maintain", "push", "triage")):
         text = f"this account may only read {github.repository}"
-        return [Finding("wrong", text, f"give it the role Triage or Write; a fine-grained token {_WRITE}")]
+        return Finding("wrong", text, f"give it the role Triage or Write; a fine-grained token {_WRITE}")
     text = "the account may write; GitHub does not tell whether a fine-grained token of it may"
-    return [Finding("note", text, f"such a token {_WRITE}")]
+    return Finding("note", text, f"such a token {_WRITE}")
 
 
 async def _reading(github: GitHub) -> list[Finding]:
@@ -79,6 +85,8 @@ async def _reading(github: GitHub) -> list[Finding]:
 def _failed(words: str, kind: str) -> Finding:
     if "answered 401" in words:
         advice = "make a new token, or give the App's own key; then `keyturn connector check` again"
+    elif "/access_tokens" in words:
+        advice = f"the App {_WRITE}, and is to be installed there: look at the App's settings and its installation"
     elif kind == "retry":
         advice = "look whether the url is right, the host can be reached and its certificate is good"
     else:

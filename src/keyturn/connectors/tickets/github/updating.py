@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.connectors.github import GitHub
@@ -48,6 +48,9 @@ from keyturn.model.outcome import (
 )
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef
+
+Completed: TypeAlias = Succeeded | Failed | Unknown
+"""What becomes of a change that was begun: it cannot be stale any more."""
 
 _DOUBTFUL: Final = frozenset({"unknown", "retry"})
 """Kinds of errors after which a change that was begun can still be completed."""
@@ -111,8 +114,6 @@ class Updating:
                 return Happened(result, reason)
             case Unknown(reason):
                 return CannotTell(reason)
-            case Stale(moved):  # never: what was begun is not stale
-                return CannotTell(", ".join(moved))
 
     async def _without(self, absent: Absent) -> Probe:
         """An issue that was deleted took its comments along, and takes none: if the rest can be read, that is so."""
@@ -167,7 +168,7 @@ class Updating:
                 await self.github.change("DELETE", f"/issues/comments/{extra.id}", expected=frozenset({404}))
         return found[0] if found else None
 
-    async def _completed(self, comment: Comment) -> Outcome:
+    async def _completed(self, comment: Comment) -> Completed:
         """Go on from a comment that is there: see to it that the status is set, once."""
         try:
             issue = await self._issue()
@@ -186,7 +187,7 @@ class Updating:
             return True
         return await set_by_us(self.github, self.change.ticket, wanted, self.us, comment.created_at)
 
-    async def _set(self, issue: Issue, comment: Comment) -> Outcome:
+    async def _set(self, issue: Issue, comment: Comment) -> Completed:
         doubt = f"GitHub took the status, but it is still {issue.status}"
         try:
             body = CHANGES[str(self.change.status)]
