@@ -84,6 +84,8 @@ class ApiServer:
                 return self._allowed("list replicasets") or self._list(query)
             case "PATCH", p if p == f"{BASE}/deployments/{name}":
                 return self._allowed("patch deployments") or self._patch(request, query)
+            case "GET", ("/api" | "/apis" | "/apis/apps/v1"):
+                return discovery(path)
             case "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews":
                 return self._who(request.json())
             case "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
@@ -233,19 +235,19 @@ class ApiServer:
 
     # What people and other programs do meanwhile.
 
-    def deploy(self, tag: str, **annotations: str) -> None:
+    def deploy(self, tag: str) -> None:
         """Make another image live, as `kubectl set image` does; a template that was there before is found again."""
         with self.lock:
             made = copy.deepcopy(self.deployment)
             made["spec"]["template"] = template_of(tag)
-            made["metadata"]["annotations"] = {**made["metadata"].get("annotations", {}), **annotations}
             self.write(self._stored(made))
 
     def touch(self) -> None:
         """Write the status as controllers do all the time: the version moves, and nothing else."""
         with self.lock:
             self.version += 1
-            self.deployment["metadata"]["resourceVersion"] = str(self.version)
+            if self.deployment:
+                self.deployment["metadata"]["resourceVersion"] = str(self.version)
 
     def edit(self, **spec: Any) -> None:
         """Change the specification by hand."""
@@ -254,7 +256,7 @@ class ApiServer:
             made["spec"] |= spec
             self.write(self._stored(made))
 
-    def annotate(self, replace: bool = False, **annotations: str) -> None:
+    def annotate(self, annotations: dict[str, str], *, replace: bool = False) -> None:
         """Write annotations, beside the others or in their place (as `kubectl replace` does)."""
         with self.lock:
             made = copy.deepcopy(self.deployment)
@@ -278,6 +280,28 @@ class ApiServer:
         with self.lock:
             text = self.deployment["metadata"].get("annotations", {}).get(name)
             return [] if text is None else list(json.loads(text)["newest"])
+
+
+def discovery(path: str) -> Answer:
+    """Say which kinds of objects there are, as far as kubectl asks before it does anything."""
+    if path == "/api":
+        return answer(200, {"kind": "APIVersions", "versions": ["v1"]})
+    version = {"groupVersion": "apps/v1", "version": "v1"}
+    if path == "/apis":
+        group = {"name": "apps", "versions": [version], "preferredVersion": version}
+        return answer(200, {"kind": "APIGroupList", "apiVersion": "v1", "groups": [group]})
+    kinds = {"deployments": "Deployment", "replicasets": "ReplicaSet"}
+    resources = [
+        {
+            "name": name,
+            "singularName": kind.lower(),
+            "namespaced": True,
+            "kind": kind,
+            "verbs": ["get", "list", "patch"],
+        }
+        for name, kind in kinds.items()
+    ]
+    return answer(200, {"kind": "APIResourceList", "groupVersion": "apps/v1", "resources": resources})
 
 
 def apply_patch(target: Object, operations: Any) -> Answer | None:
@@ -324,6 +348,7 @@ def number(replica_set: Object) -> int:
 def _bare(template: Object) -> Object:
     bare = copy.deepcopy(template)
     bare["metadata"]["labels"].pop("pod-template-hash", None)
+    bare["metadata"].pop("creationTimestamp", None)  # null or absent, which is the same
     return bare
 
 

@@ -39,8 +39,11 @@ class Access:
     namespace: str | None = None
     certificate: Certificate | None = None
 
-    def line(self) -> tuple[object, ...]:
-        """Return what connections depend on: where two of these differ, old connections are of no use."""
+    def same_line(self, other: Access) -> bool:
+        """Say whether connections made for the other serve for this one, with the same proof of who asks."""
+        return self.authority is other.authority and self._line() == other._line()
+
+    def _line(self) -> tuple[object, ...]:
         return self.server, self.trusted, self.name, self.proxy, self.certificate
 
 

@@ -24,7 +24,7 @@ MOST: Final = 1000
 """Objects of one listing that are read."""
 _PAGE: Final = 250
 _JSON_PATCH: Final = {"Content-Type": "application/json-patch+json"}
-_MISSED: Final = frozenset({409, 422})
+_MISSED: Final = frozenset({404, 409, 422})
 _NOT_DRY: Final = frozenset({400, 403})  # where a server or an account has no dry runs
 WHO: Final = "keyturn"
 """The field manager under which our changes stand in `managedFields`."""
@@ -32,7 +32,7 @@ WHO: Final = "keyturn"
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A patch that was not applied: its `test` failed, the object is not valid so, or a dry run cannot be had.
+    """A patch that was not applied: its `test` failed, the object is gone or not valid so, or a dry run is not to be had.
 
     `words` are the server's.
     """
@@ -49,14 +49,13 @@ class Cluster:
     settings: Reaching
     world: World
     way: Way
-    _open: tuple[tuple[object, ...], Door] | None = field(default=None, repr=False)
+    _open: tuple[Access, Door] | None = field(default=None, repr=False)
 
     async def door(self) -> Door:
-        """Return the door; a new one where address, trust or certificate changed since the last call."""
+        """Return the door; a new one where anything that it depends on changed since the last call."""
         access = await self.way.access()
-        line = access.line()
-        if self._open is None or self._open[0] != line:
-            self._open = line, self._made(access)
+        if self._open is None or not self._open[0].same_line(access):
+            self._open = access, self._made(access)
         return self._open[1]
 
     async def find(self, path: str) -> Mapping[str, Any] | None:
