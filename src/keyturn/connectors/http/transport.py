@@ -59,8 +59,12 @@ class Departure:
     sent: bool = False
 
     async def noted(self, name: str, info: Mapping[str, Any]) -> None:
-        """Take note of a step of the library. What is said to a proxy to get a tunnel is not the request."""
-        if name == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
+        """Take note of a step of the library: from sending on, each names the request, whatever the step is called.
+
+        What is said to a proxy to get a tunnel is another request.
+        """
+        request = info.get("request")
+        if request is not None and request.method != b"CONNECT":
             self.sent = True
 
 
