@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,17 @@ from keyturn.connectors.tickets.github.reach import mentions, moved_facts, toler
 from keyturn.connectors.tickets.github.wording import check_issue, check_words
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded, Unknown
+from keyturn.tools.arguments.create_ticket import Arguments as CreateArguments
+from keyturn.tools.arguments.update_ticket import Arguments as UpdateArguments
+from keyturn.tools.create_ticket import CreateTicket
+from keyturn.tools.update_ticket import UpdateTicket
 from tests.bed.faults import Fault, Instead, Meanwhile, refusal
 from tests.bed.forge import Forge
 from tests.bed.recorder import Answer, answer
 from tests.connectors.deployments.processes import action
 from tests.connectors.tickets.contract import TicketsContract, draft, preview
 from tests.connectors.tickets.issues import IssuesWorld, open_issues
+from tests.docs.pages import ROOT, Page
 
 ONE = action(1)
 TAG = f"<!-- keyturn/{ONE.action} -->"
@@ -227,6 +233,29 @@ def test_a_few_more_recipients_than_reviewed_void_nothing_and_many_do(world: Iss
     assert [(seen.recipients, seen.change) for seen in asked] == [(5, change)]
     assert apply(world, reviewed_by(world, 4)) == Stale(("recipients",))
     assert isinstance(apply(world, reviewed_by(world, 50)), Succeeded)
+
+
+def test_plans_of_the_tools_are_carried_out_although_a_few_more_people_came_and_others_wrote(
+    world: IssuesWorld,
+) -> None:
+    def nothing_earlier(action_id: str) -> None:
+        del action_id
+
+    trackers = {"ops": world.port}
+    update = UpdateTicket(trackers)
+    asked = UpdateArguments.model_validate({"ticket": world.ticket, "status": "closed", "comment": "Bye."})
+    changing = anyio.run(update.plan, asked, nothing_earlier)
+    create = CreateTicket(trackers)
+    wished = CreateArguments.model_validate({"title": "Search is slow", "body": "Ten.", "labels": ["shop"]})
+    making = anyio.run(create.plan, wished, nothing_earlier)
+    world.comment("Me too.")
+    world.repository.edit_issue(world.number, title="Checkout is very slow")
+    on(world, "GET", "/subscribers", Instead(answer(200, [{"login": "dan"}, {"login": "eve"}])))
+    forged = replace(changing, diff=changing.diff.replace("+Bye.", "+Hello."))
+    assert isinstance(anyio.run(update.execute, forged, action(3)), Failed)
+    assert isinstance(anyio.run(update.execute, changing, ONE), Succeeded)
+    assert isinstance(anyio.run(update.probe, changing, ONE), Happened)
+    assert isinstance(anyio.run(create.execute, making, action(2)), Succeeded)
 
 
 def test_how_many_more_are_fine_grows_with_how_many_there_are() -> None:
@@ -588,3 +617,10 @@ def test_settings_name_a_repository() -> None:
     for more in wrong_ones:
         with pytest.raises(ValidationError):
             Settings.model_validate({"kind": "github", "credential": "env:T", **more})
+
+
+def test_the_settings_that_the_page_shows_are_settings() -> None:
+    page = Page(ROOT / "docs" / "how-to" / "use-github-issues.md")
+    shown = [tomllib.loads(block.text) for block in page.blocks if block.language == "toml"]
+    tables = [told["tickets"]["shop"] for told in shown if "tickets" in told]
+    assert [Settings.model_validate(table).app is not None for table in tables] == [True, False]

@@ -22,6 +22,8 @@ from tests.bed.faults import (
     DropBefore,
     Fault,
     Garble,
+    Gate,
+    Hold,
     Instead,
     Truncate,
     Twice,
@@ -31,7 +33,7 @@ from tests.bed.faults import (
 from tests.bed.forge import Forge
 from tests.connectors.deployments.processes import action
 from tests.connectors.tickets.contract import draft, preview
-from tests.connectors.tickets.issues import IssuesWorld
+from tests.connectors.tickets.issues import IssuesWorld, open_issues
 
 ONE = action(1)
 
@@ -241,4 +243,23 @@ def test_where_what_came_of_it_cannot_be_read_it_is_unknown_until_it_can(
     assert isinstance(write.probe(), CannotTell)
     world.forge.faults.set()
     assert isinstance(write.probe(), Happened)
+    assert write.effects() == 1
+
+
+@pytest.mark.parametrize("make", [comment, creation])
+def test_what_arrives_late_is_unknown_until_it_is_there_and_is_there_once(
+    world: IssuesWorld, make: Callable[[IssuesWorld], Write]
+) -> None:
+    name, gate = world.repository.full_name, Gate()
+    world.port = open_issues(world.home, world.forge, name, timeout=1, deadline=2)
+    write = make(world)
+    strike(world, write, Hold(gate))
+    assert isinstance(write.apply(), Unknown)
+    assert isinstance(write.probe(), CannotTell)
+    gate.open()
+    for _ in range(1000):  # each look is a request: no waiting by the clock
+        if write.effects():
+            break
+    assert isinstance(write.probe(), Happened)
+    assert isinstance(write.apply(), Succeeded)
     assert write.effects() == 1
