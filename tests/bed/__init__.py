@@ -17,5 +17,7 @@ Without a fixture:
 - `recorder.Proxy`: write requests down; `faults.FaultProxy`: the same with faults (`Fault`, `Gate`, `Meanwhile`, ...)
 - `kubernetes.kubernetes(folder, tls=True, server="expired")`: the API server with TLS and client certificates
 - `kubectl.run`, `kubectl.stage`: real kubectl, and kmock to watch it on; `recordings/`: what it sends
+- `git_http.git_http(folder)`, `ssh.ssh(folder)`: real git servers of one fresh repository, `git_remote.GitRemote`, in
+  which other people work; over HTTP with faults before it
 - `tls.Authority`: certificates that are good, late, or another's
 """
