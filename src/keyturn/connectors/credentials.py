@@ -25,14 +25,22 @@ from pathlib import Path
 from typing import Annotated, Protocol, TypeAlias
 
 import anyio.to_thread
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError, ConnectorError
 
-CredentialSpec: TypeAlias = Annotated[
-    str, Field(max_length=4096, pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]{0,199}|file:[^\x00]+|command:[^\x00]+)$")
-]
+_SPEC = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,199}|(file|command):[^\0\n\r]+")
+
+
+def _names_a_source(spec: str) -> str:
+    if _SPEC.fullmatch(spec) is None:  # not quoted: somebody may have written the credential itself
+        raise PydanticCustomError("credential", "must be env:NAME, file:PATH or command:WORDS")
+    return spec
+
+
+CredentialSpec: TypeAlias = Annotated[str, Field(max_length=4096), AfterValidator(_names_a_source)]
 """A setting that names a source, as the module's table says. Has to be checked by `source_of`, too."""
 
 LARGEST = 64 * 1024

@@ -7,6 +7,8 @@ import json
 import time
 import tracemalloc
 from functools import partial
+from itertools import pairwise
+from threading import Thread
 from typing import Any
 
 import anyio
@@ -395,6 +397,36 @@ async def test_connections_are_kept_for_a_moment_and_are_never_too_many(serve: S
             tasks.start_soon(door.read, "/x")
     assert len(server.heard) == 45
     assert server.connections <= 10
+
+
+async def test_calls_that_were_cancelled_leave_their_connections_to_others(serve: Serve, door_to: Open) -> None:
+    server = serve(lambda heard: STALLED if heard.target == "/slow" else said(200, {}))
+    door = door_to(server)
+    with anyio.move_on_after(0.3):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(30):
+                tasks.start_soon(door.read, "/slow")
+    for _ in range(12):
+        assert (await door.read("/x")).status == 200
+
+
+def test_threads_use_one_door_at_the_same_time(serve: Serve, door_to: Open) -> None:
+    server = serve(in_turn(said(200, {})))
+    door = door_to(server)
+
+    async def several() -> None:
+        for _ in range(5):
+            await door.read("/x")
+            await door.change("POST", "/x", body={})
+
+    threads = [Thread(target=anyio.run, args=(several,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(server.heard) == 40
+    changes = sorted(heard.times for heard in server.heard if heard.method == "POST")
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(changes))
 
 
 def test_each_event_loop_has_connections_of_its_own(serve: Serve, door_to: Open) -> None:

@@ -40,7 +40,7 @@ def shown(error: BaseException) -> str:
 
 def live() -> str:
     """Return the `repr` of every object of ours that is alive."""
-    ours = [found for found in gc.get_objects() if type(found).__module__.startswith("keyturn.connectors")]
+    ours = [found for found in gc.get_objects() if type(found).__module__.startswith("keyturn")]
     return "\n".join(map(repr, ours))
 
 
@@ -87,7 +87,7 @@ async def test_no_fault_of_the_network_shows_a_credential(
     caplog.set_level(logging.DEBUG)
     for name in ("httpcore2.connection", "httpcore2.http11", "httpcore2.proxy", "keyturn"):
         logging.getLogger(name).setLevel(logging.DEBUG)
-    door = door_to(serve(in_turn(FAULTS[fault])), deadline=1, timeout=0.2)
+    door = door_to(serve(in_turn(FAULTS[fault])), deadline=0.5, timeout=0.1)
     for error in await failing(door):
         assert CANARY not in shown(error)
     assert CANARY not in caplog.text

@@ -28,6 +28,7 @@ NOW = 1_795_281_600.0  # 2026-11-21 17:20:00 UTC
         ({"retry-after": "-1"}, None),
         ({"retry-after": "Sat, 99 Nov 2026 17:20:30 GMT"}, None),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 12)}, 12),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) - 12)}, 1),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}, 12),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "never"}, None),
         ({"x-ratelimit-remaining": "0"}, None),
