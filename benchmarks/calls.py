@@ -16,7 +16,7 @@ from benchmarks.homes import Opened, folder, found, opened
 from benchmarks.measure import Effort, Row, Topic, p50, p95, rate
 from keyturn.canon import Json
 from keyturn.gateway.call import call
-from keyturn.gateway.submit import Incoming
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.work import work
 
 CALLERS = (1, 8, 64, 256)

@@ -11,12 +11,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.bed import documents
 from tests.bed.emulator import Emulator, emulator
 from tests.bed.forge import Forge, forge
+from tests.bed.kubernetes import Kubernetes, kubernetes
+from tests.bed.prism import Prism, github_document, kubernetes_document, prism
 
 _running: dict[str, tuple[Any, ExitStack]] = {}
 _users: Counter[str] = Counter()
@@ -47,4 +51,31 @@ def github_emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulat
 def github(github_emulator: Emulator) -> Iterator[Forge]:
     """A GitHub for one test: the emulator behind faults and manners, everything written down."""
     with forge(github_emulator) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def github_prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prism]:
+    """Prism with GitHub's description, prepared: the operations that are used."""
+    with _shared("github prism", lambda: prism(github_document(), tmp_path_factory.mktemp("prism"))) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def kubernetes_prism(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prism]:
+    """Prism with Kubernetes' description, prepared; skipped where `KEYTURN_SPECS` does not name it."""
+    folder = documents.specs()
+    if folder is None:
+        pytest.skip("KEYTURN_SPECS does not name a folder with k8s-swagger.json")
+    made = kubernetes_document(folder)
+    with _shared("kubernetes prism", lambda: prism(made, tmp_path_factory.mktemp("prism"))) as started:
+        yield started
+
+
+@pytest.fixture
+def kube(tmp_path: Path) -> Iterator[Kubernetes]:
+    """A Kubernetes for one test, over plain HTTP and empty: `kube.cluster.deploy()` begins."""
+    folder = tmp_path / "kubernetes"
+    folder.mkdir()
+    with kubernetes(folder) as made:
         yield made

@@ -37,6 +37,8 @@ class Request:
     target: str
     headers: Headers
     body: bytes
+    peer: str = ""
+    """The common name of the client's certificate, if it showed one."""
 
     @property
     def path(self) -> str:
@@ -351,9 +353,17 @@ async def _next_request(
             case h11.Data():
                 body += bytes(event.data)
             case h11.EndOfMessage() if head is not None:
-                return Request(head.method.decode(), head.target.decode(), _headers(head.headers), body)
+                return Request(
+                    head.method.decode(), head.target.decode(), _headers(head.headers), body, _common_name(writer)
+                )
             case _:
                 return None
+
+
+def _common_name(writer: asyncio.StreamWriter) -> str:
+    shown: Any = writer.get_extra_info("peercert") or {}
+    parts = [part for several in shown.get("subject", ()) for part in several]
+    return str(next((value for name, value in parts if name == "commonName"), ""))
 
 
 def _written(wire: h11.Connection, method: str, said: Answer) -> bytes:

@@ -316,7 +316,7 @@ def test_explain_plans_the_call_and_says_what_every_rule_makes_of_it(operator: O
     assert verdicts["production rollbacks need a person"] == "applies"
     assert verdicts["staging rolls back by itself"] == "misses"
     assert verdicts["assistants open pull requests"] == "unrelated"
-    assert len(verdicts) == 11
+    assert len(verdicts) == 17
     assert column(operator.tell("audit", "log").rows, 0)[-1] == "4", "explaining records nothing"
 
 
@@ -444,7 +444,7 @@ def test_explain_shows_the_rules_about_the_call_and_counts_the_others(operator: 
     assert shown.startswith("HOLD  claude calls rollback_deployment on deployments:web/production (production)\n")
     assert "needs the review of 1 person from group:sre" in shown
     assert "VERDICT" in shown
-    assert "and 9 rules about other calls" in shown
+    assert "and 15 rules about other calls" in shown
     assert "assistants open pull requests" not in shown
 
 

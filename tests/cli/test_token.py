@@ -146,7 +146,7 @@ def test_an_id_that_could_be_several_revokes_none(operator: Operator) -> None:
 
 def test_limits_are_listed_by_principal_with_what_is_used(operator: Operator) -> None:
     rows = operator.tell("limit", "list").rows
-    assert len(rows) == 12
+    assert len(rows) == 20
     assert set(column(rows, 0)) == {"claude"}
     assert ["claude", "assistants open pull requests", "pending", "0", "5", "", "principal", ""] in rows
     listed = operator.tell("limit", "list", "--principal", "claude", "--json").json

@@ -24,7 +24,7 @@ from keyturn.assembly.build import become_executor
 from keyturn.gateway.call import call
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.submit import Incoming
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.work import work
 from keyturn.model.errors import LedgerError
 from tests.faults.world import Place, Record, acknowledging, recording

@@ -20,8 +20,8 @@ from keyturn.gateway.call import UnknownTool, call
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.desk import Look
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.review import Actor, cancel
-from keyturn.gateway.submit import Incoming
 from keyturn.gateway.work import work
 from keyturn.model.errors import Refused
 from tests.faults.world import OWNERS, TICKETS, Place, Record, acknowledging, recording, review

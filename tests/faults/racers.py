@@ -17,8 +17,8 @@ from keyturn.fold.suspensions import Scope
 from keyturn.gateway.call import call
 from keyturn.gateway.claim import claim_ready
 from keyturn.gateway.execute import execute
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.review import Actor, cancel
-from keyturn.gateway.submit import Incoming
 from keyturn.gateway.suspensions import set_suspension
 from keyturn.model.errors import Refused
 from keyturn.model.plan import Effects, Plan

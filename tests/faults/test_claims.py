@@ -11,8 +11,8 @@ import pytest
 from keyturn.assembly.build import become_executor
 from keyturn.fold.suspensions import READ_ONLY, SUSPENDED
 from keyturn.gateway.call import call
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.recover import recover
-from keyturn.gateway.submit import Incoming
 from keyturn.log.entry import Entry
 from tests.faults.racers import approve, claim, finish, halt, race, withdraw
 from tests.faults.world import PEOPLE, TICKETS, Place, doubled, found, lines, recording

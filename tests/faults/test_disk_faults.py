@@ -20,8 +20,8 @@ import pytest
 
 from keyturn.assembly.build import become_executor
 from keyturn.gateway.call import call
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.recover import recover
-from keyturn.gateway.submit import Incoming
 from tests.faults.governed import MARK, TOKENS
 from tests.faults.world import SOAK, Place, doubled, found, lines, recording
 from tests.gateway.hands import drain

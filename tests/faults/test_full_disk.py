@@ -19,8 +19,8 @@ from keyturn.assembly.build import become_executor
 from keyturn.gateway.call import call
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.recover import recover
-from keyturn.gateway.submit import Incoming
 from keyturn.gateway.work import work
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.errors import Refused

@@ -18,7 +18,7 @@ from tests.approvals.world import CONTRACT, POLICY, SOON, START, TTL, Book, acti
 from tests.fold.people import ALICE, BOB, CAROL, MALLORY, listed
 from tests.fold.world import OTHER_POLICY, TOOL, WORDS, World, token
 from tests.vectors.reading import chain
-from tests.vectors.story import CANCELLED, EXPIRED, HELD, SHADOWED, STALE, TOKEN
+from tests.vectors.story import CANCELLED, EXPIRED, HELD, SHADOWED, STALE, TOKEN, UNDOING
 
 
 def golden() -> list[Entry]:
@@ -56,11 +56,14 @@ def test_the_golden_log_adds_up() -> None:
         STALE: "stale",
         CANCELLED: "cancelled",
         EXPIRED: "expired",
+        UNDOING: "approved",
     }
+    assert (state.undos.of(HELD), state.undos.of(STALE)) == (UNDOING, None)
+    assert (state.actions[UNDOING].undoes, state.actions[UNDOING].asked_by) == (HELD, "alice")
     assert state.actions[HELD].digest == entries[6].digest
     assert state.tokens[TOKEN].refusal("stdio", entries[-1].at) == "the token was revoked"
     assert state.denials_since("claude", entries[-1].at) == 1
-    assert [*state.open_actions(entries[-1].at)] == []
+    assert [action.id for action, _ in state.open_actions(entries[-1].at)] == [UNDOING]
 
 
 def test_a_snapshot_at_any_entry_gives_the_same_later_states() -> None:

@@ -9,10 +9,14 @@ from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.execute import execute
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.recover import recover
-from keyturn.gateway.submit import Call, decide, make_plan, screened_out
+from keyturn.gateway.refusals import Refusal, refuse
+from keyturn.gateway.submit import decide, make_plan, parse_call, screened_out
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock
+from keyturn.model.contract import Contract
+from keyturn.model.principal import Caller
 
 
 def claim_next(gate: Gateway, instance: str) -> Claimed | None:
@@ -26,6 +30,12 @@ async def drain(gate: Gateway, executor: Executor, run: Path) -> None:
     await recover(gate, executor, run)
     while claimed := await on_ledger(claim_ready, gate, executor, 1):
         await execute(gate, executor, claimed[0])
+
+
+def read_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Answer:
+    """Parse the arguments of a call, or refuse it (recorded; what they held is not stored)."""
+    parsed = parse_call(gate, caller, contract, incoming)
+    return refuse(gate, parsed) if isinstance(parsed, Refusal) else parsed
 
 
 async def submit(gate: Gateway, call: Call) -> Answer:

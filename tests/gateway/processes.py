@@ -20,7 +20,7 @@ from keyturn.gateway.call import call
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import execute
-from keyturn.gateway.submit import Incoming
+from keyturn.gateway.incoming import Incoming
 from keyturn.model.outcome import Outcome, Succeeded
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, GovernedTool
@@ -57,6 +57,24 @@ def ask_often(said: Connection, home: Home, token: str, who: int, attempts: int)
             answer = await call(gate, caller, Incoming("update_ticket", arguments, 60))
             states.append(str(answer.envelope["status"]))
         return states
+
+    said.send(anyio.run(ask))
+    gate.ledger.close()
+
+
+def undo_often(said: Connection, home: Home, token: str, action: str, attempts: int) -> None:
+    """Ask to undo one action again and again (nobody executes here); say the ids of the answers."""
+    gate = replace(open_gateway(home, "undoer"), start_worker=_nobody)
+    said.send("ready")
+    said.recv()
+
+    async def ask() -> list[str]:
+        ids = []
+        for _ in range(attempts):
+            caller = authenticate(gate, token, transport="stdio")
+            answer = await call(gate, caller, Incoming("undo_action", {"action_id": action}, 60))
+            ids.append(str(answer.envelope["action_id"]))
+        return ids
 
     said.send(anyio.run(ask))
     gate.ledger.close()

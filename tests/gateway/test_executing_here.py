@@ -12,7 +12,7 @@ import pytest
 
 import keyturn.gateway.call
 from keyturn.gateway.call import call
-from keyturn.gateway.submit import Incoming
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.work import work
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.log.entry import Entry

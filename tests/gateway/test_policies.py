@@ -21,10 +21,10 @@ from keyturn.gateway.acts import (
 from keyturn.gateway.call import call
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import ContractsMoved
+from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.review import Actor
-from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
-from tests.gateway.hands import submit
+from tests.gateway.hands import read_call, submit
 from tests.gateway.world import PULL_REQUEST, World
 
 LESS = ('limits = ["50 calls per hour"]', 'limits = ["1 calls per hour"]')
@@ -193,7 +193,7 @@ def test_a_token_that_falls_during_a_call_ends_the_call(world: World) -> None:
 
 
 def test_a_token_for_nobody_or_with_scopes_nobody_has_is_not_drafted(world: World) -> None:
-    for changes, code in (({"principal": "nobody"}, "not_found"), ({"scopes": ("pr:merge",)}, "usage")):
+    for changes, code in (({"principal": "nobody"}, "not_found"), ({"scopes": ("pr:nothing",)}, "usage")):
         with pytest.raises(Refused) as caught:
             draft_token(world.gate.ledger, world.gate.policies, grant(world, **changes), "alice")
         assert caught.value.code == code

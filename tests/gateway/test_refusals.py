@@ -9,12 +9,13 @@ from typing import Any
 import anyio
 import pytest
 
+from keyturn.gateway.admission import told_by
 from keyturn.gateway.call import UnknownTool, call, visible_contracts
 from keyturn.gateway.core import Job
 from keyturn.gateway.envelope import describe_denied, refusal_in_words
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.journal import sentence
 from keyturn.gateway.refusals import Refusal, flush, flush_all, record
-from keyturn.gateway.submit import Incoming, told_by
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.log.entry import EntryError
 from keyturn.model.decision import Reason

@@ -5,13 +5,13 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.recover import reprobe
 from keyturn.gateway.repeats import _Asked
-from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.model.outcome import CannotTell, Failed, Unknown
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
-from tests.gateway.hands import submit
+from tests.gateway.hands import read_call, submit
 from tests.gateway.world import PRODUCTION, PULL_REQUEST, Simulator, World
 
 

@@ -27,8 +27,8 @@ from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.review import Reviewed, draft_review, submit_review
-from keyturn.gateway.submit import Incoming
 from keyturn.gateway.wait import Report
 from keyturn.ledger.writer import Ledger, Surroundings
 from keyturn.log.entry import Entry

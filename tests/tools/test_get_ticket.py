@@ -75,6 +75,14 @@ def test_a_ticket_that_nobody_holds_is_refused(tmp_path: Path) -> None:
         anyio.run(tool.locate, Arguments(ticket="OPS-9"), nothing_earlier)
 
 
+def test_a_tracker_that_is_named_is_asked_alone(tmp_path: Path) -> None:
+    tool = TOOL({"ops": World(tmp_path).port})
+    plan = anyio.run(tool.locate, Arguments(ticket="OPS-1", tracker="ops"), nothing_earlier)
+    assert plan.target == "tickets:ops/OPS-1"
+    with pytest.raises(ConnectorError, match='tracker "dev" is not declared'):
+        anyio.run(tool.locate, Arguments(ticket="OPS-1", tracker="dev"), nothing_earlier)
+
+
 def test_text_written_in_tag_characters_is_told_in_the_open(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.comment("fine" + "".join(chr(0xE0000 + ord(letter)) for letter in "merge") + " soft\xadly")

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from keyturn import canon
+from keyturn.connectors.forge import Check, PullReview
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Probe, Stale, Succeeded
 from keyturn.model.plan import OWN_ACTION, Effects, Plan, plan_from_json
@@ -22,6 +23,7 @@ from keyturn.tools.arguments.get_pull_request import Arguments as GetArguments
 from keyturn.tools.arguments.open_pull_request import Arguments as OpenArguments
 from keyturn.tools.arguments.update_pull_request import Arguments as UpdateArguments
 from tests.connectors.forge.repository import Repository, action, create
+from tests.tools.merging_forge import MergingForge
 
 FILES = [
     {"path": "src/app.py", "edits": [{"old": "print('shop')", "new": "print('hello')"}]},
@@ -204,6 +206,18 @@ def test_a_plan_that_shows_another_text_or_another_standing_than_it_opens_opens_
     assert shop.git("for-each-ref", "refs/heads/keyturn", "refs/keyturn") == ""
 
 
+@pytest.mark.parametrize("posted", [{"body": "Merge at once."}, {"body": ""}, {"draft": False}, {"title": "Bye"}])
+def test_a_plan_that_opens_another_text_or_another_standing_than_it_shows_opens_nothing(
+    shop: Repository, posted: dict[str, Any]
+) -> None:
+    plan = plan_opening(shop)
+    forged = replace(plan, change={**plan.change, **posted})
+    outcome = execute(open_pull_request.TOOL({"shop": shop.forge()}), forged, action(1))
+    assert isinstance(outcome, Failed)
+    assert "view would be different" in outcome.reason
+    assert shop.git("for-each-ref", "refs/heads/keyturn", "refs/keyturn") == ""
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -358,3 +372,82 @@ def test_only_an_own_request_that_was_opened_can_be_read(shop: Repository) -> No
     ):
         with pytest.raises(ConnectorError, match=said):
             functools.partial(read, shop, earlier)()
+
+
+@pytest.fixture
+def forge(shop: Repository) -> MergingForge:
+    """Return a forge with numbers, checks, reviews and people who are told."""
+    return MergingForge(shop, watchers=4)
+
+
+def test_who_would_be_told_is_counted_and_shown_and_bound(shop: Repository, forge: MergingForge) -> None:
+    tool = open_pull_request.TOOL({"shop": forge})
+    plan = anyio.run(tool.plan, ask(), nothing)
+    assert plan.effects.recipients == plan.facts["recipients"] == 4
+    assert plan.summary.endswith("base main, tells 4 people")
+    quiet = replace(
+        plan,
+        effects=replace(plan.effects, recipients=0),
+        facts={**plan.facts, "recipients": 0},
+        summary=plan.summary.removesuffix(", tells 4 people"),
+    )
+    assert execute(tool, quiet, action(1)) == Stale(("4 people would be told, 0 at the review",))
+    hidden = replace(plan, effects=replace(plan.effects, recipients=0))
+    assert without_effect(execute(tool, hidden, action(1)), "effects")
+    forge.watchers = 3
+    outcome = execute(tool, plan, action(1))
+    assert isinstance(outcome, Succeeded)
+    assert (outcome.result["number"], outcome.result["url"]) == (7, "https://forge.example/shop/pull/7")
+
+
+def test_an_update_counts_who_follows_the_pull_request(shop: Repository, forge: MergingForge) -> None:
+    opening = open_pull_request.TOOL({"shop": forge})
+    plan = anyio.run(opening.plan, ask(), nothing)
+    execute(opening, plan, action(1))
+    tool = update_pull_request.TOOL({"shop": forge})
+    request = {"action_id": action(1).action, "files": [{"path": "docs/ä.md", "content": "newer\n"}]}
+    updating = anyio.run(tool.plan, UpdateArguments.model_validate(request), remember(plan))
+    assert updating.effects.recipients == updating.facts["recipients"] == 2
+    assert updating.summary.endswith("base main, tells 2 people")
+    assert updating.inverse is not None
+    assert (updating.inverse.tool, updating.inverse.summary[:15]) == (None, "no tool does it")
+    forge.pulls[7].recipients = 3
+    assert execute(tool, updating, action(2)) == Stale(("3 people would be told, 2 at the review",))
+    forge.pulls[7].recipients = 1
+    outcome = execute(tool, updating, action(2))
+    assert isinstance(outcome, Succeeded)
+    assert outcome.result["number"] == 7
+    forge.pulls[7].recipients = 9
+    assert execute(tool, updating, action(2)) == outcome  # landed already: whoever came since changes nothing
+
+
+def test_reading_tells_number_checks_and_reviews_where_the_forge_has_them(
+    shop: Repository, forge: MergingForge
+) -> None:
+    opening = open_pull_request.TOOL({"shop": forge})
+    plan = anyio.run(opening.plan, ask(), nothing)
+    execute(opening, plan, action(1))
+    forge.pulls[7].checks = (Check("build\u202e", "failure"),)
+    forge.pulls[7].reviews = (
+        PullReview("carol", "approved", str(shop.head(action(1).marker))),
+        PullReview("dan", "commented", "0" * 40),
+    )
+    tool, arguments = get_pull_request.TOOL({"shop": forge}), GetArguments(action_id=action(1).action)
+    told = anyio.run(tool.read, anyio.run(tool.locate, arguments, remember(plan)), arguments)
+    assert (told["number"], told["url"]) == (7, "https://forge.example/shop/pull/7")
+    assert told["checks"] == [{"name": "build\\u{202e}", "state": "failure"}]
+    assert told["reviews"] == [
+        {"reviewer": "carol", "verdict": "approved", "of_newest": True},
+        {"reviewer": "dan", "verdict": "commented", "of_newest": False},
+    ]
+
+
+def test_a_forge_that_does_not_answer_is_not_taken_for_one_without_the_pull_request(
+    shop: Repository, forge: MergingForge
+) -> None:
+    tool = open_pull_request.TOOL({"shop": forge})
+    plan = anyio.run(tool.plan, ask(), nothing)
+    forge.watchers, forge.out_of_reach = 5, True
+    with pytest.raises(ConnectorError, match="does not answer") as caught:
+        execute(tool, plan, action(1))
+    assert caught.value.kind == "retry"

@@ -40,6 +40,7 @@ SHADOWED: Final = "019aa5b2-7d80-7000-8000-000000000003"
 STALE: Final = "019aa5b2-7d80-7000-8000-000000000004"
 CANCELLED: Final = "019aa5b2-7d80-7000-8000-000000000005"
 EXPIRED: Final = "019aa5b2-7d80-7000-8000-000000000006"
+UNDOING: Final = "019aa5b2-7d80-7000-8000-000000000007"
 
 
 @dataclass(frozen=True)
@@ -218,15 +219,17 @@ def request_facts(decision: str, **changed: Json) -> dict[str, Json]:
     }  # fmt: skip
 
 
-def request_payloads() -> dict[str, bytes]:
+def request_payloads(
+    reason: str = "The shop's name is misspelt.", client: str = "claude-code 2.1"
+) -> dict[str, bytes]:
     values: Json = [{"code": "approval", "rule": "pull requests", "text": "one review by group:sre is needed"}]
     return {
         **{f"argument.{name}": canon.encode(value) for name, value in ARGUMENTS.items()},
         "plan": canon.encode(PLAN),
         "diff": DIFF.encode(),
-        "reason": canon.encode("The shop's name is misspelt."),
+        "reason": canon.encode(reason),
         "decision.values": canon.encode(values),
-        "client": canon.encode("claude-code 2.1"),
+        "client": canon.encode(client),
     }
 
 
@@ -340,6 +343,22 @@ def restore(log: Log) -> None:
     log.add("recovery", {**facts, "act": signed}, {"reason": words})
 
 
+def undo(log: Log) -> None:
+    """Append what a person asked for to undo the first action; the assistant's token is revoked by now."""
+    seq, undone = len(log.rows), f"sha256:{log.rows[6].leaf}"
+    payloads = request_payloads(reason="The name was right.", client="")
+    signed = {
+        name: commit(salt(seq, name), name, data) for name, data in payloads.items() if name != "decision.values"
+    }
+    meant = canon.digest({"action": undone, "tool": "open_pull_request", "payloads": dict(signed)})
+    undoes: Json = {"action": HELD, "digest": undone, "request": 6, "outcome": 11}
+    facts = request_facts(
+        "permit", policy=canon.manifest_digest(NEXT_POLICY), token=None, transport="signed", repeat=True,
+        undoes=undoes, act=act("action.undo", 12, HELD, meant, log.at(seq)),
+    )  # fmt: skip
+    log.add("action.undoing", facts, payloads, UNDOING)
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -354,4 +373,5 @@ def make_log() -> Log:
     go_on(log)
     stop_and_resume(log)
     restore(log)
+    undo(log)
     return log

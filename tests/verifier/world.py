@@ -32,9 +32,9 @@ from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import finish
 from keyturn.gateway.executor import Executor
+from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.reading import read
 from keyturn.gateway.review import Actor, cancel, draft_review, submit_review
-from keyturn.gateway.submit import Call, Incoming, read_call
 from keyturn.gateway.sweep import sweep
 from keyturn.ledger.keys import ENTRY_KEY, SigningKey, load_key
 from keyturn.ledger.writer import Ledger, Surroundings
@@ -47,7 +47,7 @@ from keyturn.policy import pin
 from keyturn.sshsig import verify
 from keyturn.sshsig.signing import sign
 from keyturn.verifier import Report, verify_ledger
-from tests.gateway.hands import claim_next, drain, submit
+from tests.gateway.hands import claim_next, drain, read_call, submit
 from tests.sshsig import keys
 
 REVIEW = "keyturn.review.v1"

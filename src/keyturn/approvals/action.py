@@ -74,10 +74,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """One action from its `action.requested` entry on; `digest` is that entry's leaf hash, what reviewers sign.
+    """One action from the entry that requests it on; `digest` is that entry's leaf hash, what reviewers sign.
 
     `signed_after` is when the ledger was last restored from a copy while the action waited: what was signed until
-    then does not count, wherever it was kept meanwhile.
+    then does not count, wherever it was kept meanwhile. `undoes` is the action that this one takes back, if it does;
+    `asked_by` the person who asked for that by signature, and who is among `excluded`.
     """
 
     id: str
@@ -105,6 +106,8 @@ class Action:
     ended_at: datetime | None = None
     effect: bool | None = None
     signed_after: datetime | None = None
+    undoes: str | None = None
+    asked_by: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

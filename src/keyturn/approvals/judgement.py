@@ -74,6 +74,8 @@ def _in_time(action: Action, statement: ReviewStatement, now: datetime) -> _Foun
 
 
 def _by_a_listed_person(action: Action, statement: ReviewStatement, key_line: str) -> _Found:
+    if statement.reviewer == action.asked_by:
+        return "asker_excluded", f"{statement.reviewer} asks for it and may not review it"
     if statement.reviewer in action.excluded:
         return "owner_excluded", f"{statement.reviewer} answers for this assistant and may not review what it asks"
     listed = action.reviewers.get(statement.reviewer)

@@ -28,14 +28,15 @@ class LifeError(ValueError):
 
 
 def requested(entry: Entry) -> Action:
-    """Read an action from its `action.requested` entry. Raises `LifeError` when it contradicts itself."""
+    """Read an action from the entry that requests it. Raises `LifeError` when it contradicts itself."""
     facts: Mapping[str, Any] = entry.facts
     if entry.action is None:
-        raise LifeError("action.requested names no action")
+        raise LifeError(f"{entry.kind} names no action")
     if (facts["decision"] == "hold") != bool(facts["obligations"]):
         raise LifeError("an action that is held, and no other, has obligations")
     if facts["decision"] == "hold" and facts["owner"] not in (None, *facts["excluded"]):
         raise LifeError("the owner is not excluded from reviewing it")
+    asked_by = _asked_by(facts)
     return Action(
         id=entry.action,
         seq=entry.seq,
@@ -56,7 +57,22 @@ def requested(entry: Entry) -> Action:
         effects=facts["effects"],
         requested_at=entry.at,
         expires_at=parse_timestamp(facts["expires_at"]),
+        undoes=facts["undoes"]["action"] if "undoes" in facts else None,
+        asked_by=asked_by,
     )
+
+
+def _asked_by(facts: Mapping[str, Any]) -> str | None:
+    """Return the person whose signature asks in place of a token; whether it is theirs is another question."""
+    act = facts.get("act")
+    if (act is None) == (facts["token"] is None):
+        raise LifeError("it is asked for by a token or by a signed act, and by one of them alone")
+    if act is None:
+        return None
+    by = str(act["statement"]["by"])
+    if facts["decision"] == "hold" and by not in facts["excluded"]:
+        raise LifeError("who asks for it is not excluded from reviewing it")
+    return by
 
 
 def reviewed(action: Action, review: Review) -> Action:

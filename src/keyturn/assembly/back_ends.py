@@ -10,12 +10,16 @@ BACK_ENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
     {
         "forge": {
             "git": "keyturn.connectors.forge.git",
+            "git-remote": "keyturn.connectors.forge.remote",
+            "github": "keyturn.connectors.forge.github",
         },
         "deployments": {
+            "kubernetes": "keyturn.connectors.deployments.kubernetes",
             "releases": "keyturn.connectors.deployments.releases",
         },
         "tickets": {
             "folder": "keyturn.connectors.tickets.folder",
+            "github": "keyturn.connectors.tickets.github",
         },
     }
 )

@@ -37,15 +37,16 @@ class Standing:
     policies: PolicyShelf
 
 
-def open_gateway(home: Home, program: str, executor: Executor | None = None) -> Gateway:
+def open_gateway(home: Home, program: str, executor: Executor | None = None, *, commands: bool = True) -> Gateway:
     """Build everything for a process that takes actions along their path, and executes them where it has an executor.
 
+    `commands` allows back ends to run programs for credentials: what serves or works does.
     Raises `ConfigurationError` (all problems of wiring and contracts) or `LedgerError`.
     """
     require_founded(home)
     wiring = read_wiring(home.wiring)
     catalog = read_own_catalog(home)
-    tools = build_tools(build_ports(wiring, world_of(home, commands=True)))
+    tools = build_tools(build_ports(wiring, world_of(home, commands=commands)))
     _check_timeouts(wiring, home, tools.governed)
     ledger = Ledger(home.place, State, surroundings(program))
     return Gateway(

@@ -160,6 +160,8 @@ def _signer(desk: Desk, order: Say, known: Sequence[str]) -> Signer:
 def _check_may(desk: Desk, name: str, people: Container[str], action_id: str) -> None:
     """Refuse a name that may not review the one action, whatever its keys. Raises `Refused`."""
     shown = _reviewable(desk, action_id)
+    if name == shown.action.asked_by:
+        raise Refused("asker_excluded", f"{plain(name)} asks for it and may not review it")
     if name in shown.action.excluded:
         text = f"{plain(name)} answers for {plain(shown.action.principal)} and may not review what it asks"
         raise Refused("owner_excluded", text)

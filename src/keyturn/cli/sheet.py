@@ -98,6 +98,8 @@ def sheet(shown: Shown, short: str) -> Iterator[Line]:
     yield from _rule_lines(action, shown.tallies, _may_still if waits else _had)
     yield from _review_lines(shown.words, shown.now)
     yield from _outcome_lines(shown)
+    if shown.undone_by is not None:
+        yield Line("Undone", f"by action {plain(shown.undone_by)}")
     yield from digest_lines(asked)
     yield from _labelled("Next", _next(shown.state, short))
 
@@ -108,6 +110,8 @@ def request_lines(asked: Asked) -> Iterator[Line]:
     if action.owner is None:
         yield Line("", f"! no owner is set for {plain(action.principal)}: four eyes are not enforced", "yellow")
     yield Line("Reason", f"“{asked.reason}”" if asked.reason else "none given")
+    if action.undoes is not None:
+        yield Line("Undoes", f"action {plain(action.undoes)}")
     yield Line("Tool", f"{plain(action.tool)} on {plain(action.target)} ({plain(action.environment)})")
     yield Line("Through", plain(" ".join(action.backend[name] for name in ("kind", "location"))))
     yield from _argument_lines(asked)
@@ -164,8 +168,10 @@ def _with_id(text: str, action_id: str) -> str:
 
 
 def _who(asked: Asked) -> str:
-    owner = f" (owner {plain(asked.action.owner)})" if asked.action.owner else ""
-    return f"{plain(asked.action.principal)}{owner}"
+    action = asked.action
+    owner = f" (owner {plain(action.owner)})" if action.owner else ""
+    by = "" if action.asked_by is None else f"{plain(action.asked_by)}, by signature, for "
+    return f"{by}{plain(action.principal)}{owner}"
 
 
 def _argument_lines(asked: Asked) -> Iterator[Line]:
@@ -203,8 +209,13 @@ def _rule_lines(action: Action, tallies: Sequence[Tally], standing: Callable[[Ta
     free = [f"“{rule}” lets it run" for rule in action.rules if rule not in held]
     yield from _labelled("Rule", [*(f"{_obligation(tally)}: {standing(tally)}" for tally in tallies), *free])
     if action.excluded:
-        names = ", ".join(plain(name) for name in action.excluded)
-        yield Line("", f"may not review: {names} (answers for {plain(action.principal)})")
+        yield Line("", f"may not review: {', '.join(_excluded(action))}")
+
+
+def _excluded(action: Action) -> Iterator[str]:
+    for name in action.excluded:
+        asks = name == action.asked_by
+        yield f"{plain(name)} ({'asks for it' if asks else f'answers for {plain(action.principal)}'})"
 
 
 def _obligation(tally: Tally) -> str:

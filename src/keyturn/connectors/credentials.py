@@ -25,14 +25,22 @@ from pathlib import Path
 from typing import Annotated, Protocol, TypeAlias
 
 import anyio.to_thread
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError, ConnectorError
 
-CredentialSpec: TypeAlias = Annotated[
-    str, Field(max_length=4096, pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]{0,199}|file:[^\x00]+|command:[^\x00]+)$")
-]
+_SPEC = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]{0,199}|(file|command):[^\0\n\r]+")
+
+
+def _names_a_source(spec: str) -> str:
+    if _SPEC.fullmatch(spec) is None:  # not quoted: somebody may have written the credential itself
+        raise PydanticCustomError("credential", "must be env:NAME, file:PATH or command:WORDS")
+    return spec
+
+
+CredentialSpec: TypeAlias = Annotated[str, Field(max_length=4096), AfterValidator(_names_a_source)]
 """A setting that names a source, as the module's table says. Has to be checked by `source_of`, too."""
 
 LARGEST = 64 * 1024
@@ -132,9 +140,12 @@ class _Variable:
     environment: Mapping[str, str] = field(repr=False)
 
     async def read(self) -> Secret:
-        if not self.environment.get(self.name, "").strip():
+        if self.name not in self.environment:
             raise ConnectorError(f"{self.place}: the variable {self.name} is not set where Keyturn was started")
-        return Secret(self.environment[self.name].strip())
+        found = _secret_in(os.fsencode(self.environment[self.name]))
+        if isinstance(found, Secret):
+            return found
+        raise ConnectorError(f"{self.place}: the variable {self.name} {found}")
 
     def forget(self) -> bool:
         return False
@@ -179,11 +190,12 @@ class _File:
     def _fetched(self) -> tuple[_Mark, Secret]:
         what = f"{self.place}: the file {self.path}"
         descriptor = os.open(self.path, _OPEN)
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             status = os.fstat(descriptor)
-            if problem := _unfit(status, public=self.public):
-                raise ConnectorError(f"{what} {problem}")
-            found = _secret_in(file.read(LARGEST + 1))
+            problem = _unfit(status, public=self.public)
+            found = problem or _secret_in(os.read(descriptor, LARGEST + 1))
+        finally:
+            os.close(descriptor)
         if isinstance(found, str):
             raise ConnectorError(f"{what} {found}")
         return _mark(status), found

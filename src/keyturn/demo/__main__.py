@@ -8,13 +8,16 @@ import logging
 import shlex
 import shutil
 import sys
+from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 
 import click
 
 from keyturn.demo.chapters import tell
+from keyturn.demo.forge import TOKEN, Forge, tell_on
 from keyturn.demo.story import Say, Story, perform, wrap
+from keyturn.model.errors import ConfigurationError
 
 WELCOME = (
     "Keyturn: an assistant, a person, and a ledger. Everything below is real: files, git, signatures, processes."
@@ -41,7 +44,12 @@ EVERYTHING = "*"
     callback=lambda _context, _option, value: _fields(value),
     help="Print one JSON object at the end instead of the story; with =FIELDS (separated by commas) only those.",
 )
-def demo(keep: Path | None, fields: tuple[str, ...]) -> None:
+@click.option("--forge", "url", metavar="URL", help=f"Open a pull request on this forge instead; token in ${TOKEN}.")
+@click.option("--repository", metavar="OWNER/NAME", help="The repository on that forge.")
+@click.option("--private", is_flag=True, help="The forge is on this machine or network.")
+def demo(
+    *, keep: Path | None, fields: tuple[str, ...], url: str | None, repository: str | None, private: bool
+) -> None:
     """Tell how one action after another goes its way, on a fresh home with real files.
 
     Exits 0 if every step did what it claims, 1 if one did not, 2 for usage.
@@ -51,7 +59,7 @@ def demo(keep: Path | None, fields: tuple[str, ...]) -> None:
     story = Story(_silent if fields else click.echo)
     try:
         _paragraph(story.say, WELCOME)
-        perform(story, partial(tell, folder=keep))
+        perform(story, partial(_scene(url, repository, private=private), folder=keep))
         if fields:
             summary = _summary(story)
             click.echo(json.dumps({name: summary[name] for name in fields}))
@@ -61,6 +69,18 @@ def demo(keep: Path | None, fields: tuple[str, ...]) -> None:
         if keep is None and story.folder is not None:
             shutil.rmtree(story.folder, ignore_errors=True)
     sys.exit(0 if story.ok else 1)
+
+
+def _scene(url: str | None, repository: str | None, *, private: bool) -> Callable[..., Awaitable[None]]:
+    """Return the story to be told: on sample systems, or on a forge."""
+    if url is None and repository is None and not private:
+        return tell
+    if url is None or repository is None:
+        raise click.UsageError("--forge URL and --repository OWNER/NAME go together")
+    try:
+        return partial(tell_on, Forge(url, repository, private))
+    except ConfigurationError as error:
+        raise click.UsageError(str(error)) from error
 
 
 def _fields(value: str | None) -> tuple[str, ...]:

@@ -18,12 +18,18 @@ Chapter = Callable[[Story, Stage, Client], Awaitable[None]]
 
 async def tell(story: Story, folder: Path | None = None) -> None:
     """Tell the whole story on a home founded in `folder`, or in a temporary one. Raises whatever ends it early."""
+    stage = found(story, folder)
+    await converse(story, stage)
+    _evidence(story, stage)
+
+
+def found(story: Story, folder: Path | None) -> Stage:
+    """Found a home in `folder`, or in a temporary one, as the first step."""
     with story.step(f"A home is founded; {REVIEWER} reviews, {ASSISTANT} is the assistant") as step:
         story.folder = (folder or Path(tempfile.mkdtemp(prefix="keyturn-demo-"))).resolve()
-        story.stage = set_up(story.folder)
+        story.stage = stage = set_up(story.folder)
         step.judge(True, f"policy, contracts, samples, a signed log and {REVIEWER}'s SSH key are in {story.folder}")
-    await converse(story, story.stage)
-    _evidence(story, story.stage)
+    return stage
 
 
 async def converse(story: Story, stage: Stage) -> None:
@@ -42,7 +48,7 @@ async def _rolls_back_by_itself(story: Story, stage: Stage, client: Client) -> N
         envelope = await ask(client, "rollback_deployment", _STAGING)
         live = stage.live("staging")
         step.judge(
-            envelope["status"] == "succeeded" and live == "2.3.1", f"{_told(envelope)} Staging now runs {live}."
+            envelope["status"] == "succeeded" and live == "2.3.1", f"{told(envelope)} Staging now runs {live}."
         )
 
 
@@ -52,7 +58,7 @@ async def _held_and_approved(story: Story, stage: Stage, client: Client) -> None
         step.judge(
             envelope["status"] == "pending",
             f"{envelope['status']}: {envelope['plan_summary']}",
-            instead=_told(envelope),
+            instead=told(envelope),
         )
     story.action = action = str(envelope["action_id"])
     with story.step("The operator looks at exactly what would happen") as step:
@@ -64,14 +70,14 @@ async def _held_and_approved(story: Story, stage: Stage, client: Client) -> None
             instead=f"the diff does not raise the timeout; the command exited {shown.returncode}: {shown.stderr}",
         )
     with story.step(f"{REVIEWER} approves with an SSH signature; the action runs once") as step:
-        _approve(story, stage, action, "the timeout is right")
-        done = await _outcome(client, action)
+        approve(story, stage, action, "the timeout is right")
+        done = await outcome(client, action)
         commits = stage.git("log", "--format=%s", f"keyturn/{action}")
         base = stage.git("log", "--format=%s", "main")
         step.judge(
             (done["status"], commits, base) == ("succeeded", "Raise the timeout\nFirst commit", "First commit"),
-            f"{_told(done)} Branch keyturn/{action} holds the commit; main is untouched.",
-            instead=f"{_told(done)} On its branch git sees: {commits!r}; on main: {base!r}.",
+            f"{told(done)} Branch keyturn/{action} holds the commit; main is untouched.",
+            instead=f"{told(done)} On its branch git sees: {commits!r}; on main: {base!r}.",
         )
 
 
@@ -79,7 +85,7 @@ async def _forbidden(story: Story, stage: Stage, client: Client) -> None:
     with story.step("It tries to change what runs with secrets; a forbid beats every grant") as step:
         files = [{"path": ".github/workflows/deploy.yml", "content": "on: push\n"}]
         envelope = await ask(client, "open_pull_request", {**_PULL_REQUEST, "title": "Speed up CI", "files": files})
-        step.judge(_denied(envelope, "forbidden"), envelope["message"], instead=_told(envelope))
+        step.judge(_denied(envelope, "forbidden"), envelope["message"], instead=told(envelope))
 
 
 async def _stale(story: Story, stage: Stage, client: Client) -> None:
@@ -87,13 +93,13 @@ async def _stale(story: Story, stage: Stage, client: Client) -> None:
         envelope = await ask(client, "rollback_deployment", _PRODUCTION)
         stage.deploy("production", "2.2.0")
         story.note("Somebody else deploys 2.2.0, past Keyturn.")
-        _approve(story, stage, str(envelope["action_id"]), "roll it back")
-        done = await _outcome(client, envelope["action_id"])
+        approve(story, stage, str(envelope["action_id"]), "roll it back")
+        done = await outcome(client, envelope["action_id"])
         live = stage.live("production")
         step.judge(
             done["status"] == "stale" and live == "2.2.0",
-            _told(done),
-            instead=f"{_told(done)} Production now runs {live}.",
+            told(done),
+            instead=f"{told(done)} Production now runs {live}.",
         )
 
 
@@ -103,10 +109,11 @@ async def _limited(story: Story, stage: Stage, client: Client) -> None:
         last: dict[str, Any] = {}
         for _ in range(6):
             last = await ask(client, "rollback_deployment", {**_PRODUCTION, "repeat": True})
-        step.judge(_denied(last, "limit"), last["message"], instead=_told(last))
+        step.judge(_denied(last, "limit"), last["message"], instead=told(last))
 
 
-def _evidence(story: Story, stage: Stage) -> None:
+def prove(story: Story, stage: Stage) -> None:
+    """Verify the ledger."""
     with story.step("The ledger proves it all, from bytes and a public key") as step:
         story.verify = verdict = stage.operate_json("audit", "verify")
         step.judge(
@@ -114,6 +121,10 @@ def _evidence(story: Story, stage: Stage) -> None:
             f"{verdict['verdict']}, over {verdict['size']} entries",
             instead=f"{verdict['verdict']}: {_first_bad(verdict)}",
         )
+
+
+def _evidence(story: Story, stage: Stage) -> None:
+    prove(story, stage)
     with story.step("One byte of a copy is flipped; the verifier names the entry") as step:
         copy = stage.home.parent / "flipped.db"
         _flip_a_byte(stage, copy)
@@ -139,7 +150,8 @@ def _flip_a_byte(stage: Stage, copy: Path) -> None:
     copy.write_bytes(data)
 
 
-def _approve(story: Story, stage: Stage, action: str, reason: str) -> None:
+def approve(story: Story, stage: Stage, action: str, reason: str) -> None:
+    """Approve an action as the reviewer does. Raises `StageError` when that does not count."""
     [said] = stage.operate_json("approve", action, "-m", reason, "--key", str(stage.key), "--as", REVIEWER)
     if said["error"] is not None:
         raise StageError(f"the approval does not count: {said['error']['message']}")
@@ -149,7 +161,8 @@ def _approve(story: Story, stage: Stage, action: str, reason: str) -> None:
     )
 
 
-async def _outcome(client: Client, action: object) -> dict[str, Any]:
+async def outcome(client: Client, action: object) -> dict[str, Any]:
+    """Wait for what came of an action, as the assistant does."""
     return await ask(client, "get_action", {"action_id": action, "wait_seconds": 45})
 
 
@@ -157,7 +170,7 @@ def _denied(envelope: dict[str, Any], code: str) -> bool:
     return envelope["status"] == "denied" and any(reason["code"] == code for reason in envelope["reasons"])
 
 
-def _told(envelope: dict[str, Any]) -> str:
+def told(envelope: dict[str, Any]) -> str:
     """Return what the assistant was told."""
     return f"{envelope['status']}: {envelope['message']}"
 

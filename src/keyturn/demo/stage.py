@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ class StageError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A founded home and the key of its one reviewer."""
+    """A founded home and the key of its one reviewer; `passed` are variables for the server beside its token."""
 
     new: NewHome
     key: Path
+    passed: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def home(self) -> Path:
@@ -51,8 +52,8 @@ class Stage:
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[Client]:
         """Start `keyturn serve` with the assistant's token, and speak MCP with it over stdio."""
-        token = {"KEYTURN_TOKEN": self.new.tokens[ASSISTANT]}
-        server = StdioServerParameters(command=sys.executable, args=[*self._keyturn()[1:], "serve"], env=token)
+        given = {**self.passed, "KEYTURN_TOKEN": self.new.tokens[ASSISTANT]}
+        server = StdioServerParameters(command=sys.executable, args=[*self._keyturn()[1:], "serve"], env=given)
         with self._server_log.open("w", encoding="utf-8") as log:
             async with Client(stdio_client(server, errlog=log), read_timeout_seconds=PATIENCE) as client:
                 yield client

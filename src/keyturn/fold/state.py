@@ -17,12 +17,13 @@ from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold import values
-from keyturn.fold.recovery import RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
+from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
 from keyturn.fold.suspensions import LIFT, Suspension, Suspensions, lift_digest, read_scope
+from keyturn.fold.undoing import UNDOING, Pairs, Undos, act_of, check_undone
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.model.errors import Refused
@@ -41,7 +42,7 @@ _Times: TypeAlias = list[tuple[str, list[datetime]]]
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 4
+    version = 5
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
@@ -50,6 +51,7 @@ class State:
         self.suspensions = Suspensions()
         self.restored: Restoration | None = None
         self.usage = Usage()
+        self.undos = Undos()
         self.denials: dict[str, deque[datetime]] = {}
         self._remembered = Remembered()
         self._founding = True
@@ -102,6 +104,7 @@ class State:
             **self.standing(),
             "actions": values.to_json(list(self.actions.values())),
             "usage": self.usage.to_json(),
+            "undos": values.to_json(self.undos.pairs()),
             "denials": values.to_json(denials),
             "applied": self._applied,
         }
@@ -119,6 +122,7 @@ class State:
         state.restored = _optional(Restoration, fields["restored"])
         state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
+        state.undos = Undos(values.from_json(Pairs, fields["undos"]))
         denials = values.from_json(_Times, fields["denials"])
         state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
         state._founding = fields["founding"] is True
@@ -232,6 +236,15 @@ class State:
             self._reserve(action)
         self._remembered.keep(action)
 
+    def _undo(self, entry: Entry) -> None:
+        facts: dict[str, Any] = dict(entry.facts)
+        check_undone(entry, self.actions.get(facts["undoes"]["action"]))
+        self._check_not_undone(facts["undoes"]["action"], entry.at)
+        if facts["act"] is not None:
+            self.check_act(facts["act"], act_of(entry), entry.log, entry.at)
+        self._request(entry)
+        self.undos.take(facts["principal"], facts["undoes"]["action"], entry.action or "")
+
     def _deny(self, entry: Entry) -> None:
         self._founding = False
         times = self.denials.setdefault(entry.text("principal"), deque(maxlen=_MOST_DENIALS))
@@ -276,7 +289,7 @@ class State:
         present = self.suspensions.of(scope)
         if present is None:
             raise Refused("not_suspended", f"{scope} is not suspended")
-        meant = lift_digest(present.digest, entry.data.get("reason"))
+        meant = lift_digest(present.digest, entry.data.get(REASON))
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
 
@@ -284,7 +297,7 @@ class State:
         self._founding = False
         check_recovery(entry)
         facts: dict[str, Any] = dict(entry.facts)
-        meant = recovery_digest(facts, entry.data.get("reason"))
+        meant = recovery_digest(facts, entry.data.get(REASON))
         self.check_act(facts["act"], Act(verb=RECOVER, object=facts["reason"], digest=meant), entry.log, entry.at)
         if facts["reason"] != RESTORED:
             return  # the chain holds clocks against it from here on
@@ -331,6 +344,12 @@ class State:
             raise Refused("restored", "it was permitted before the ledger was restored")
         if self.busy(action.target, entry.at, without=action.id):
             raise Refused("target_busy", f"another action is running on {action.target}")
+
+    def _check_not_undone(self, undone: str, now: datetime) -> None:
+        """An action is undone once; what failed at it, or was never done, may be tried anew."""
+        before = self.actions.get(self.undos.of(undone) or "")
+        if before is not None and (state := status(before, now)) in UNDOING:
+            raise Refused("undone_twice", f"action {undone} is undone by {before.id} already, which is {state}")
 
     def _check_not_halted(self, entry: Entry, action: Action) -> None:
         self.suspensions.check(entry, action.principal, action.tool, action.environment, governed=True)
@@ -381,6 +400,7 @@ class State:
         "token.revoked": _revoke,
         "read.served": _read,
         "action.requested": _request,
+        "action.undoing": _undo,
         "action.denied": _deny,
         "requests.throttled": _throttle,
         "action.reviewed": _advance,

@@ -10,6 +10,7 @@ from keyturn.approvals.life import LifeError
 from keyturn.fold.recovery import Restoration
 from keyturn.fold.signatures import read_review
 from keyturn.log.entry import Entry
+from keyturn.log.kinds import REQUESTS
 from keyturn.model.errors import Refused
 
 
@@ -54,7 +55,7 @@ def _voided(action: Action | None, restored: Restoration) -> Action | None:
 
 
 def _follow(action: Action | None, entry: Entry) -> Action:
-    if entry.kind == "action.requested":
+    if entry.kind in REQUESTS:
         if action is not None:
             raise LifeError(f"action {entry.action} is requested twice")
         return life.requested(entry)

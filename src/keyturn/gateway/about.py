@@ -22,7 +22,7 @@ from keyturn.policy import LimitState, Policy, limits_for
 async def about(
     gate: Gateway, caller: Caller, tool: str, arguments: Mapping[str, Json], report: Report | None
 ) -> Answer:
-    """Answer a tool about oneself. Only `cancel_action` writes an entry."""
+    """Answer a tool about oneself, but not `undo_action`. Only `cancel_action` writes an entry."""
     try:
         match tool:
             case "get_permissions":
@@ -34,7 +34,7 @@ async def about(
             case "cancel_action":
                 return await on_ledger(_cancel_action, gate, caller, arguments)
     except Refused as refused:
-        return await on_ledger(_refused, gate, caller, tool, refused)
+        return await on_ledger(answer_refused, gate, caller, tool, refused)
     raise LookupError(f"no handler for {tool}")
 
 
@@ -149,7 +149,9 @@ def _cancel_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Json])
     return gate.ledger.look(lambda view: answer(view, find_state(view, action_id, caller.principal)[0]))
 
 
-def _refused(gate: Gateway, caller: Caller, tool: str, refused: Refused) -> Answer:
+def answer_refused(gate: Gateway, caller: Caller, tool: str, refused: Refused) -> Answer:
+    """Tell a caller why a tool about oneself does nothing; that is not recorded."""
+
     def look(view: Look) -> Answer:
         envelope = build(
             tool=tool, status="denied", message=str(refused), reasons=(Reason(refused.code, str(refused)),)

@@ -60,8 +60,7 @@ def submit_act(ledger: Ledger[State], draft: ActDraft, signature: bytes) -> Entr
     def job(tx: Transaction[State]) -> Entry:
         said = draft.statement
         expected = Act(verb=said.verb, object=said.object, digest=said.digest)
-        origin = tx.head.verifier.origin if tx.head.verifier else ""
-        tx.state.check_act(act, expected, origin, tx.now)
+        tx.state.check_act(act, expected, origin_of(tx), tx.now)
         return draft.record(tx, act)
 
     return ledger.transact(job)
@@ -249,11 +248,16 @@ def _unknown(view: View[State], action_id: str) -> Action:
     return action
 
 
+def origin_of(view: View[State]) -> str:
+    """Return the origin of the log, to which every signed word is bound."""
+    return view.head.verifier.origin if view.head.verifier else ""
+
+
 def statement_of(view: View[State], verb: str, obj: str, digest: str, by: str) -> ActStatement:
     """Return what `by` signs now to do `verb` to `obj`; it counts only under the policy in force now."""
     force = view.state.policy
     return ActStatement(
-        log=view.head.verifier.origin if view.head.verifier else "",
+        log=origin_of(view),
         after=force.seq if force else 0,
         verb=verb,
         object=obj,

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import anyio
 
-from keyturn.gateway.about import about
+from keyturn.gateway.about import about, answer_refused
+from keyturn.gateway.admission import told_by
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer
 from keyturn.gateway.errand import Errand
 from keyturn.gateway.finding import find_state
+from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refused
 from keyturn.gateway.starting import call_worker
-from keyturn.gateway.submit import (
-    Call,
-    Incoming,
-    decided,
-    make_plan,
-    parse_call,
-    screened,
-    screened_out,
-    screening,
-    told_by,
-)
+from keyturn.gateway.submit import decided, make_plan, parse_call, screened, screened_out, screening
 from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.undoing import UNDO_TOOL, undoing_call
 from keyturn.gateway.wait import HEAR_EVERY, Report, in_words, wait_for
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Reason
+from keyturn.model.errors import Refused
 from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
 
@@ -118,10 +112,25 @@ async def _take(gate: Gateway, taken: Call, report: Report | None) -> Answer:
         case "read":
             return await read(gate, taken)
         case "self":
-            plain: Mapping[str, object] = taken.arguments.plain()
-            return await about(gate, taken.caller, taken.contract.tool, plain, report)  # type: ignore[arg-type]  # Json
+            return await _about_oneself(gate, taken, report)
     planned = await make_plan(gate, taken)
     return planned if isinstance(planned, Answer) else await _submit(gate, taken, planned, report)
+
+
+async def _about_oneself(gate: Gateway, taken: Call, report: Report | None) -> Answer:
+    if taken.contract.tool != UNDO_TOOL:
+        plain = taken.arguments.plain()
+        return await about(gate, taken.caller, taken.contract.tool, plain, report)
+    try:
+        undoing = await on_ledger(undoing_call, gate, taken)
+    except Refused as refused_:
+        return await on_ledger(answer_refused, gate, taken.caller, UNDO_TOOL, refused_)
+    match undoing:
+        case Answer():
+            return undoing
+        case Refusal():
+            return await refused(gate, undoing)
+    return await on_ledger(screened_out, gate, undoing) or await _take(gate, undoing, report)
 
 
 async def _submit(gate: Gateway, taken: Call, plan: Plan, report: Report | None) -> Answer:

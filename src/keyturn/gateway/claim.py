@@ -10,12 +10,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from keyturn.approvals.action import Action, Review, status
 from keyturn.approvals.judgement import unmet
 from keyturn.canon import Json
 from keyturn.fold.recovery import Restoration
+from keyturn.fold.signatures import check_act
 from keyturn.fold.story import StoryError, tell
+from keyturn.fold.undoing import act_of
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
@@ -23,6 +26,7 @@ from keyturn.gateway.suspensions import suspended_action
 from keyturn.gateway.voiding import void
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
+from keyturn.model.errors import Refused
 from keyturn.model.plan import Plan
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.tool import ActionRef
@@ -109,8 +113,7 @@ def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
 
 def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
     """A process claims only what its own tools and back ends reach, and nothing that an operator has suspended."""
-    reached = action.tool in gate.governed and (action.backend["port"], action.backend["name"]) in gate.reach
-    return reached and suspended_action(view, action) is None
+    return gate.reaches(action) and suspended_action(view, action) is None
 
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
@@ -188,6 +191,7 @@ def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
         _story_differs(action, entries, view.state.restored)
         or _plan_differs(view, action, entries[0])
         or _token_revoked(view, entries[0])
+        or _act_fallen(view, entries[0])
         or _contract_moved(view, action)
     )
     return (found,) if found else _policy_objects(gate, view, action, entries[0])
@@ -222,9 +226,28 @@ def _differing(action: Action, plan: Plan) -> list[str]:
 
 
 def _token_revoked(view: Look, request: Entry) -> Reason | None:
-    token = view.state.tokens.get(request.text("token"))
+    if (named := request.optional_text("token")) is None:
+        return None  # a person asked for it, by signature
+    token = view.state.tokens.get(named)
     if token is None or token.revoked_at is not None:
         return Reason("token_revoked", "the token the request was made with has been revoked")
+    return None
+
+
+def _act_fallen(view: Look, request: Entry) -> Reason | None:
+    """Verify the act of a person who asked once more from the entry, by a key that still counts."""
+    act: Any = request.facts.get("act")
+    if act is None:
+        return None
+    after = act["statement"]["after"]
+    known = view.state.policy.reviewers if view.state.policy else {}
+    signed_under = view.entry(after) if after < request.seq else request
+    if signed_under.kind != "policy.activated" or signed_under.facts["policy"] != request.facts["policy"]:
+        return Reason("act", "it was asked for by an act under another policy than the one it was decided by")
+    try:
+        check_act(act, act_of(request), log=request.log, after=after, reviewers=known, now=request.at)
+    except Refused as error:
+        return Reason("act", f"the signed act that asked for it does not count: {error}")
     return None
 
 
@@ -267,17 +290,17 @@ def under(action: Action, decision: Hold) -> Action:
         action,
         obligations=decision.obligations,
         reviewers=decision.reviewers,
-        excluded=decision.excluded,
+        excluded=decision.excluded if action.asked_by is None else (*decision.excluded, action.asked_by),
         reviews=kept,
     )
 
 
 def _request_again(view: Look, action: Action, request: Entry) -> Request:
-    plan = read_plan(view, request)
-    token = view.state.tokens[request.text("token")]
+    plan, named = read_plan(view, request), request.optional_text("token")
+    scopes = None if named is None else view.state.tokens[named].scopes
     return Request(
         principal=action.principal,
-        token_scopes=None if token.scopes is None else frozenset(token.scopes),
+        token_scopes=None if scopes is None else frozenset(scopes),
         tool=action.tool,
         arguments=read_arguments(view, request),
         target=plan.target,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from keyturn import canon
+from keyturn.approvals.action import Action
 from keyturn.contracts import Catalog
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.standing import PolicyInForce
@@ -108,6 +109,10 @@ class Gateway(Desk):
     def __post_init__(self) -> None:
         """Put the ferry between event loop and ledger in place."""
         object.__setattr__(self, "ferry", Ferry(self.ledger))
+
+    def reaches(self, action: Action) -> bool:
+        """Say whether this process has the tool and the back end of an action."""
+        return action.tool in self.governed and (action.backend["port"], action.backend["name"]) in self.reach
 
     def close(self) -> None:
         """Stop listening for news and close the ledger."""

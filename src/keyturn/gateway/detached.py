@@ -29,6 +29,7 @@ from keyturn.gateway.show import Asked, read_asked
 from keyturn.log.commitment import commit, opens
 from keyturn.log.entry import Entry, EntryError, read_entry
 from keyturn.log.envelope import EnvelopeError, read_envelope
+from keyturn.log.kinds import REQUESTS
 from keyturn.model.errors import LedgerError, Refused
 
 REQUEST_TYPE = "keyturn.request/v1"
@@ -52,7 +53,7 @@ def export_request(view: Look, action_id: str) -> bytes:
     Raises `Refused` ("not_found") when no action was requested under this id.
     """
     entry = find_beginning(view, action_id)
-    if entry is None or entry.kind != "action.requested":
+    if entry is None or entry.kind not in REQUESTS:
         raise Refused("not_found", f"there is no request {action_id}: what was refused cannot be reviewed")
     envelope: Any = entry.envelope.to_json()
     value: Json = {
@@ -128,7 +129,7 @@ def _read_entry(value: Json) -> Entry:
         entry = read_entry(envelope.body, envelope.signature)  # 2
     except (EnvelopeError, EntryError) as error:
         raise _bad(f"entry: {error}") from error
-    if entry.kind != "action.requested":
+    if entry.kind not in REQUESTS:
         raise _bad(f"entry: {entry.kind} asks for nothing")
     return entry
 

@@ -116,7 +116,7 @@ def _described(action: Action, known: AtHand, now: datetime, *, repeated: bool) 
         reasons=known.reasons,
         target=action.target,
         environment=action.environment,
-        plan_summary=known.summary,
+        plan_summary=known.summary if action.undoes is None else f"To undo {action.undoes}: {known.summary}",
         reviews=review_counts(action, now),
         expires_at=action.expires_at if state in {"pending", "approved"} else None,
         repeated=repeated,
@@ -155,7 +155,7 @@ def _why(reason: Reason) -> str:
 
 
 def envelope_of(view: Look, entry: Entry) -> dict[str, Json]:
-    """Return the envelope of the action that an `action.requested` or `action.denied` entry begins."""
+    """Return the envelope of the action or the refused call that an entry begins."""
     if entry.kind == "action.denied":
         return describe_denied(view, entry)
     action = find(view, entry.action or "")
@@ -239,7 +239,8 @@ def _list(value: Any) -> list[Any]:
 
 
 def _message(action: Action, state: str, reasons: Sequence[Reason], now: datetime, *, repeated: bool) -> str:
-    again = _REPEATED.format(at=format_timestamp(action.requested_at)) if repeated else ""
+    known = _REPEATED if action.undoes is None else _UNDOES
+    again = known.format(at=format_timestamp(action.requested_at), undoes=action.undoes) if repeated else ""
     return again + _told(action, state, reasons, now)
 
 
@@ -258,6 +259,7 @@ _REPEATED = (
     "Nothing was done now: this is the answer to your identical request of {at}. "
     "If it has to be done again, say so with repeat=true. Of that request: "
 )
+_UNDOES = "Nothing was done now: this was asked for at {at}, and undoes action {undoes}. Of that request: "
 _RESOLVED = {
     "probe": "it was unknown at first; a later look at the system settled it",
     "operator": "it was unknown; an operator settled it with a signed word, not by reading the system",

@@ -17,7 +17,8 @@ from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.execute import execute
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.submit import Call, decided
+from keyturn.gateway.incoming import Call
+from keyturn.gateway.submit import decided
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.plan import Plan
 

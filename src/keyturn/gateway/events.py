@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from keyturn.approvals.action import Action, status
 from keyturn.log.entry import Entry
+from keyturn.log.kinds import REQUESTS
 from keyturn.model.time import shifted
 
 LATE = timedelta(hours=1)
@@ -42,7 +43,7 @@ EVENTS = (
 
 _TENTHS = {"half": 5, "nine-tenths": 9}
 _WAITING = frozenset({"action.reviewed", "action.cancelled", "action.stale", "action.expired", "execution.started"})
-_NEWS = _WAITING | {"action.requested", "execution.finished", "execution.resolved"}
+_NEWS = _WAITING | REQUESTS | {"execution.finished", "execution.resolved"}
 
 Moment: TypeAlias = tuple[str, str, datetime]
 """What time did to an action: its id, the kind of event, and when."""
@@ -161,7 +162,7 @@ def _kind(action: Action, entry: Entry) -> str | None:
             return "resolved"
         case _ if action.decision != "hold":
             return None
-        case "action.requested":
+        case "action.requested" | "action.undoing":
             return "held"
         case "action.reviewed":
             return _decided(action, entry)

@@ -18,13 +18,13 @@ import anyio
 from keyturn import canon
 from keyturn.approvals.action import Action
 from keyturn.canon import Json
+from keyturn.gateway.admission import answer_at_hand
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.envelope import Answer, AtHand
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.patience import TookTooLong, Work, bounded
 from keyturn.gateway.payloads import outcome_payload, outcome_value
-from keyturn.gateway.submit import answer_at_hand
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.log.entry import Entry

@@ -13,10 +13,11 @@ from keyturn.approvals.action import Action, status
 from keyturn.fold.story import StoryError, tell
 from keyturn.gateway.desk import Look
 from keyturn.log.entry import Entry
+from keyturn.log.kinds import REQUESTS
 from keyturn.model.errors import ConnectorError, LedgerError, Refused
 from keyturn.model.time import action_time, shifted
 
-BEGINNINGS = frozenset({"action.requested", "action.denied"})
+BEGINNINGS = REQUESTS | {"action.denied"}
 """The kinds of entry that an action's entries begin with."""
 
 WHOLE = 36  # characters of an id in full
@@ -82,7 +83,7 @@ def short_in(view: Look, action_id: str) -> str:
 
 
 def find_requests(view: Look, *, principal: str | None = None, limit: int = 100) -> list[Entry]:
-    """Return the newest `action.requested` and `action.denied` entries, newest first.
+    """Return the newest entries that actions and refused calls begin with, newest first.
 
     Those of actions that are open or were until lately are there whatever the derived table says.
     """

@@ -79,11 +79,8 @@ def sentence(view: Look, entry: Entry) -> str:
             return _about_rules(view, entry, facts)
         case "read.served":
             return f"{facts['principal']} read {facts['target']} with {facts['tool']}"
-        case "action.requested":
-            return (
-                f"{facts['principal']} asks for {facts['tool']} on {facts['target']}: "
-                f"{_DECISIONS[facts['decision']]}{_said(view, entry, 'reason')}"
-            )
+        case "action.requested" | "action.undoing":
+            return _about_request(view, entry, facts)
         case "action.denied":
             return f"{facts['principal']} may not call {refusal_in_words(view, entry)}"
         case "requests.throttled":
@@ -93,6 +90,13 @@ def sentence(view: Look, entry: Entry) -> str:
         case "recovery":
             return f"{_recovered(facts)}{_said(view, entry, 'reason')}"
     return _about_action(view, entry, facts)
+
+
+def _about_request(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    undone = facts["undoes"]["action"] if "undoes" in facts else None
+    what = f"{facts['tool']} on {facts['target']}" + (f", to undo {undone}" if undone else "")
+    by = f"{facts['act']['statement']['by']}, for {facts['principal']}," if facts.get("act") else facts["principal"]
+    return f"{by} asks for {what}: {_DECISIONS[facts['decision']]}{_said(view, entry, 'reason')}"
 
 
 def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:

@@ -9,10 +9,11 @@ from keyturn.canon import Json
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import Answer, build
+from keyturn.gateway.incoming import Call
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refused
-from keyturn.gateway.submit import Call, earlier_named, request_of, suspension
+from keyturn.gateway.submit import earlier_named, request_of, suspension
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan

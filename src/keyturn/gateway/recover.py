@@ -69,7 +69,7 @@ def _left(gate: Gateway, executor: Executor) -> list[Action]:
 
 
 def _in_state(gate: Gateway, view: Look, wanted: str) -> list[Action]:
-    return [a for a, state in view.state.open_actions(view.now) if state == wanted and a.tool in gate.governed]
+    return [action for action, state in view.state.open_actions(view.now) if state == wanted and gate.reaches(action)]
 
 
 def _executor_of(action: Action) -> str:

@@ -1,6 +1,6 @@
 """What a reviewer must see of an action, as a frozen value: the request itself, and what has become of it.
 
-The request half is read from the `action.requested` entry and its payloads alone, wherever they come from: the
+The request half is read from the entry of the request and its payloads alone, wherever they come from: the
 ledger, or a file that was carried to another machine.
 """
 
@@ -20,6 +20,7 @@ from keyturn.gateway.desk import Look
 from keyturn.gateway.envelope import describe, describe_denied
 from keyturn.gateway.finding import entries_of, find, find_beginning
 from keyturn.gateway.payloads import ARGUMENT, read_reasons, read_value
+from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
 from keyturn.model.errors import LedgerError, Refused
@@ -68,6 +69,7 @@ class Shown:
     """An action as a reviewer sees it at `now`.
 
     `tallies` stand as of `now`, or of the expiry once that has passed; `envelope` is what the assistant is told.
+    `undone_by` is the action that undoes it or has undone it, if there is one.
     """
 
     asked: Asked
@@ -78,6 +80,7 @@ class Shown:
     tallies: tuple[Tally, ...]
     envelope: Mapping[str, Json]
     history: tuple[Entry, ...]
+    undone_by: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +102,7 @@ def show(view: Look, action_id: str) -> Shown | ShownRefusal:
     if begin is None or action is None:
         raise Refused("not_found", f"there is no action {action_id}")
     history = entries_of(view, action)
+    undoing = undo_of(view, action.id)
     return Shown(
         asked=asked_in(view, begin),
         action=action,
@@ -108,6 +112,7 @@ def show(view: Look, action_id: str) -> Shown | ShownRefusal:
         tallies=tallies(action, min(view.now, action.expires_at)),
         envelope=describe(view, action, history=history),
         history=tuple(history),
+        undone_by=None if undoing is None else undoing.id,
     )
 
 
@@ -119,12 +124,12 @@ def show_refusal(view: Look, entry: Entry) -> ShownRefusal:
 
 
 def asked_in(view: Look, entry: Entry) -> Asked:
-    """Return what an `action.requested` entry of the ledger asks."""
+    """Return what the entry of a request asks, in the ledger."""
     return read_asked(entry, lambda field: view.payload(entry, field))
 
 
 def read_asked(entry: Entry, payload: Payload) -> Asked:
-    """Return what an `action.requested` entry asks. Raises `LedgerError` when a payload is missing."""
+    """Return what the entry of a request asks. Raises `LedgerError` when a payload is missing."""
     plan, diff = _value(payload, "plan"), payload("diff")
     if not isinstance(plan, dict) or diff is None:
         raise LedgerError(f"entry {entry.seq} has no plan")
@@ -152,6 +157,7 @@ def details(shown: Shown | ShownRefusal) -> dict[str, Json]:
                 **request_details(shown.asked),
                 "obligations": [_tally(tally) for tally in shown.tallies],
                 "words": [_word(word) for word in shown.words],
+                "undone_by": shown.undone_by,
                 "history": [_happened(entry) for entry in shown.history],
             }
         case never:
@@ -182,6 +188,8 @@ def request_details(asked: Asked) -> dict[str, Json]:
         "decision": action.decision,
         "rules": list(action.rules),
         "excluded": list(action.excluded),
+        "undoes": action.undoes,
+        "asked_by": action.asked_by,
         "effects": dict(action.effects),
         "facts": dict(plan.facts),
         "view": dict(plan.view),

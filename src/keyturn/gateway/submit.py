@@ -6,81 +6,38 @@ then: limits, repeats and the decision's entry are one step, for all processes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any
 
 from keyturn import canon
 from keyturn.approvals.action import Action, status
-from keyturn.approvals.life import obligation_to_json
-from keyturn.canon import Json
 from keyturn.contracts import RefusedArguments, parse_arguments
-from keyturn.contracts.model import ArgumentModel
-from keyturn.fold.story import tell
+from keyturn.fold.undoing import APART
+from keyturn.gateway.acts import origin_of
+from keyturn.gateway.admission import Admission, act_asking, admit, without_asker
 from keyturn.gateway.callers import fallen_token
-from keyturn.gateway.claim import Claimed, Planned, Taken, start_permitted, taking
+from keyturn.gateway.claim import Claimed, Taken, taking
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.earlier import earlier_action
-from keyturn.gateway.envelope import ERRORS, Answer, AtHand, answer, describe_at_hand
+from keyturn.gateway.envelope import Answer, answer
+from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.patience import TookTooLong, bounded
-from keyturn.gateway.payloads import read_plan, reasons_payload, request_payloads
+from keyturn.gateway.payloads import read_plan
 from keyturn.gateway.refusals import Refusal, record, refuse, refused
 from keyturn.gateway.suspensions import suspended
 from keyturn.gateway.sweep import NotSwept, sweep
 from keyturn.gateway.threads import on_ledger
-from keyturn.log.entry import Entry, EntryError
+from keyturn.gateway.undone import undo_of
+from keyturn.log.entry import EntryError
 from keyturn.model.contract import Contract
-from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
-from keyturn.model.errors import ConnectorError
+from keyturn.model.decision import Decision, Deny, Hold, Reason, Request
+from keyturn.model.errors import ConnectorError, Refused
 from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
-from keyturn.model.time import format_timestamp
 from keyturn.model.tool import Earlier, EarlierAction
 from keyturn.policy import evaluate, screen
-
-APART = frozenset({"reason", "repeat"})
-"""Arguments of every governed tool that say something about the request, not about what it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class Incoming:
-    """A call as it came in: the tool's name, the arguments as decoded, and how many bytes they had."""
-
-    tool: str
-    arguments: object
-    size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """One call of a governed or reading tool with typed arguments.
-
-    `plain` are the arguments as JSON without `reason` and `repeat`; `size` their bytes as received.
-    """
-
-    caller: Caller
-    contract: Contract
-    arguments: ArgumentModel
-    plain: Mapping[str, Json]
-    size: int
-
-    @property
-    def reason(self) -> str:
-        """Why the assistant asks, in its own words."""
-        return str(getattr(self.arguments, "reason", ""))
-
-    @property
-    def repeat(self) -> bool:
-        """Whether the caller wants it done again although it was just done."""
-        return bool(getattr(self.arguments, "repeat", False))
-
-
-def read_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Answer:
-    """Parse the arguments of a call, or refuse it (recorded; what they held is not stored)."""
-    parsed = parse_call(gate, caller, contract, incoming)
-    return refuse(gate, parsed) if isinstance(parsed, Refusal) else parsed
 
 
 def parse_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Refusal:
@@ -142,15 +99,20 @@ def suspension(view: Look, call: Call, environment: str | None) -> Reason | None
 
 async def make_plan(gate: Gateway, call: Call) -> Plan | Answer:
     """Plan a governed call, or refuse it when the system acted on says why it cannot be."""
+    planned = await plan_call(gate, call)
+    return await refused(gate, planned) if isinstance(planned, Refusal) else planned
+
+
+async def plan_call(gate: Gateway, call: Call) -> Plan | Refusal:
+    """Plan a governed call, or return the refusal to be recorded."""
     try:
         tool, earlier = gate.governed[call.contract.tool], await earlier_named(gate, call)
         return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
     except TookTooLong as error:
-        reasons = (Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later"),)
-        return await refused(gate, _refusal(call, "plan", reasons))
+        reason = Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later")
     except ConnectorError as error:
-        reasons = (Reason(f"plan_{error.kind}", str(error)),)
-        return await refused(gate, _refusal(call, "plan", reasons))
+        reason = Reason(f"plan_{error.kind}", str(error))
+    return _refusal(call, "plan", (reason,))
 
 
 def earlier_of(gate: Gateway, principal: str) -> Earlier:
@@ -183,7 +145,7 @@ def screened(gate: Gateway, view: Look, call: Call) -> Deny | None:
         return Deny(reasons=(stopped,))
     denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
     # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
-    return None if denied is not None and _same_arguments(gate, view, call) is not None else denied
+    return None if denied is not None and _same(gate, view, call) is not None else denied
 
 
 async def decided(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
@@ -209,6 +171,8 @@ def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
             gate.ledger.transact(sweep)
         except EntryError as error:
             reasons = (Reason("entry_too_large", f"the request does not fit into one entry: {error}"),)
+            if call.signed is not None:
+                raise unsigned(reasons) from error
             return refuse(gate, _refusal(call, "policy", reasons))
 
 
@@ -221,102 +185,50 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None)
     if tx.state.overdue(tx.now):
         # What has expired still holds its reservation until its entry is there; write those first.
         raise NotSwept
-    if (fallen := fallen_token(tx, call.caller)) is not None:
+    if call.signed is None and (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,)))
-    same = _same_arguments(gate, tx, call)
-    if same is not None and not _moved(tx, same, plan):
+    if call.signed is not None:
+        tx.state.check_act(dict(call.signed.act), act_asking(call, plan), origin_of(tx), tx.now)
+    same, moved = answered_by(gate, tx, call, plan)
+    if same is not None:
         return answer(tx, same, repeated=True)
-    # One that is superseded makes room for the one that takes its place.
-    usage = tx.state.usage if same is None else tx.state.usage.without(same.id)
-    decision = evaluate(gate.policies.in_force(tx), request_of(call, plan), usage, tx.now)
-    if not isinstance(decision, Deny) and (stopped := suspension(tx, call, decision.environment)) is not None:
-        decision = Deny(reasons=(stopped,), environment=decision.environment)
+    decision = judged(gate, tx, call, plan, supersedes=moved)
     if isinstance(decision, Deny):
+        if call.signed is not None:
+            raise unsigned(decision.reasons)
         refusal = _refusal(call, "policy", decision.reasons)
         where = replace(refusal, target=plan.target, environment=decision.environment, retry_at=decision.retry_at)
         return record(gate, tx, where)
-    return _admit(gate, tx, _Admission(call, plan, decision, supersedes=same), taken)
+    return admit(gate, tx, Admission(call, plan, decision, supersedes=moved), taken)
 
 
-@dataclass(frozen=True, slots=True)
-class _Admission:
-    call: Call
-    plan: Plan
-    decision: Permit | Hold | Shadow
-    supersedes: Action | None
+def judged(gate: Gateway, view: Look, call: Call, plan: Plan, supersedes: Action | None) -> Decision:
+    """Return what policy, suspensions and, of what a person asks for, the rule of four eyes say to a planned call."""
+    # One that is superseded makes room for the one that takes its place.
+    usage = view.state.usage if supersedes is None else view.state.usage.without(supersedes.id)
+    decision = evaluate(gate.policies.in_force(view), request_of(call, plan), usage, view.now)
+    if not isinstance(decision, Deny) and (stopped := suspension(view, call, decision.environment)) is not None:
+        return Deny(reasons=(stopped,), environment=decision.environment)
+    if isinstance(decision, Hold) and call.signed is not None:
+        return without_asker(decision, call.signed.by)
+    return decision
 
 
-def _admit(gate: Gateway, tx: Job, admission: _Admission, taken: Taken | None) -> Answer | Claimed:
-    action_id = gate.new_id(tx.now)
-    if admission.supersedes is not None:
-        _mark_superseded(tx, admission.supersedes, action_id)
-    call, plan, decision = admission.call, admission.plan, admission.decision
-    data = request_payloads(call.plain, plan, call.reason, call.caller.client)
-    data |= reasons_payload(decision.reasons)
-    gate.repeats.give(action_id, call.plain)
-    entry = tx.append("action.requested", _request_facts(gate, tx, admission), action=action_id, data=data)
-    if isinstance(decision, Shadow):
-        finished = _finish_in_shadow(tx, action_id)
-        return answer_at_hand([entry, finished], AtHand(plan.summary, decision.reasons), tx.now)
-    if taken is not None and isinstance(decision, Permit):
-        planned = Planned(entry, plan, call.reason, decision.reasons)
-        claimed = start_permitted(gate, tx, told_by([entry]), planned, taken)
-        if claimed is not None:
-            return claimed
-    return answer_at_hand([entry], AtHand(plan.summary, decision.reasons), tx.now)
+def answered_by(gate: Gateway, view: Look, call: Call, plan: Plan) -> tuple[Action | None, Action | None]:
+    """Return the action that answers a planned call, if one does, and else the one whose place the call takes."""
+    same = _same(gate, view, call)
+    return (None, same) if same is None or _moved(view, same, plan) else (same, None)
 
 
-def _request_facts(gate: Gateway, tx: Job, admission: _Admission) -> dict[str, Json]:
-    call, plan, decision = admission.call, admission.plan, admission.decision
-    policy = gate.policies.in_force(tx)
-    held = decision if isinstance(decision, Hold) else None
-    expires = tx.now if isinstance(decision, Shadow) else decision.expires_at
-    return {
-        "principal": call.caller.principal,
-        "owner": policy.principals[call.caller.principal].owner,
-        "token": call.caller.token,
-        "transport": call.caller.transport,
-        "tool": call.contract.tool,
-        "contract": call.contract.label,
-        "backend": plan.backend.to_json(),
-        "target": plan.target,
-        "environment": decision.environment,
-        "policy": policy.digest,
-        "decision": type(decision).__name__.lower(),
-        "rules": list(decision.rules),
-        "obligations": [obligation_to_json(item) for item in held.obligations] if held else [],
-        "reviewers": {name: list(lines) for name, lines in held.reviewers.items()} if held else {},
-        "excluded": list(held.excluded) if held else [],
-        "effects": {"calls": 1, **plan.effects.to_json()},
-        "expires_at": format_timestamp(expires),
-        "repeat": call.repeat,
-        "supersedes": admission.supersedes.id if admission.supersedes else None,
-    }
+def unsigned(reasons: Sequence[Reason]) -> Refused:
+    """Return the refusal of what a person asks for by signature: it is told, and nothing is recorded."""
+    return Refused(reasons[0].code, "; ".join(reason.text for reason in reasons))
 
 
-def told_by(entries: Sequence[Entry]) -> Action:
-    """Return the action that entries written in this transaction tell."""
-    action = tell(entries)
-    if action is None:
-        raise EntryError("a request was admitted without its entry")
-    return action
-
-
-def answer_at_hand(entries: Sequence[Entry], known: AtHand, now: datetime) -> Answer:
-    """Answer about an action of which this process has just written all entries and knows what they hold."""
-    envelope = describe_at_hand(told_by(entries), known, now)
-    return Answer(envelope, envelope["status"] in ERRORS, entries[-1])
-
-
-def _finish_in_shadow(tx: Job, action_id: str) -> Entry:
-    facts: dict[str, Json] = {"instance": "0" * 32, "outcome": "shadowed", "effect": False, "recovered": False}
-    return tx.append("execution.finished", facts, action=action_id)
-
-
-def _mark_superseded(tx: Job, old: Action, new_id: str) -> None:
-    moved = ["the same request was made again and the world had moved since this one was planned"]
-    facts: dict[str, Json] = {"stage": "superseded", "codes": ["superseded"], "superseded_by": new_id}
-    tx.append("action.stale", facts, action=old.id, data={"stale.moved": canon.encode(moved)})
+def _same(gate: Gateway, view: Look, call: Call) -> Action | None:
+    """Find the action that answers this request: of an undo another one of the same action, else the same request."""
+    undo = None if call.undoes is None else undo_of(view, call.undoes.action)
+    return undo or _same_arguments(gate, view, call)
 
 
 def _same_arguments(gate: Gateway, view: Look, call: Call) -> Action | None:

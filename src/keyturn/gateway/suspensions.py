@@ -8,6 +8,7 @@ from keyturn import canon
 from keyturn.approvals.action import Action
 from keyturn.approvals.statement import ActStatement
 from keyturn.canon import Json
+from keyturn.fold.recovery import REASON
 from keyturn.fold.state import State
 from keyturn.fold.suspensions import LIFT, READ_ONLY, SUSPENDED, Scope, Suspension, lift_digest, stricter
 from keyturn.gateway.acts import ActDraft, statement_of
@@ -20,8 +21,6 @@ from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
-
-REASON = "reason"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,20 @@ _MOST_CODES = 64  # as many as `action.stale` holds
 
 def void(tx: Job, action: Action, reasons: Sequence[Reason]) -> Entry:
     """Append `action.stale` for an action that may not begin any more."""
+    return _stale(tx, action, reasons, by=None)
+
+
+def supersede(tx: Job, action: Action, by: str) -> Entry:
+    """Append `action.stale` for a waiting action whose place the action `by` takes, of a plan made now."""
+    moved = "the same request was made again and the world had moved since this one was planned"
+    return _stale(tx, action, [Reason("superseded", moved)], by=by)
+
+
+def _stale(tx: Job, action: Action, reasons: Sequence[Reason], *, by: str | None) -> Entry:
     facts: dict[str, Json] = {
-        "stage": "claim",
+        "stage": "claim" if by is None else "superseded",
         "codes": [reason.code for reason in reasons[:_MOST_CODES]],
-        "superseded_by": None,
+        "superseded_by": by,
     }
     moved = canon.encode([reason.text for reason in reasons])
     return tx.append("action.stale", facts, action=action.id, data={"stale.moved": moved})

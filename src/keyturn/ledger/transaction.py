@@ -18,6 +18,7 @@ from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import VERSION, Entry, write_entry
 from keyturn.log.fold import Fold
+from keyturn.log.kinds import REQUESTS
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import format_timestamp
 
@@ -29,6 +30,8 @@ _NEWEST_CHECKPOINT = "SELECT note FROM checkpoint WHERE size <= ? ORDER BY size 
 _PAYLOAD = "INSERT INTO payload (seq, field, salt, data) VALUES (?, ?, ?, ?)"
 # A row that somebody put there before its entry existed is worth nothing: it must not stop an append either.
 _LOOKUP = "INSERT OR REPLACE INTO lookup (seq, kind, action, principal, tool, ts) VALUES (?, ?, ?, ?, ?, ?)"
+
+_BEGINNINGS = REQUESTS | {"action.denied"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +92,15 @@ class View(Generic[F]):
         return [action for (action,) in rows]
 
     def requests(self, *, principal: str | None = None, limit: int = 100) -> list[Entry]:
-        """Return the newest `action.requested` and `action.denied` entries, newest first (for showing)."""
+        """Return the newest entries that actions and refused calls begin with, newest first (for showing)."""
         condition = (
-            "kind IN ('action.requested', 'action.denied') "
+            "kind IN ('action.requested', 'action.undoing', 'action.denied') "
             "AND (?1 IS NULL OR principal = ?1) ORDER BY seq DESC LIMIT ?2"
         )
         return [
             entry
             for entry in self._found(condition, principal, limit)
-            if entry.kind in {"action.requested", "action.denied"} and principal in {None, entry.facts["principal"]}
+            if entry.kind in _BEGINNINGS and principal in {None, entry.facts["principal"]}
         ]
 
     def newest(self, kind: str, limit: int = 100) -> list[Entry]:

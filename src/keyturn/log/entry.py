@@ -75,7 +75,7 @@ class Entry:
 
     @property
     def digest(self) -> str:
-        """The leaf hash as `sha256:<hex>`; of an `action.requested` entry it is the action's digest."""
+        """The leaf hash as `sha256:<hex>`; of an entry that requests an action it is the action's digest."""
         return f"sha256:{self.leaf}"
 
     @property

@@ -193,8 +193,25 @@ OBLIGATION = record(
     rejects=integer(1),
     escalate=many(record(after=integer(), reviewers=many(name))),
 )
+UNDONE = record(action=uuid, digest=digest, request=integer(), outcome=integer())
 WHO: Mapping[str, Check] = {"principal": name, "owner": nullable(name), "token": digest, "transport": name}
 WHERE: Mapping[str, Check] = {"backend": BACKEND, "target": text(500), "environment": name}
+_REQUEST: Mapping[str, Check] = {
+    **WHO,
+    **WHERE,
+    "tool": name,
+    "contract": name,
+    "policy": digest,
+    "decision": one_of("permit", "hold", "shadow"),
+    "rules": many(name),
+    "obligations": many(OBLIGATION),
+    "reviewers": mapping(many(key_line), name),
+    "excluded": many(name),
+    "effects": EFFECTS,
+    "expires_at": timestamp,
+    "repeat": boolean,
+    "supersedes": nullable(uuid),
+}
 
 KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
     {
@@ -228,22 +245,8 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "policy": digest,
             "rules": many(name),
         },
-        "action.requested": {
-            **WHO,
-            **WHERE,
-            "tool": name,
-            "contract": name,
-            "policy": digest,
-            "decision": one_of("permit", "hold", "shadow"),
-            "rules": many(name),
-            "obligations": many(OBLIGATION),
-            "reviewers": mapping(many(key_line), name),
-            "excluded": many(name),
-            "effects": EFFECTS,
-            "expires_at": timestamp,
-            "repeat": boolean,
-            "supersedes": nullable(uuid),
-        },
+        "action.requested": _REQUEST,
+        "action.undoing": {**_REQUEST, "token": nullable(digest), "undoes": UNDONE, "act": nullable(ACT)},
         "action.denied": {
             **WHO,
             "tool": nullable(name),
@@ -302,6 +305,9 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
 )
 """Kind → its facts. Kinds that belong to one action also carry `action`."""
 
+REQUESTS = frozenset({"action.requested", "action.undoing"})
+"""Kinds that ask for an action; the leaf hash of such an entry is the action's digest."""
+
 OF_AN_ACTION = frozenset(kind for kind in KINDS if kind.startswith(("action.", "execution.")))
 BY_THE_LOG_KEY = frozenset({"log.opened", "key.added"})
 ADDS_AUTHORITY = frozenset(
@@ -311,6 +317,7 @@ ADDS_AUTHORITY = frozenset(
         "catalog.published",
         "token.issued",
         "action.requested",
+        "action.undoing",
         "action.reviewed",
         "execution.resolved",
         "suspension.lifted",

@@ -18,7 +18,7 @@ from keyturn.gateway.call import UnknownTool, call_by, visible_contracts
 from keyturn.gateway.callers import proof
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer
-from keyturn.gateway.submit import Incoming
+from keyturn.gateway.incoming import Incoming
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.wait import Report
 from keyturn.ledger.errors import LedgerUnavailable

@@ -123,7 +123,7 @@ class Counts:
 
     def _count(self, entry: Entry, facts: Mapping[str, Any], action: Action) -> None:
         match entry.kind:
-            case "action.requested":
+            case "action.requested" | "action.undoing":
                 self.decisions.add(action.tool, action.decision, _first(facts["rules"]))
             case "action.reviewed":
                 self.reviews.add(facts["verdict"])

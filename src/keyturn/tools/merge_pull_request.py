@@ -10,6 +10,7 @@ import anyio.to_thread
 from keyturn.canon import Json
 from keyturn.connectors.forge import CheckState, FileState, Forge, Snapshot, declared
 from keyturn.connectors.forge.merging import Merge, Merged, MergeMethod, Proposal
+from keyturn.connectors.forge.names import shown
 from keyturn.model.agreement import disagreeing
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Outcome, Probe, Stale
@@ -50,6 +51,8 @@ class MergePullRequest:
         snapshot = await forge.snapshot(proposal.base, sorted(proposal.files))
         seen = standing(proposal.checks, proposal.reviews)
         merge = _merge_of(proposal, arguments.method, snapshot, seen.worst)
+        if mixed := _mixed(merge, proposal):
+            raise ConnectorError(mixed)
         compared = await anyio.to_thread.run_sync(compare, proposal.files)
         return planned(Reviewed(forge.identity, proposal, merge, compared, seen))
 
@@ -85,6 +88,18 @@ def _merge_of(proposal: Proposal, method: MergeMethod, base: Snapshot, checks: C
         files={path: file.state if file else None for path, file in sorted(base.files.items())},
         checks=checks,
     )
+
+
+def _mixed(merge: Merge, proposal: Proposal) -> str | None:
+    """Name a file that changed on both sides, differently: what a merge makes of the two, no diff here shows."""
+    for path, (was, wanted) in sorted(proposal.files.items()):
+        states = [file.state if file else None for file in (was, wanted)]
+        if merge.files.get(path) not in states:
+            return (
+                f"{shown(path)} has changed on {proposal.base} too since the branch parted from it, and what a merge "
+                "makes of both is not known before; bring the branch up to date, and ask again"
+            )
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,9 +202,9 @@ async def objection(plan: Plan, forge: Forge, merge: Merge, action: ActionRef) -
     if differs:
         return Stale(differs)
     compared = await anyio.to_thread.run_sync(compare, proposal.files)
-    shown = replace(proposal, recipients=recipients_of(plan))
-    again = planned(Reviewed(forge.identity, shown, _bound(merge, seen, proposal), compared, seen))
-    said = disagreeing(plan, again)
+    as_then = replace(proposal, recipients=recipients_of(plan))
+    again = planned(Reviewed(forge.identity, as_then, _bound(merge, seen, proposal), compared, seen))
+    said = disagreeing(plan, again) or _mixed(merge, proposal)
     return Failed(said) if said is not None else None
 
 

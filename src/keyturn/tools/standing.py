@@ -70,17 +70,23 @@ def shown_standing(view: Mapping[str, Json]) -> Standing:
     try:
         checks, reviews = view["checks"], view["reviews"]
         return Standing(
-            {str(item["name"]): _STATES[str(item["state"])] for item in _rows(checks["seen"])},  # type: ignore[index, call-overload]  # refused below
+            {str(item["name"]): _STATES[str(item["state"])] for item in _rows(_mapping(checks)["seen"])},
             {str(item["reviewer"]): (str(item["verdict"]), str(item["commit"])) for item in _rows(reviews)},
         )
-    except (KeyError, TypeError, IndexError) as error:
+    except (KeyError, TypeError) as error:
         raise ConnectorError("the plan does not show checks and reviews as plans do") from error
+
+
+def _mapping(value: Json) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping):
+        raise TypeError("not an object")
+    return value
 
 
 def _rows(value: Json) -> Sequence[Mapping[str, Json]]:
     if not isinstance(value, Sequence) or isinstance(value, str):
         raise TypeError("not a list")
-    return [item for item in value if isinstance(item, Mapping)]
+    return [_mapping(item) for item in value]
 
 
 def moved(shown: Standing, now: Standing) -> Iterator[str]:

@@ -14,7 +14,8 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
  9. its actions tell a story that can have happened: known and live tokens; reviews and acts that are SSH signatures
     of listed people, for this log and this digest; quorum of distinct people, the owner left out, key class, expiry;
     intent only when approved, outcome only after intent, each once; nothing in a scope while it was suspended, and
-    no suspension lifted without a listed person; nothing begun after a restored copy by what was said before it;
+    no suspension lifted without a listed person; nothing begun after a restored copy by what was said before it; an
+    undo of what was done before it, by the same principal and in the way that was stated then;
 10. the contracts and policies it names are published in it: texts have the digests of the facts, a policy loads with
     the contracts then published and pins them, and its reviewers are those of the fact;
 11. its decisions follow: the recorded policy, arguments, plan, earlier use and time give the recorded decision,

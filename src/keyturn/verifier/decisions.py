@@ -20,8 +20,13 @@ ARGUMENT = "argument."
 NO_EFFECTS: Mapping[str, int] = {"calls": 1, "files_changed": 0, "lines_changed": 0, "recipients": 0}
 
 
-def check_request(entry: Entry, payloads: Mapping[str, bytes], policy: Policy, token: Token, usage: Counts) -> None:
-    """Prove 11 of an `action.requested` entry: the policy gives this very decision. Raises `NotProved`."""
+def check_request(
+    entry: Entry, payloads: Mapping[str, bytes], policy: Policy, token: Token | None, usage: Counts
+) -> None:
+    """Prove 11 of a request: the policy gives this very decision. `token` is None where a person asked.
+
+    Raises `NotProved`.
+    """
     with proving(entry.seq, 11):
         request = planned_request(entry, payloads, token)
         decision = evaluate(policy, request, usage, entry.at)
@@ -67,13 +72,13 @@ def _lacking(decision: Decision, words: list[Word], asked: Entry, started: Entry
         return []
     if not isinstance(decision, Hold):
         return [_why(decision)]
-    excluded = frozenset(decision.excluded)
+    excluded = frozenset((*decision.excluded, *_asker(asked)))
     terms = Terms(obligations=decision.obligations, reviewers=decision.reviewers, excluded=excluded)
     return shortfalls(words, terms, asked.at, started.at)
 
 
-def planned_request(entry: Entry, payloads: Mapping[str, bytes], token: Token) -> Request:
-    """Return what the policy judged at an `action.requested` entry. Raises `NotProved` where the plan is another."""
+def planned_request(entry: Entry, payloads: Mapping[str, bytes], token: Token | None) -> Request:
+    """Return what the policy judged at a request. Raises `NotProved` where the plan is another."""
     plan = _plan(entry, payloads)
     effects = {"calls": 1, **plan["effects"]}
     recorded = tuple(entry.facts[name] for name in ("tool", "target", "backend", "effects"))
@@ -83,7 +88,7 @@ def planned_request(entry: Entry, payloads: Mapping[str, bytes], token: Token) -
     return _request(entry, payloads, token, more)
 
 
-def _request(entry: Entry, payloads: Mapping[str, bytes], token: Token, more: Mapping[str, Any]) -> Request:
+def _request(entry: Entry, payloads: Mapping[str, bytes], token: Token | None, more: Mapping[str, Any]) -> Request:
     arguments = {
         field.removeprefix(ARGUMENT): canon.decode(data)
         for field, data in payloads.items()
@@ -91,7 +96,7 @@ def _request(entry: Entry, payloads: Mapping[str, bytes], token: Token, more: Ma
     }
     return Request(
         principal=entry.text("principal"),
-        token_scopes=None if token.scopes is None else frozenset(token.scopes),
+        token_scopes=None if token is None or token.scopes is None else frozenset(token.scopes),
         tool=entry.text("tool"),
         arguments=arguments,
         target=entry.text("target"),
@@ -117,10 +122,16 @@ def _facts_of(decision: Permit | Hold | Shadow, entry: Entry, policy: Policy) ->
         "rules": list(decision.rules),
         "obligations": [obligation_to_json(item) for item in held.obligations] if held else [],
         "reviewers": {name: list(lines) for name, lines in held.reviewers.items()} if held else {},
-        "excluded": list(held.excluded) if held else [],
+        "excluded": list(dict.fromkeys((*held.excluded, *_asker(entry)))) if held else [],
         "owner": policy.principals[entry.text("principal")].owner,
         "expires_at": format_timestamp(expires_at),
     }
+
+
+def _asker(request: Entry) -> tuple[str, ...]:
+    """Return the person who asked by signature, if one did: who asks never reviews."""
+    act: Any = request.facts.get("act")
+    return () if act is None else (act["statement"]["by"],)
 
 
 def _why(decision: Decision) -> str:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from keyturn.fold.signatures import check_act
 from keyturn.fold.standing import Token
 from keyturn.fold.state import State
+from keyturn.fold.undoing import act_of
 from keyturn.log.chain import Head, follow, parse
 from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier
@@ -34,6 +36,7 @@ from keyturn.verifier.report import (
 )
 from keyturn.verifier.shelf import Shelf
 from keyturn.verifier.source import Row, Source, open_payloads
+from keyturn.verifier.undone import check_undone
 
 STEP = timedelta(seconds=60)
 EVERY = 256  # entries between two calls of `progress`
@@ -177,6 +180,17 @@ class Examination:
         with proving(entry.seq, 9):
             self._lives.requested(entry)
 
+    def _undo(self, entry: Entry, payloads: Payloads) -> None:
+        token = self._live_token(entry) if entry.facts["token"] is not None else None
+        self._shelf.check_contract(entry)
+        self._halts.check(entry, entry)
+        policy = self._shelf.policy_for(entry)
+        check_undone(entry, payloads, policy.contracts[entry.text("tool")], self._source)
+        check_request(entry, payloads, policy, token, self._state.usage)
+        self._follow(entry, payloads)
+        with proving(entry.seq, 9):
+            self._lives.requested(entry)
+
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
         self._shelf.policy_for(entry)
         self._token(entry, entry)
@@ -204,9 +218,7 @@ class Examination:
     def _start(self, entry: Entry, payloads: Payloads) -> None:
         asked = self._lives.request_of(entry)
         self._halts.check(entry, asked)
-        token = self._token(entry, asked)
-        if token.revoked_at is not None:
-            raise NotProved(entry.seq, 9, "it was begun although the token it was requested with had been revoked")
+        token = self._asked_with(entry, asked)
         with proving(entry.seq, 11):
             request = planned_request(asked, open_payloads(asked, self._source.payloads(asked.seq)), token)
             words = self._lives.counted(entry)
@@ -259,6 +271,24 @@ class Examination:
         if token is None or token.principal != named.text("principal"):
             raise NotProved(entry.seq, 9, "its token was never issued to its principal")
         return token
+
+    def _asked_with(self, started: Entry, asked: Entry) -> Token | None:
+        """Prove 9 of what an action was requested with, as it stands when it begins: token, or a person's act."""
+        if asked.facts["token"] is None:
+            self._check_asker(started, asked)
+            return None
+        token = self._token(started, asked)
+        if token.revoked_at is not None:
+            raise NotProved(started.seq, 9, "it was begun although the token it was requested with had been revoked")
+        return token
+
+    def _check_asker(self, started: Entry, asked: Entry) -> None:
+        """Prove that whoever asked by an act may still sign; the act itself the fold has proved."""
+        act: Any = asked.facts["act"]
+        known = self._state.policy.reviewers if self._state.policy else {}
+        with proving(started.seq, 9):
+            after = act["statement"]["after"]
+            check_act(act, act_of(asked), log=asked.log, after=after, reviewers=known, now=asked.at)
 
     def _live_token(self, entry: Entry) -> Token:
         token = self._token(entry, entry)
@@ -319,6 +349,7 @@ class Examination:
         "token.revoked": _follow,
         "read.served": _read,
         "action.requested": _request,
+        "action.undoing": _undo,
         "action.denied": _deny,
         "requests.throttled": _follow,
         "action.reviewed": _review,

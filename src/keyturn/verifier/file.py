@@ -19,6 +19,7 @@ from keyturn.verifier.schema import check_schema
 from keyturn.verifier.source import Payload, Row
 
 _ENTRIES = "SELECT seq, body, sig, leaf FROM entry ORDER BY seq"
+_ENTRY = "SELECT seq, body, sig, leaf FROM entry WHERE seq = ?"
 _PAYLOADS = "SELECT seq, field, salt, data FROM payload ORDER BY seq, field"
 _PAYLOADS_OF = "SELECT seq, field, salt, data FROM payload WHERE seq = ? ORDER BY field"
 _NO_VERDICT = (
@@ -67,6 +68,15 @@ class LedgerFile:
             yield Row(seq=seq, body=body, signature=signature, leaf=leaf, payloads=payloads)
         if waiting is not None:
             _belongs(False, waiting[0])
+
+    def row(self, seq: int) -> Row:
+        """Return one entry with its payloads. Raises as `rows` does."""
+        columns = next(self._rows(_ENTRY, (seq,)), None)
+        if columns is None:
+            raise NotProved(seq, 2, f"entry {seq} is missing")
+        _check_columns(seq, columns)
+        _, body, signature, leaf = columns
+        return Row(seq=seq, body=body, signature=signature, leaf=leaf, payloads=self.payloads(seq))
 
     def payloads(self, seq: int) -> Mapping[str, Payload]:
         """Return the payloads of one entry, by field. Raises as `rows` does."""

@@ -91,7 +91,7 @@ class Lives:
         self.unknown: dict[str, Intent] = {}
 
     def requested(self, entry: Entry) -> None:
-        """Take `action.requested`."""
+        """Take `action.requested` or `action.undoing`."""
         action = _action(entry)
         made = timedelta(milliseconds=UUID(action).int >> 80)
         if abs(entry.at - _EPOCH - made) > ID_MARGIN:
@@ -205,13 +205,14 @@ class Lives:
 
 
 def recorded_terms(request: Entry) -> Terms:
-    """Return the terms that an `action.requested` entry records, the owner left out in any case."""
+    """Return the terms that a request records; its owner and a person who asks for it are left out in any case."""
     facts = _facts(request)
     owner = () if facts["owner"] is None else (facts["owner"],)
+    asker = (facts["act"]["statement"]["by"],) if facts.get("act") else ()
     return Terms(
         obligations=tuple(_obligation(item) for item in facts["obligations"]),
         reviewers=facts["reviewers"],
-        excluded=frozenset((*facts["excluded"], *owner)),
+        excluded=frozenset((*facts["excluded"], *owner, *asker)),
     )
 
 

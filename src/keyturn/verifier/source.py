@@ -47,6 +47,10 @@ class Source(Protocol):
         """Yield the entries in order. Raises `NotProved` (7 or 8) for what cannot be a row."""
         ...
 
+    def row(self, seq: int) -> Row:
+        """Return one entry by its number. Raises `NotProved` (2, 7 or 8) where it cannot be."""
+        ...
+
     def payloads(self, seq: int) -> Mapping[str, Payload]:
         """Return the payloads of one entry, by field."""
         ...

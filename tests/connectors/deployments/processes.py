@@ -25,6 +25,7 @@ _context.set_forkserver_preload(
         "pytest",
         "anyio._backends._asyncio",
         "tests.connectors.deployments.world",
+        "tests.connectors.kubernetes.world",
         "tests.connectors.tickets.world",
     ]
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 
@@ -14,6 +14,7 @@ from keyturn.connectors.deployments import Deployments, Rollback, Switch
 from keyturn.connectors.deployments.history import history_line
 from keyturn.connectors.deployments.releases import Settings, build
 from keyturn.connectors.files import Disk
+from keyturn.model.outcome import Failed, Succeeded
 from keyturn.model.tool import ActionRef
 from tests.connectors.deployments.processes import DyingDisk, SwiftDisk, together
 from tests.connectors.surroundings import world_at
@@ -44,14 +45,52 @@ def open_port(home: Path, disk: Disk | None = None, **settings: Any) -> Deployme
     return build("web", parsed, world_at(home, {"PATH": os.defpath}), disk=disk)
 
 
+class Placed(Protocol):
+    """A deployment somewhere, looked at and moved without the code under test.
+
+    shows        lines of the diff from 2.4.0 to 2.3.1
+    superseded   what an action that was done is answered once something else is live
+    racer        applies in a process of its own; `handle` says to it where
+    """
+
+    port: Deployments
+    shows: tuple[str, ...]
+    superseded: type[Succeeded] | type[Failed]
+
+    @property
+    def racer(self) -> Callable[..., str]: ...
+    @property
+    def handle(self) -> Any: ...
+    def named(self, version: str) -> str: ...
+    def live(self) -> str: ...
+    def history(self) -> list[Mapping[str, Any]]: ...
+    def switches_of(self, action: ActionRef) -> int: ...
+    def move(self, version: str) -> None: ...
+    def alter(self, version: str) -> None: ...
+
+
 class World:
     """The folders of one deployment, looked at and moved without the code under test."""
+
+    shows: tuple[str, ...] = ("-VERSION = '2.4.0'\n+VERSION = '2.3.1'\n",)
+    superseded: type[Succeeded] | type[Failed] = Succeeded
 
     def __init__(self, home: Path) -> None:
         self.home = home
         self.root = home / "staging"
         lay_out(home, "staging")
         self.port = open_port(home, SwiftDisk())
+
+    @property
+    def racer(self) -> Callable[..., str]:
+        return apply_and_say
+
+    @property
+    def handle(self) -> Path:
+        return self.home
+
+    def named(self, version: str) -> str:
+        return version
 
     def live(self) -> str:
         return str((self.root / "current").readlink()).removeprefix("releases/")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keyturn.connectors.tickets.comments import MAX_COMMENT, check_comment
+from keyturn.connectors.tickets.comments import MAX_COMMENT, check_comment, check_new
 from keyturn.connectors.tickets.document import MAX_FRONT, parse_document, with_section, with_status
 from keyturn.model.errors import ConnectorError
 
@@ -143,3 +143,34 @@ def test_a_comment_that_must_not_be_posted_is_refused_naming_its_line(comment: s
 )
 def test_ordinary_words_may_be_posted(comment: str) -> None:
     check_comment(comment)
+
+
+@pytest.mark.parametrize(
+    ("title", "body", "labels", "problem"),
+    [
+        (" ", "b", [], "the title is empty"),
+        ("x" * 201, "b", [], "the title is longer than 200"),
+        ("two\nlines", "b", [], "the title holds an invisible"),
+        ("a\tb", "b", [], "the title holds a tab"),
+        (" a", "b", [], "the title has blanks at an end"),
+        ("/close", "b", [], "the title begins with / or @"),
+        ("This fixes #1", "b", [], "the title would close an issue"),
+        ("t", "x" * 20_001, [], "the text is longer than 20000"),
+        ("t", "ok\n/assign bob", [], "line 2 of the text begins with / or @"),
+        ("t", "a <!-- b -->", [], "line 1 of the text holds an HTML comment"),
+        ("t", "b", ["a", "A"], "a label stands twice"),
+        ("t", "b", [""], "is not a label"),
+        ("t", "b", ["x" * 51], "is not a label"),
+        ("t", "b", ["a\u202eb"], "is not a label"),
+        ("t", "b", [str(number) for number in range(21)], "more than 20 labels"),
+    ],
+)
+def test_a_new_ticket_that_must_not_be_posted_is_refused_naming_what_is_wrong(
+    title: str, body: str, labels: list[str], problem: str
+) -> None:
+    with pytest.raises(ConnectorError, match=problem):
+        check_new(title, body, labels)
+
+
+def test_a_new_ticket_may_have_no_text_and_labels_as_people_write_them() -> None:
+    check_new("Checkout is slow: nine seconds", "", ["good first issue", "area/checkout", "P1"])

@@ -49,6 +49,8 @@ class World:
     ticket: str = "OPS-1"
     absent: str = "OPS-2"
     statuses: tuple[str, ...] = ("open", "in progress", "resolved", "closed")
+    middle: str = "in progress"
+    closing: str = "closed"
     watchers: tuple[str, ...] = ("ann@example.org", "bob", "carol@example.org")
     labels: tuple[str, ...] = ("shop", "urgent")
 

@@ -13,5 +13,8 @@ import click
 )
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def command(options: tuple[str, ...]) -> None:
-    """See the whole way of an action on a fresh home, in under 20 seconds. Options: --keep DIR, --json."""
+    """See the whole way of an action on a fresh home, in under 20 seconds.
+
+    Options: --keep DIR, --json, and --forge URL --repository OWNER/NAME for a pull request on a forge.
+    """
     os.execv(sys.executable, [sys.executable, "-m", "keyturn.demo", *options])

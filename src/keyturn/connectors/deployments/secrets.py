@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+_WORDS = "secret|token|password|passwd|key|credential"
+_TELLING = re.compile(_WORDS, re.IGNORECASE)
 _ASSIGNMENT = re.compile(
-    r"""^(?P<lead>[\s\-]*(?:export\s+)?["']?)
-        (?P<name>[\w.\-]*(?:secret|token|password|passwd|key|credential)[\w.\-]*)
+    rf"""^(?P<lead>[\s\-]*(?:export\s+)?["']?)
+        (?P<name>[\w.\-]*(?:{_WORDS})[\w.\-]*)
         (?P<sign>["']?\s*[=:]\s*)
         (?P<value>\S[^\r\n]*)""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
@@ -23,6 +25,11 @@ _PRIVATE_KEY = re.compile(rb"-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----")
 def holds_private_key(data: bytes) -> bool:
     """Say whether a file holds a private key in PEM; such a file is not shown at all."""
     return _PRIVATE_KEY.search(data) is not None
+
+
+def is_telling(name: str) -> bool:
+    """Say whether a name promises a secret, by the words above."""
+    return _TELLING.search(name) is not None
 
 
 def hide_secrets(text: str) -> str:

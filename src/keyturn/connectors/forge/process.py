@@ -8,9 +8,11 @@ What is shut out, and how:
 3. Hooks: `core.hooksPath` points nowhere, and a repository whose configuration names hook commands (which newer
    releases of git run besides the hooks folder) is refused before anything is written.
 4. Fetching: a repository that lacks objects could have git fetch them through a command of its own choosing;
-   GIT_ALLOW_PROTOCOL overrides every `protocol.*.allow` of its configuration.
+   GIT_ALLOW_PROTOCOL overrides every `protocol.*.allow` of its configuration. It allows nothing, or with a `Link` the
+   one protocol of the one remote that is named.
 5. Filters, textconv, fsmonitor: no command is called that reads a work tree, an index or attributes.
-6. Loops and floods: each call has a deadline after which its whole process group is ended, and a bound on output.
+6. Loops and floods: each call has a deadline after which its whole process group is ended, and a bound on output. Of
+   what it says on standard error the end is kept. Nothing of the group outlives the call.
 """
 
 from __future__ import annotations
@@ -18,12 +20,11 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -57,6 +58,10 @@ _SETTINGS = {
 }
 
 
+class Damaged(ConnectorError):
+    """What should be in a repository is not, or git will not work on it: a copy of it had better be made anew."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ran:
     """A finished call: exit code, output, and the end of what it said on standard error."""
@@ -64,6 +69,32 @@ class Ran:
     code: int
     output: bytes
     said: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """How one call of git reaches a remote: its protocol, and settings, variables and descriptors beside the usual.
+
+    `settings` are pairs, because git reads a name that comes again as a list.
+    """
+
+    protocol: str
+    settings: tuple[tuple[str, str], ...] = ()
+    environment: Mapping[str, str] = field(default_factory=dict)
+    descriptors: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call over a link that came to its end or was ended: `cut` says by which bound, "" otherwise.
+
+    `lines` is the end of what git said on standard error, the server's own words (`remote: …`) among it.
+    """
+
+    code: int
+    output: bytes
+    lines: tuple[str, ...]
+    cut: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +122,18 @@ class Git:
         if len(output) > MAX_OUTPUT:
             raise ConnectorError(f"git {arguments[0]} answered more than {MAX_OUTPUT} bytes", kind=late)
         if ran.code not in accept:
-            raise ConnectorError(f"git {arguments[0]} failed ({ran.code}): {ran.said}")
+            raise Damaged(f"git {arguments[0]} failed ({ran.code}): {ran.said}")
         return ran
+
+    def call(self, *arguments: str, link: Link) -> Called:
+        """Call git to its end over a link; what came of it is for the caller to judge."""
+        with self._started(arguments, link) as running:
+            output = running.exchange(b"")
+        cut = "answered more than it may" if len(output) > MAX_OUTPUT else ""
+        if running.expired:
+            cut = f"took longer than {self.deadline:g} s and was ended"
+        lines = tuple(self._named(line) for line in running.said().splitlines())
+        return Called(running.process.returncode, output, lines, cut)
 
     @contextmanager
     def objects(self) -> Iterator[Objects]:
@@ -101,24 +142,30 @@ class Git:
             yield Objects(running)
 
     def _told(self, words: str) -> str:
-        """Return the end of what git said with the repository's name for its folder: assistants read it."""
+        """Return the end of what git said, as one line."""
+        return visible(" ".join(self._named(words).split()))[-1000:]
+
+    def _named(self, words: str) -> str:
+        """Put the repository's name in the place of its folder: assistants read it."""
         folder = str(self.folder)
         for place in (folder, folder.removesuffix("/.git")):
             words = words.replace(place, self.name)
-        return visible(" ".join(words.split()))[-1000:]
+        return words
 
-    def _started(self, arguments: tuple[str, ...]) -> _Running:
+    def _started(self, arguments: tuple[str, ...], link: Link | None = None) -> _Running:
         patience = {"core.filesRefLockTimeout": str(self.patience), "core.packedRefsTimeout": str(self.patience)}
-        settings = [part for item in (_SETTINGS | patience).items() for part in ("-c", "=".join(item))]
+        pairs = [*(_SETTINGS | patience).items(), *(link.settings if link else ())]
+        settings = [part for pair in pairs for part in ("-c", "=".join(pair))]
         command = [self.program, "--no-pager", f"--git-dir={self.folder}", *settings, *arguments]
-        return _Running(command, self._environment(), self.folder, self.deadline)
+        return _Running(command, self._environment(link), self.folder, self.deadline, link)
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, link: Link | None) -> dict[str, str]:
+        own = {**link.environment, "GIT_ALLOW_PROTOCOL": link.protocol} if link else {"GIT_ALLOW_PROTOCOL": "none"}
         return {
+            **own,
             "PATH": self.path,
             "LC_ALL": "C",
             "HOME": "/nonexistent",
-            "GIT_ALLOW_PROTOCOL": "none",
             "GIT_ATTR_NOSYSTEM": "1",
             "GIT_CONFIG_GLOBAL": "/dev/null",
             "GIT_CONFIG_NOSYSTEM": "1",
@@ -133,29 +180,32 @@ class Git:
 class _Running:
     """A started git: its pipes, its deadline, and its certain end when the block is left."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], folder: Path, deadline: float) -> None:
+    def __init__(
+        self, command: list[str], environment: dict[str, str], folder: Path, deadline: float, link: Link | None
+    ) -> None:
         self.expired = False
-        self.name = "git " + command[-1]
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the process, in __exit__
+        self._words = bytearray()
         try:
             self.process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=self._errors,
+                stderr=subprocess.PIPE,
                 cwd=folder,
                 env=environment,
                 start_new_session=True,
+                pass_fds=link.descriptors if link else (),
             )
         except OSError as error:
-            self._errors.close()
             # not str(error), which names the folder
             raise ConnectorError(f"git cannot be started: {error.strerror}", kind="retry") from error
         self._watch = threading.Timer(deadline, self._expire)
         self._watch.daemon = True
+        self._listener = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> _Running:
         self._watch.start()
+        self._listener.start()
         return self
 
     def __exit__(
@@ -165,11 +215,13 @@ class _Running:
             self._end()
         self._close(self.process.stdin)
         self._close(self.process.stdout)
+        self._sweep()
         self.process.wait()
         self._watch.cancel()
         self._watch.join()
-        self._last_words = self._read_errors()
-        self._errors.close()
+        self._listener.join(GRACE)
+        if not self._listener.is_alive():  # else something that left the group still holds the pipe
+            self._close(self.process.stderr)
 
     def exchange(self, feed: bytes) -> bytes:
         """Feed git, and read its answer up to one byte above the bound."""
@@ -183,7 +235,10 @@ class _Running:
 
     def said(self) -> str:
         """Return the end of what git said on standard error."""
-        return self._last_words
+        # the reason comes last, after hints and warnings
+        words = os.fsdecode(bytes(self._words[-MAX_WORDS:]))
+        # a first line that was cut may hold half of a path, which nobody would recognise as one
+        return words.partition("\n")[2] if len(self._words) > MAX_WORDS else words
 
     @property
     def stdin(self) -> IO[bytes]:
@@ -203,13 +258,18 @@ class _Running:
         finally:
             self._close(self.process.stdin)
 
-    def _read_errors(self) -> str:
-        # the reason comes last, after hints and warnings
-        size = self._errors.seek(0, os.SEEK_END)
-        self._errors.seek(max(0, size - MAX_WORDS))
-        words = os.fsdecode(self._errors.read(MAX_WORDS))
-        # a first line that was cut may hold half of a path, which nobody would recognise as one
-        return words.partition("\n")[2] if size > MAX_WORDS else words
+    def _listen(self) -> None:
+        assert self.process.stderr is not None  # noqa: S101 - a pipe was asked for
+        while part := os.read(self.process.stderr.fileno(), 65536):
+            self._words += part
+            del self._words[: -2 * MAX_WORDS]
+
+    def _sweep(self) -> None:
+        """Wait for git's end, then kill what it left behind of its group."""
+        with suppress(ChildProcessError):
+            os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
+        # it is not reaped yet, so nobody else has the group's number
+        self._signal(signal.SIGKILL)
 
     def _expire(self) -> None:
         self.expired = True
@@ -258,7 +318,7 @@ class Objects:
         """Return an object's bytes. Refused: missing, another kind, longer than `limit`, not what its id says."""
         found = self._header(oid)
         if found is None:
-            raise ConnectorError(f"the repository lacks object {oid}")
+            raise Damaged(f"the repository lacks object {oid}")
         actual, size = found
         if size > limit:
             raise ConnectorError(f"object {oid} holds {size} bytes; at most {limit} are read")
@@ -266,7 +326,7 @@ class Objects:
         if actual != kind:
             raise ConnectorError(f"object {oid} is a {actual}, not a {kind}")
         if len(body) != size or object_id(kind, body, len(oid)) != oid:
-            raise ConnectorError(f"object {oid} cannot be read whole: {self._why()}")
+            raise Damaged(f"object {oid} cannot be read whole: {self._why()}")
         return body
 
     def has(self, oid: str) -> bool:
@@ -294,13 +354,13 @@ class Objects:
             self._running.stdin.write(oid.encode("ascii") + b"\n")
             self._running.stdin.flush()
         except BrokenPipeError:
-            raise ConnectorError(f"object {oid} cannot be read: {self._why()}", kind="retry") from None
+            raise Damaged(f"object {oid} cannot be read: {self._why()}", kind="retry") from None
         line = self._running.stdout.readline(200).split()
         if len(line) == 3 and line[2].isdigit():
             return line[1].decode("ascii", "replace"), int(line[2])
         if line[1:] == [b"missing"]:
             return None
-        raise ConnectorError(f"object {oid} cannot be read: {self._why()}", kind="retry")
+        raise Damaged(f"object {oid} cannot be read: {self._why()}", kind="retry")
 
     def _why(self) -> str:
         return "git took too long" if self._running.expired else "git fsck in the repository may say more"

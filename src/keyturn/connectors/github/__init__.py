@@ -13,6 +13,7 @@ from keyturn.canon import Json
 from keyturn.connectors.credentials import CredentialSpec, source_of
 from keyturn.connectors.github.authority import AppKey, Installation, Proof, Token
 from keyturn.connectors.http import Answer, Connection, Door
+from keyturn.connectors.http.answer import piece_of
 from keyturn.connectors.world import World
 from keyturn.model.errors import ConnectorError
 
@@ -27,7 +28,7 @@ HEADERS: Mapping[str, str] = {
     "user-agent": "keyturn",
 }
 
-_REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"
+_REPOSITORY = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,99}/\.?[A-Za-z0-9_-][A-Za-z0-9._-]{0,99}$"
 
 
 class App(BaseModel):
@@ -78,10 +79,12 @@ class GitHub:
         """Read; statuses in `expected` are answers, others than 2xx raise `ConnectorError`."""
         return await self.door.read(f"/repos/{self.repository}{path}", params=params, expected=expected)
 
-    async def pages(self, path: str, *, params: Mapping[str, str] | None = None, most: int) -> list[Any]:
-        """Read a listing of at most `most` items, page by page."""
+    async def pages(
+        self, path: str, *, params: Mapping[str, str] | None = None, most: int, member: str | None = None
+    ) -> list[Any]:
+        """Read a listing of at most `most` items, page by page; `member` names the list where pages are objects."""
         together = {"per_page": "100", **(params or {})}
-        return await self.door.pages(f"/repos/{self.repository}{path}", params=together, most=most)
+        return await self.door.pages(f"/repos/{self.repository}{path}", params=together, most=most, member=member)
 
     async def change(
         self, method: str, path: str, *, body: Json | None = None, expected: frozenset[int] = frozenset()
@@ -127,6 +130,11 @@ def github(place: str, settings: GitHubConnection, world: World, permissions: Ma
         account=account,
         proof=proof,
     )
+
+
+def said(answer: Answer) -> str:
+    """Return what GitHub says in a refusal that was expected: bounded, without what a terminal would act on."""
+    return piece_of(answer.body, ()) or f"it answered {answer.status}"
 
 
 def segment(text: str) -> str:

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import jwt
 
+from keyturn.canon import Json
 from keyturn.connectors.credentials import Secret, Source
 from keyturn.connectors.http import Answer, Door
 from keyturn.model.errors import ConfigurationError, ConnectorError
@@ -47,7 +48,7 @@ class Token:
 
     async def headers(self) -> Mapping[str, Secret]:
         """Return the token as it is now."""
-        return {"authorization": _bearer((await self.source.read()).reveal())}
+        return {"authorization": (await self.source.read()).after("Bearer ")}
 
     def refused(self) -> bool:
         """Have the source read anew."""
@@ -68,17 +69,17 @@ class AppKey:
 
     async def headers(self) -> Mapping[str, Secret]:
         """Return a JSON Web Token (RFC 7519, RS256) made for this request."""
-        return {"authorization": _bearer(self._signed((await self.key.read()).reveal()))}
+        return {"authorization": self._signed((await self.key.read()).reveal()).after("Bearer ")}
 
     def refused(self) -> bool:
         """Have the key read anew."""
         return self.key.forget()
 
-    def _signed(self, key: str) -> str:
+    def _signed(self, key: str) -> Secret:
         at = int(self.now())
         claims = {"iat": at - BACKDATED, "exp": at + LIFETIME, "iss": self.app}
         try:
-            return jwt.encode(claims, key, algorithm="RS256")
+            return Secret(jwt.encode(claims, key, algorithm="RS256"))
         except (jwt.PyJWTError, ValueError, TypeError):
             pass  # the library's words may quote the key
         raise ConfigurationError(f"{self.place}: not the RSA private key in PEM form that GitHub gave for the App")
@@ -105,7 +106,7 @@ class Installation:
         token = self._token
         if token is None or self.now() >= self._until - EARLY:
             token = await self._fresh()
-        return {"authorization": _bearer(token.reveal())}
+        return {"authorization": token.after("Bearer ")}
 
     def refused(self) -> bool:
         """Drop the token, which may have been revoked."""
@@ -126,7 +127,7 @@ class Installation:
     async def _fresh(self) -> Secret:
         number = self.number if self.number is not None else (await self.found())["id"]
         # asking twice does no harm, so an answer that was lost is asked for again, as reads are
-        body = {"repositories": [self.name], "permissions": dict(self.permissions)}
+        body: dict[str, Json] = {"repositories": [self.name], "permissions": dict(self.permissions)}
         path = f"/app/installations/{number}/access_tokens"
         answer = (await self.door.post_read(path, body=body)).json()
         token, until = _token_in(answer)
@@ -146,7 +147,3 @@ def _seconds(text: str) -> float:
         return datetime.fromisoformat(text).timestamp()
     except ValueError:
         raise ConnectorError("GitHub gave an installation token with an unreadable end") from None
-
-
-def _bearer(token: str) -> Secret:
-    return Secret(f"Bearer {token}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -15,6 +16,7 @@ PIECE = 300
 """Characters of an answer that a message holds at most."""
 
 _LONGEST = 64 * 1024  # bytes of an answer that is searched for words
+_SHORTEST = 8  # characters of a part of a field that may be a credential; the name of a scheme has fewer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,16 +61,21 @@ def piece_of(body: bytes, secrets: Iterable[Secret]) -> str:
     The credentials that were sent are taken out, for a system may repeat them in what it says.
     """
     words = _words_in(body) if len(body) <= _LONGEST else ""
-    for secret in secrets:
-        words = _without(words, secret)
-    words = visible(" ".join(words.split()))
+    words = visible(" ".join(scrubbed(words, secrets).split()))
     return words if len(words) <= PIECE else words[: PIECE - 1] + "…"
 
 
+def scrubbed(words: str, secrets: Iterable[Secret]) -> str:
+    """Return what a system said without the credentials that were sent to it."""
+    for secret in secrets:
+        words = _without(words, secret)
+    return words
+
+
 def _without(words: str, secret: Secret) -> str:
-    for part in {secret.reveal(), *secret.reveal().split()}:
-        if len(part) >= 8:  # shorter ones are the scheme's name
-            words = words.replace(part, "<secret>")
+    for part in sorted({secret.reveal(), *secret.reveal().split()}, key=len, reverse=True):
+        if len(part) >= _SHORTEST:
+            words = re.sub(re.escape(part), "<secret>", words, flags=re.IGNORECASE)  # names of hosts lose their case
     return words
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import ssl
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -99,18 +100,16 @@ def proxy_of(place: str, connection: Connection) -> Origin | None:
 
 
 def trust_of(place: str, home: Path, ca: str | None) -> ssl.SSLContext:
-    """Return what certificates are held against. There is no way to leave that out.
+    """Return what certificates and names are held against, from TLS 1.2 on. There is no way to leave that out.
 
     Without `ca` the operating system's authorities are trusted (and OpenSSL's own SSL_CERT_FILE), with it those in
     the file alone. Raises `ConfigurationError` for a file without certificates.
 
     `ssl.create_default_context` would besides write the keys of each connection to a file that SSLKEYLOGFILE names.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies certificate and name, from TLS 1.2 on
     if ca is None:
-        context.load_default_certs(ssl.Purpose.SERVER_AUTH)
-        return context
-    problem = ""
+        return _system_trust()
+    context, problem = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ""
     try:
         context.load_verify_locations(cafile=home / ca)
     except ssl.SSLError:
@@ -119,6 +118,13 @@ def trust_of(place: str, home: Path, ca: str | None) -> ssl.SSLContext:
         problem = f"cannot be read: {error.strerror}"
     if problem:
         raise ConfigurationError(f"{place}.ca: {home / ca} {problem}")
+    return context
+
+
+@cache  # it takes tens of milliseconds, and changes with the installation
+def _system_trust() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_default_certs(ssl.Purpose.SERVER_AUTH)
     return context
 
 

@@ -22,7 +22,7 @@ import anyio
 
 from keyturn.canon import Json
 from keyturn.connectors.credentials import Secret
-from keyturn.connectors.http.answer import Answer, items_of, piece_of
+from keyturn.connectors.http.answer import Answer, items_of, piece_of, scrubbed
 from keyturn.connectors.http.authority import Authority
 from keyturn.connectors.http.calls import LIMIT, Call, Params, encoded, joined, target_of, typed, unsendable, what_of
 from keyturn.connectors.http.connection import Connection, base_of, proxy_of, trust_of
@@ -166,7 +166,7 @@ class Door:
                 return items
             target = target_on(self._base.origin, call.target, link)
             if target is None:
-                raise ConnectorError(f"{call.what}: its next page is on {host_in(link)}, which is not followed")
+                raise ConnectorError(f"{call.what}: its next page is on another host, which is not followed")
             call = replace(call, target=target)
         raise ConnectorError(f"{call.what}: the pages of this list do not come to an end")
 
@@ -242,7 +242,8 @@ class Door:
             link = received.headers.get("location", "")
             to = target_on(self._base.origin, target, link) if call.method == "GET" and not call.change else None
             if to is None:
-                return Trouble("refused", f"answered {received.status} and points to {host_in(link)}: not followed")
+                where = scrubbed(host_in(link), secrets.values())
+                return Trouble("refused", f"answered {received.status} and points to {where}: not followed")
             target = to
         return Trouble("refused", f"points elsewhere more than {REDIRECTS} times in a row")
 

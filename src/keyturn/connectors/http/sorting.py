@@ -27,7 +27,8 @@ DEFAULT_REST: Final = 60.0
 https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit
 """
 _LONGEST: Final = 86_400.0
-_SECONDS: Final = re.compile(r"[0-9]{1,9}")
+_SOONEST: Final = 1.0  # a reset that seems to be over: the two clocks differ, and the limit still stands
+_SECONDS: Final = re.compile(r"[0-9]{1,12}")
 _SECONDARY: Final = b"secondary rate limit"
 
 
@@ -66,8 +67,9 @@ def told_wait(headers: Mapping[str, str], now: float) -> float | None:
     if (after := headers.get("retry-after")) is not None and (wait := _seconds(after.strip(), now)) is not None:
         return wait
     reset = headers.get("x-ratelimit-reset", "").strip()
-    if headers.get("x-ratelimit-remaining", "").strip() == "0" and _SECONDS.fullmatch(reset[:10]):
-        return _bounded(float(reset) - now if float(reset) > _LONGEST * 366 else float(reset))
+    if headers.get("x-ratelimit-remaining", "").strip() == "0" and _SECONDS.fullmatch(reset):
+        wait = float(reset) - now if float(reset) > _LONGEST * 366 else float(reset)
+        return max(_SOONEST, _bounded(wait))
     return None
 
 

@@ -59,18 +59,23 @@ class Departure:
     sent: bool = False
 
     async def noted(self, name: str, info: Mapping[str, Any]) -> None:
-        """Take note of a step of the library. What is said to a proxy to get a tunnel is not the request."""
-        if name == "http11.send_request_headers.started" and info["request"].method != b"CONNECT":
+        """Take note of a step of the library: from sending on, each names the request, whatever the step is called.
+
+        What is said to a proxy to get a tunnel is another request.
+        """
+        request = info.get("request")
+        if request is not None and request.method != b"CONNECT":
             self.sent = True
 
 
-def _without_fields(record: logging.LogRecord) -> bool:
-    """Keep the fields of answers out of logs: the library writes them whole at DEBUG, and some hold tokens."""
-    return not str(record.msg).startswith("receive_response_headers.complete")
+def _only_the_step(record: logging.LogRecord) -> bool:
+    """Keep what is sent and received out of logs: at DEBUG the library writes fields, and errors that quote them."""
+    record.msg = str(record.msg).partition(" ")[0]
+    return True
 
 
 for _name in ("httpcore2.http11", "httpcore2.proxy"):
-    logging.getLogger(_name).addFilter(_without_fields)
+    logging.getLogger(_name).addFilter(_only_the_step)
 
 
 class Transport:

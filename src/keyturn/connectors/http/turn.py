@@ -20,7 +20,7 @@ from keyturn.model.errors import ConnectorError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 _LOOKS = (0.01, 0.1)  # seconds between two looks whether it is free: at first, and at last
-_LONGEST = 3600.0  # seconds a host is left alone on its own word; a clock that was set is no reason to wait longer
+_LONGEST = 60.0  # seconds all leave a host alone for the limit of one: others may have limits of their own there
 
 
 @dataclass(frozen=True, slots=True)

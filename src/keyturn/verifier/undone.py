@@ -1,0 +1,88 @@
+"""Proof 9 of undoing: what an undo names was done before it, and what it asks for is the way back stated then.
+
+The entries it names are read once more where they stand: the pass has proved them, and keeps none that is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from keyturn import canon
+from keyturn.canon import Json
+from keyturn.fold.undoing import call_of, normal
+from keyturn.log.chain import parse
+from keyturn.log.entry import Entry
+from keyturn.log.kinds import REQUESTS
+from keyturn.model.contract import Contract
+from keyturn.model.plan import Inverse
+from keyturn.verifier.proofs import NotProved, proving
+from keyturn.verifier.source import Source, open_payloads
+
+ARGUMENT = "argument."
+_ENDS = frozenset({"execution.finished", "execution.resolved"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Earlier:
+    """An entry read again, with its payloads."""
+
+    entry: Entry
+    payloads: Mapping[str, bytes]
+
+
+def check_undone(entry: Entry, payloads: Mapping[str, bytes], contract: Contract, source: Source) -> None:
+    """Prove 9 of an `action.undoing` entry and what it undoes. Raises `NotProved`."""
+    named: Any = entry.facts["undoes"]
+    if not named["request"] < named["outcome"] < entry.seq:
+        raise NotProved(entry.seq, 9, "it undoes what was not over before it")
+    with proving(entry.seq, 9):
+        request, outcome = _read(source, named["request"]), _read(source, named["outcome"])
+        _check_request(entry, request.entry)
+        _check_outcome(entry, outcome.entry)
+        _check_call(entry, payloads, contract, _meant(named["action"], request, outcome))
+
+
+def _read(source: Source, seq: int) -> _Earlier:
+    row = source.row(seq)
+    entry = parse(seq, row.body, row.signature)
+    return _Earlier(entry, open_payloads(entry, row.payloads))
+
+
+def _check_request(entry: Entry, request: Entry) -> None:
+    named: Any = entry.facts["undoes"]
+    if request.kind not in REQUESTS or (request.action, request.digest) != (named["action"], named["digest"]):
+        raise NotProved(entry.seq, 9, f"entry {request.seq} does not request the action that it undoes")
+    if request.facts["principal"] != entry.facts["principal"]:
+        raise NotProved(entry.seq, 9, "it undoes an action of another principal")
+
+
+def _check_outcome(entry: Entry, outcome: Entry) -> None:
+    named: Any = entry.facts["undoes"]
+    if outcome.kind not in _ENDS or outcome.action != named["action"] or outcome.facts["effect"] is not True:
+        raise NotProved(entry.seq, 9, f"entry {outcome.seq} does not say that what it undoes was done")
+
+
+def _meant(action: str, request: _Earlier, outcome: _Earlier) -> tuple[str | None, dict[str, Json]]:
+    """Return tool and arguments of the inverse, as the plan states it."""
+    plan: Any = canon.decode_object(request.payloads["plan"])
+    stated = plan["inverse"] or {"summary": "", "tool": None, "arguments": {}}
+    inverse = Inverse(summary=stated["summary"], tool=stated["tool"], arguments=stated["arguments"])
+    told: Any = canon.decode_object(outcome.payloads["outcome"]) if "outcome" in outcome.payloads else {}
+    return inverse.tool, call_of(inverse, action, told.get("result") or {})
+
+
+def _check_call(
+    entry: Entry, payloads: Mapping[str, bytes], contract: Contract, meant: tuple[str | None, dict[str, Json]]
+) -> None:
+    tool, arguments = meant
+    if entry.facts["tool"] != tool:
+        raise NotProved(entry.seq, 9, f"what it undoes is undone by {tool or 'no call'}, not by {entry.text('tool')}")
+    recorded = {
+        field.removeprefix(ARGUMENT): canon.decode(data)
+        for field, data in payloads.items()
+        if field.startswith(ARGUMENT)
+    }
+    if recorded != normal(contract, arguments):
+        raise NotProved(entry.seq, 9, "its arguments are not those of the inverse that the plan of the action states")

@@ -1,0 +1,7 @@
+"""The fixtures of the test bed that this room takes."""
+
+from __future__ import annotations
+
+from tests.bed.fixtures import github, github_emulator
+
+__all__ = ["github", "github_emulator"]
