@@ -15,7 +15,7 @@ import httpx2
 import pytest
 
 from keyturn.log.note import parse_note, parse_note_key, verify_note
-from keyturn.witness.service import MAX_BODY
+from keyturn.witness.answering import MAX_BODY
 from tests.witness.test_witness import FORKED, LOG, OTHER, TREE
 
 KEYTURN = [sys.executable, "-m", "keyturn"]

@@ -18,7 +18,7 @@ from keyturn.log.note import COSIGNATURE, Note, parse_note, parse_note_key, veri
 from keyturn.log.proof import Submission
 from keyturn.log.tree import consistency_proof, leaf_hash, root_of
 from keyturn.model.errors import ConfigurationError, LedgerError
-from keyturn.witness.service import SIZE, Cosigner, Reply, Witness
+from keyturn.witness.answering import SIZE, Cosigner, Reply, Witness
 from keyturn.witness.store import Store, create_store
 from tests.log.test_note import Signer
 

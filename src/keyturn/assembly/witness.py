@@ -14,7 +14,7 @@ from keyturn.ledger.keys import load_key, make_key, store_key
 from keyturn.log.keys import BadKey
 from keyturn.log.note import COSIGNATURE, ED25519, NoteKey, parse_note_key
 from keyturn.model.errors import ConfigurationError
-from keyturn.witness.service import Cosigner, Witness
+from keyturn.witness.answering import Cosigner, Witness
 from keyturn.witness.store import Store, create_store
 
 SETTINGS = "witness.toml"

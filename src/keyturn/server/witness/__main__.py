@@ -15,7 +15,7 @@ from keyturn.server.http.program import Web
 from keyturn.server.signals import cancel_on_signal
 from keyturn.server.witness.app import build_app
 from keyturn.telemetry.speech import say, set_up
-from keyturn.witness.service import Witness
+from keyturn.witness.answering import Witness
 
 EVERYWHERE = ("*",)
 """A witness answers under any name: it reads signatures, never who asks."""

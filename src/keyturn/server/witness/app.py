@@ -15,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from keyturn.model.errors import LedgerError
-from keyturn.witness.service import MAX_BODY, Witness
+from keyturn.witness.answering import MAX_BODY, Witness
 
 BODY_SECONDS = 10.0  # a body of some kilobytes that takes longer is dripped on purpose
 AT_ONCE = 16  # submissions that are judged or wait for the one before them
