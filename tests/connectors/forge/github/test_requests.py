@@ -22,8 +22,7 @@ def test_everything_that_is_sent_is_valid_by_githubs_description(world: World, g
     anyio.run(forge.probe_closing, change, action(3))
     close(forge, change, action(4))
     number = proposed(world)
-    for method in ("merge",):
-        merge(world, reviewed(world, number, method), 5)
+    merge(world, reviewed(world, number), 5)
     merging(world, number)
     anyio.run(forge.check)
     anyio.run(world.forge().check)
