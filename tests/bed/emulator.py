@@ -17,7 +17,7 @@ What it does not do, so that nothing here proves it:
 - a private repository that a token cannot see answers 403, not 404
 - anybody with a token may write issues, comments and pull requests of a public repository; a collaborator with "read"
   may edit a private one's. Scopes of classic tokens mean nothing.
-- an App's JWT may be of any age and length; its `iss` may not be the client id
+- an App's JWT may be valid for years and needs no `iat`; its `iss` may not be the client id
 - an installation's own token asks `GET /installation/repositories` in vain (404)
 - a field `permissions` of a repository is always full for whoever asks
 
@@ -32,8 +32,8 @@ import base64
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import count
+from dataclasses import dataclass, replace
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -58,6 +58,8 @@ FULL = {
 }
 NARROW = {"metadata": "read", "contents": "read"}
 APP, NARROW_APP = 4242, 4343
+PURSES = 300
+"""Sets of tokens, one for each test."""
 INSTALLATION, OTHER_INSTALLATION, NARROW_INSTALLATION = 7001, 7002, 7003
 
 FILES: Mapping[str, bytes] = {
@@ -81,6 +83,11 @@ class Emulator:
     program: Program
     client: httpx2.Client
     _numbers: Iterator[int]
+    _purses: Iterator[Mapping[str, str]]
+
+    def again(self) -> Emulator:
+        """Return the same emulator with tokens that nobody used up: each is good for 5000 requests an hour."""
+        return replace(self, tokens=next(self._purses))
 
     @property
     def address(self) -> tuple[str, int]:
@@ -294,14 +301,10 @@ class Repository:
 def emulator(folder: Path) -> Iterator[Emulator]:
     """Run an emulator as long as the block lasts; `folder` gets its seed, its keys and what it writes."""
     node = require(EMULATE)
-    tokens = {
-        "ada": f"ghp_{secrets.token_hex(18)}",
-        "carol": f"github_pat_{secrets.token_hex(20)}",
-        "bob": f"github_pat_{secrets.token_hex(20)}",
-    }
+    purses = [_purse() for _ in range(PURSES)]
     pem, narrow_pem = _key(folder / "app.pem"), _key(folder / "narrow.pem")
     seed = folder / "seed.yaml"
-    seed.write_text(yaml.safe_dump(_seed(tokens, pem, narrow_pem)), encoding="utf-8")
+    seed.write_text(yaml.safe_dump(_seed(purses, pem, narrow_pem)), encoding="utf-8")
     command = [str(node), str(entry(EMULATE)), "start", "--host", "127.0.0.1", "-s", "github", "--seed", str(seed)]
     marker = secrets.token_hex(6)
     seed.write_text(seed.read_text(encoding="utf-8").replace("MARKER", marker), encoding="utf-8")
@@ -318,7 +321,7 @@ def emulator(folder: Path) -> Iterator[Emulator]:
     ):
         yield Emulator(
             url=f"http://127.0.0.1:{running.port}",
-            tokens=tokens,
+            tokens=purses[0],
             app_id=APP,
             pem=pem,
             narrow_app_id=NARROW_APP,
@@ -326,16 +329,26 @@ def emulator(folder: Path) -> Iterator[Emulator]:
             program=running,
             client=client,
             _numbers=count(1),
+            _purses=cycle(purses[1:]),
         )
 
 
-def _seed(tokens: Mapping[str, str], pem: Path, narrow_pem: Path) -> dict[str, Any]:
-    people = [{"login": name, "name": name.title(), "email": f"{name}@shop.test"} for name in ("ada", "carol", "bob")]
+def _purse() -> dict[str, str]:
+    return {
+        "ada": f"ghp_{secrets.token_hex(18)}",
+        "carol": f"github_pat_{secrets.token_hex(20)}",
+        "bob": f"github_pat_{secrets.token_hex(20)}",
+    }
+
+
+def _seed(purses: list[dict[str, str]], pem: Path, narrow_pem: Path) -> dict[str, Any]:
+    people = [{"login": name, "name": name.title(), "email": f"{name}@shop.test"} for name in purses[0]]
+    owners = [(token, name) for purse in purses for name, token in purse.items()]
     app = {"app_id": APP, "slug": "keyturn-bed", "name": "Keyturn bed", "permissions": FULL, "events": []}
     narrow = {"app_id": NARROW_APP, "slug": "narrow-bed", "name": "Narrow bed", "permissions": NARROW, "events": []}
     everywhere = {"account": ORGANISATION, "repository_selection": "all"}
     return {
-        "tokens": {token: {"login": name, "scopes": ["repo", "user"]} for name, token in tokens.items()},
+        "tokens": {token: {"login": name, "scopes": ["repo", "user"]} for token, name in owners},
         "github": {
             "users": [*people, {"login": "probe-MARKER"}],
             "orgs": [{"login": ORGANISATION, "members": [{"login": "ada", "role": "admin"}]}],

@@ -47,7 +47,8 @@ class Forge:
 
 @contextmanager
 def forge(emulator: Emulator) -> Iterator[Forge]:
-    """Put a proxy in front of an emulator as long as the block lasts; bob's token may only read."""
+    """Put a proxy in front of an emulator as long as the block lasts, with tokens of its own; bob's may only read."""
+    emulator = emulator.again()
     tokens = emulator.tokens
     manners = Manners(
         known=set(tokens.values()),

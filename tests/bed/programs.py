@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,13 +75,12 @@ def program(
 
 def end(process: subprocess.Popen[bytes], *, within: float = 5) -> None:
     """End a process that we started, with its children (it leads a group of its own); kill it if it stays."""
-    for sent in (signal.SIGTERM, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, sent)
-            try:
-                process.wait(within)
-            except subprocess.TimeoutExpired:
-                continue
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(within)
+    with suppress(ProcessLookupError):  # children may outlive the one that led them
+        os.killpg(process.pid, signal.SIGKILL)
     process.wait(within)
 
 
@@ -112,6 +111,7 @@ def _started(
             raise DidNotStart(f"{stopped}\n{_tail(said)}") from stopped
         raise
     if process.poll() is not None:
+        end(process)
         raise DidNotStart(f"{command(port)} ended with {process.returncode}\n{_tail(said)}")
     return Program(process, port, time.monotonic() - begun, said)
 

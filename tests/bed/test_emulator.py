@@ -142,6 +142,16 @@ def test_a_protected_branch_waits_for_its_checks(github_emulator: Emulator) -> N
     assert ask("PUT", url, github_emulator.tokens["carol"], {}).status_code == 200
 
 
+def test_tokens_are_used_up_and_there_are_more(github_emulator: Emulator) -> None:
+    one, other = github_emulator.again(), github_emulator.again()
+    assert set(one.tokens.values()).isdisjoint(other.tokens.values())
+    url = f"{github_emulator.url}/user"
+    left = [int(ask("GET", url, one.tokens["bob"]).headers["x-ratelimit-remaining"]) for _ in (1, 2)]
+    assert left == [4999, 4998]
+    told = ask("GET", url, other.tokens["bob"])
+    assert (told.headers["x-ratelimit-remaining"], told.json()["login"]) == ("4999", "bob")
+
+
 def test_what_the_emulator_does_otherwise_than_github_is_still_so(github_emulator: Emulator) -> None:
     """When this fails, a newer emulator made a part of `manners` needless."""
     shop, ada = github_emulator.repository(), github_emulator.tokens["ada"]

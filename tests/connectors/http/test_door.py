@@ -410,6 +410,15 @@ async def test_calls_that_were_cancelled_leave_their_connections_to_others(serve
         assert (await door.read("/x")).status == 200
 
 
+async def test_a_change_does_not_ride_on_a_connection_that_was_kept(serve: Serve, door_to: Open) -> None:
+    server = serve(lambda heard: said(200, {}, then="reset" if heard.method == "GET" else "keep"))
+    door = door_to(server)
+    for number in range(10):
+        await door.read("/x")
+        assert (await door.change("POST", "/x", body={})).status == 200
+        assert server.connections == 2 * (number + 1)
+
+
 def test_threads_use_one_door_at_the_same_time(serve: Serve, door_to: Open) -> None:
     server = serve(in_turn(said(200, {})))
     door = door_to(server)

@@ -232,7 +232,12 @@ class Door:
         course.stage, target = "exchange", call.target
         for _ in range(REDIRECTS + 1):
             sending = Sending(
-                method=call.method, target=target, headers=call.headers, secrets=secrets, body=call.body
+                method=call.method,
+                target=target,
+                headers=call.headers,
+                secrets=secrets,
+                body=call.body,
+                fresh=call.change,
             )
             received = await self._exchanged(sending, call, course)
             if isinstance(received, Failure):

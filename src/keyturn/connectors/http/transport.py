@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -43,13 +44,18 @@ _LIBRARY = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sending:
-    """A request: method, target (path and query), plain fields, fields that hold credentials, body."""
+    """A request: method, target (path and query), plain fields, fields that hold credentials, body.
+
+    `fresh`: on a connection of its own. One that was kept may be closed by the other side in this very moment, and
+    then nobody knows what became of the request.
+    """
 
     method: str
     target: str = field(repr=False)
     headers: Mapping[str, str]
     secrets: Mapping[str, Secret]
     body: bytes = field(repr=False)
+    fresh: bool = False
 
 
 @dataclass(slots=True)
@@ -89,7 +95,7 @@ class Transport:
         self._proxy = proxy
         # A proxy is named by the operator, and mostly a machine nearby; what it connects to it resolves itself.
         self._private = private or proxy is not None
-        self._here: RunVar[_Pool] = RunVar("keyturn_http_pool")
+        self._here: RunVar[_Open] = RunVar("keyturn_http_pool")
 
     def __repr__(self) -> str:
         return f"Transport({self._origin})"
@@ -108,8 +114,10 @@ class Transport:
 
     async def _exchanged(self, sending: Sending, limit: int, departure: Departure) -> Received | Failure:
         try:
-            with self._connections() as pool:
-                response = await pool.handle_async_request(self._request(sending, departure))
+            with self._connections() as pools:
+                response = await (pools.fresh if sending.fresh else pools.kept).handle_async_request(
+                    self._request(sending, departure)
+                )
                 try:
                     return await read_answer(response, limit)
                 finally:
@@ -140,40 +148,53 @@ class Transport:
         )
 
     @contextmanager
-    def _connections(self) -> Iterator[httpcore2.AsyncConnectionPool]:
+    def _connections(self) -> Iterator[_Pools]:
         try:
-            pool = self._here.get()
+            open_here = self._here.get()
         except LookupError:
-            pool = _Pool(self._made)
-            self._here.set(pool)
-        with pool.used() as connections:
-            yield connections
+            open_here = _Open(self._made)
+            self._here.set(open_here)
+        with open_here.used() as pools:
+            yield pools
 
-    def _made(self) -> httpcore2.AsyncConnectionPool:
-        trust = self._trust()
-        return httpcore2.AsyncConnectionPool(
+    def _made(self) -> _Pools:
+        trust = self._trust() if self._origin.scheme == "https" else None
+        make = partial(
+            httpcore2.AsyncConnectionPool,
             ssl_context=trust,
             proxy=None if self._proxy is None else _tunnel(self._proxy, trust),
             max_connections=CONNECTIONS,
             keepalive_expiry=_KEPT,
             network_backend=Dialer(private=self._private, plain=self._origin.scheme == "http"),
         )
+        return _Pools(kept=make(), fresh=make(max_keepalive_connections=0))
 
 
-class _Pool:
+@dataclass(frozen=True, slots=True)
+class _Pools:
+    """Connections that are used again, and those that are used once."""
+
+    kept: httpcore2.AsyncConnectionPool
+    fresh: httpcore2.AsyncConnectionPool
+
+    async def aclose(self) -> None:
+        await self.kept.aclose()
+        await self.fresh.aclose()
+
+
+class _Open:
     """The connections of one event loop, and the task that closes them once they are idle, or when the loop ends."""
 
-    def __init__(self, make: Callable[[], httpcore2.AsyncConnectionPool]) -> None:
+    def __init__(self, make: Callable[[], _Pools]) -> None:
         self._make = make
-        self._made: httpcore2.AsyncConnectionPool | None = None
+        self._made: _Pools | None = None
         self._busy = 0
         self._keeper: asyncio.Task[None] | None = None
 
     @contextmanager
-    def used(self) -> Iterator[httpcore2.AsyncConnectionPool]:
+    def used(self) -> Iterator[_Pools]:
         if self._made is None:
             self._made = self._make()
-        if self._keeper is None or self._keeper.done():
             self._keeper = asyncio.get_running_loop().create_task(self._keep(self._made))
         self._busy += 1
         try:
@@ -181,7 +202,7 @@ class _Pool:
         finally:
             self._busy -= 1
 
-    async def _keep(self, connections: httpcore2.AsyncConnectionPool) -> None:
+    async def _keep(self, pools: _Pools) -> None:
         """Wait until nobody has used the connections for a while. An event loop that ends cancels this first."""
         try:
             idle = False
@@ -191,9 +212,9 @@ class _Pool:
                 idle = idle and self._busy == 0
         finally:
             self._made = None  # the next to come gets new ones, with certificates as they are then
-            await connections.aclose()
+            await pools.aclose()
 
 
-def _tunnel(proxy: Origin, trust: ssl.SSLContext) -> httpcore2.Proxy:
+def _tunnel(proxy: Origin, trust: ssl.SSLContext | None) -> httpcore2.Proxy:
     url = httpcore2.URL(scheme=proxy.scheme, host=proxy.host, port=proxy.port, target="/")
     return httpcore2.Proxy(url, ssl_context=trust if proxy.scheme == "https" else None)

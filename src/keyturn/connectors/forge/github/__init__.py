@@ -16,6 +16,7 @@ from keyturn.connectors.forge.github.landing import Landing
 from keyturn.connectors.forge.github.looking import look
 from keyturn.connectors.forge.github.marking import Marks
 from keyturn.connectors.forge.github.merges import Merges
+from keyturn.connectors.forge.github.proposals import Proposals
 from keyturn.connectors.forge.github.pulls import Pulls
 from keyturn.connectors.forge.github.reading import Reading
 from keyturn.connectors.forge.merging import Merge, Merged, Merging, Proposal
@@ -110,7 +111,7 @@ class GitHubForge:
 
     async def proposal(self, number: int) -> Proposal:
         """Read a pull request of anybody."""
-        return await self._merges().proposal(number)
+        return await Proposals(self._pulls()).proposal(number)
 
     async def merge(self, merge: Merge, action: ActionRef) -> Merged | Stale:
         """Merge a pull request at its reviewed head, once."""
@@ -127,7 +128,7 @@ class GitHubForge:
 
     async def merging(self, number: int) -> Merging:
         """Read a merge, to be reverted."""
-        return await self._merges().merging(number)
+        return await Proposals(self._pulls()).merging(number)
 
     async def check(self) -> tuple[Finding, ...]:
         """Look who we are on GitHub, what we may do and what is missing."""

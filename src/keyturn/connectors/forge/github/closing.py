@@ -63,11 +63,14 @@ class ClosingOne:
         try:
             answer = await self._complete(marker)
         except NotDone as error:
-            await self._take_back(error)
+            await self._take_back(str(error))
             raise
         except ConnectorError as error:
             raise ConnectorError(str(error), kind="unknown") from error
-        return Stale(answer) if isinstance(answer, tuple) else answer
+        if isinstance(answer, tuple):
+            await self._take_back("; ".join(answer))
+            return Stale(answer)
+        return answer
 
     async def probe(self) -> Closed | CannotHappen | CannotTell:
         """Find the closing and complete it, or fence it off; as `Forge.probe_closing`."""
@@ -78,13 +81,14 @@ class ClosingOne:
         try:
             answer = await self._complete(marker)
         except NotDone as error:
-            await self._take_back(error)
+            await self._take_back(str(error))
             return CannotHappen(f"it was begun, and taken back: {error}")
         if isinstance(answer, tuple):
+            await self._take_back("; ".join(answer))
             return CannotHappen(f"it was begun, and cannot go on: {'; '.join(answer)}")
         return answer
 
-    async def _take_back(self, why: NotDone) -> None:
+    async def _take_back(self, why: str) -> None:
         try:
             await self.marks.take_back(self.action, turn_of(self.closing.pull, self.closing.head))
         except ConnectorError as error:

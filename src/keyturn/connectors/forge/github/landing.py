@@ -23,12 +23,14 @@ from dataclasses import dataclass
 
 from keyturn.canon import Json
 from keyturn.connectors.forge import Change, Landed, Opening, Revision
+from keyturn.connectors.forge.github.answers import number_at
 from keyturn.connectors.forge.github.making import Made, work_out, write
 from keyturn.connectors.forge.github.marking import EXISTS, FENCED, Marks, NotDone, is_fence, marker_of, sure, turn_of
 from keyturn.connectors.forge.github.pulls import Pulls, Request
 from keyturn.connectors.forge.github.reading import Commit
 from keyturn.connectors.forge.refs import branch_of
 from keyturn.connectors.github import said, segment
+from keyturn.connectors.http import Answer
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from keyturn.model.tool import ActionRef
@@ -78,6 +80,7 @@ class Landing:
         try:
             return await self._complete(marker)
         except Moved as moved_since:
+            await self._take_back(marker, moved_since)
             return Stale(moved_since.facts)
         except NotDone as error:
             await self._take_back(marker, error)
@@ -94,12 +97,13 @@ class Landing:
         try:
             return await self._complete(marker)
         except Moved as moved:
+            await self._take_back(marker, moved)
             return CannotHappen(f"it was begun, and cannot land where it had to: {moved}")
         except NotDone as error:
             await self._take_back(marker, error)
             return CannotHappen(f"it was begun, and taken back: {error}")
 
-    async def _take_back(self, marker: Commit, why: NotDone) -> None:
+    async def _take_back(self, marker: Commit, why: Exception) -> None:
         """Leave nothing of what GitHub refuses to complete, and keep it from coming late."""
         try:
             turn = turn_of(self.change.pull, self.change.head) if isinstance(self.change, Revision) else None
@@ -168,7 +172,7 @@ class Landing:
         }
         with sure():
             answer = await self.pulls.hub.change("POST", "/pulls", body=body, expected=EXISTS)
-        found = await self.pulls.of_branch(self.branch)
+        found = await self._shown(answer)
         if found is not None:
             return found
         if answer.status not in EXISTS:
@@ -176,6 +180,14 @@ class Landing:
         # a draft was reviewed, so nothing else is opened in its place
         advice = "; ask anew with draft = false" if _NO_DRAFTS in said(answer).lower() else ""
         raise NotDone(f"GitHub does not open the pull request: {said(answer)}{advice}")
+
+    async def _shown(self, answer: Answer) -> Request | None:
+        """Return the pull request of the branch: the one that GitHub says it opened, else one that is there."""
+        if answer.status not in EXISTS:
+            found = await self.pulls.maybe(number_at(answer.json(), "number"))
+            if found is not None and found.own and found.branch == self.branch:
+                return found
+        return await self.pulls.of_branch(self.branch)
 
     # updates
 
@@ -215,9 +227,12 @@ class Landing:
         body: dict[str, Json] = {"sha": marker.sha, "force": False}
         with sure():
             answer = await self.pulls.hub.change("PATCH", path, body=body, expected=EXISTS)
-        if answer.status in EXISTS:
-            return (f"branch {self.branch} is no longer at the reviewed commit {revision.head} ({said(answer)})",)
-        return ()
+        if answer.status not in EXISTS:
+            return ()
+        moved = await self._update_moved(revision)
+        if moved or await self._is_on(marker, revision.head):
+            return moved
+        raise NotDone(f"GitHub does not move branch {self.branch}: {said(answer)}")
 
     # comparing
 

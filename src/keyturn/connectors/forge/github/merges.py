@@ -18,18 +18,14 @@ nobody has seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from keyturn.canon import Json
-from keyturn.connectors.forge import MAX_FILES, MAX_SNAPSHOT, File, FileState
 from keyturn.connectors.forge.github.marking import FENCED, Marks, NotDone, is_claim, is_fence, marker_of, sure
+from keyturn.connectors.forge.github.proposals import Proposals, standing_at
 from keyturn.connectors.forge.github.pulls import Pulls, Request
-from keyturn.connectors.forge.github.reading import Commit, state_of
-from keyturn.connectors.forge.merging import Merge, Merged, Merging, Proposal, worse, worst
-from keyturn.connectors.forge.objects import TreeEntry
-from keyturn.connectors.forge.trees import Difference
+from keyturn.connectors.forge.github.reading import Commit
+from keyturn.connectors.forge.merging import Merge, Merged, worse, worst
 from keyturn.connectors.github import said
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
@@ -49,97 +45,14 @@ class Merges:
     pulls: Pulls
 
     @property
+    def proposals(self) -> Proposals:
+        """Reads what is merged."""
+        return Proposals(self.pulls)
+
+    @property
     def marks(self) -> Marks:
         """The refs of actions."""
         return self.pulls.marks
-
-    # reading
-
-    async def proposal(self, number: int) -> Proposal:
-        """Read a pull request of anybody; as `keyturn.connectors.forge.merging.Merges.proposal`."""
-        found = await self.pulls.numbered(number)
-        reading = self.marks.reading
-        base_commit = await reading.branch(found.base)
-        if base_commit is None:
-            raise ConnectorError(f"branch {found.base}, which pull request #{number} goes to, is gone")
-        comparison = await self._comparison(base_commit, found.head)
-        merge_base = str(comparison["merge_base"])
-        reviews = await self.pulls.reviews(number)
-        people = found.people | {review.reviewer for review in reviews}
-        return Proposal(
-            number=number,
-            url=found.url,
-            title=found.title,
-            author=found.author,
-            action=await self._opened_by(found),
-            status=found.status,
-            draft=found.draft,
-            base=found.base,
-            base_commit=base_commit,
-            merge_base=merge_base,
-            branch=found.branch,
-            head=found.head,
-            commits=int(comparison["ahead"]),
-            mergeable=found.mergeable,
-            files=await self._files(await self._between(merge_base, found.head)),
-            checks=await self.pulls.checks(found.head),
-            reviews=reviews,
-            recipients=await self.pulls.watchers() + len(people),
-        )
-
-    async def merging(self, number: int) -> Merging:
-        """Read a merge; as `keyturn.connectors.forge.merging.Merges.merging`."""
-        found = await self.pulls.numbered(number)
-        if found.merge_commit is None:
-            raise ConnectorError(f"pull request #{number} has not been merged")
-        commit = await self.marks.reading.commit(found.merge_commit)
-        before = commit.parents[0] if commit.parents else commit.sha
-        changed = await self._between(before, commit.sha)
-        parted = str((await self._comparison(before, found.head))["merge_base"])
-        asked = await self._between(parted, found.head)
-        if _after(changed) != _after(asked):
-            raise ConnectorError(
-                f"what pull request #{number} changed cannot be told from what others did: its commit {commit.sha} "
-                "does not hold its files alone (a rebase of several commits, for one)"
-            )
-        files = await self._files(changed)
-        return Merging(
-            number=number, title=found.title, base=found.base, commit=commit.sha, before=before, files=files
-        )
-
-    async def _comparison(self, base: str, head: str) -> Mapping[str, Any]:
-        comparison = await self.marks.reading.comparison(base, head)
-        if comparison is None:
-            raise ConnectorError(f"commits {base} and {head} have no history in common")
-        return comparison
-
-    async def _between(self, old: str, new: str) -> list[Difference]:
-        reading = self.marks.reading
-        return await reading.differences((await reading.commit(old)).tree, (await reading.commit(new)).tree)
-
-    async def _files(self, differences: list[Difference]) -> dict[str, tuple[File | None, File | None]]:
-        if len(differences) > MAX_FILES:
-            raise ConnectorError(
-                f"the pull request changes {len(differences)} files; at most {MAX_FILES} are handled"
-            )
-        files: dict[str, tuple[File | None, File | None]] = {}
-        left = 2 * MAX_SNAPSHOT
-        for path, was, now in differences:
-            before, after = [await self.marks.reading.file(entry) if entry else None for entry in (was, now)]
-            files[path.decode("utf-8", "surrogateescape")] = before, after
-            left -= sum(len(file.content) for file in (before, after) if file)
-            if left < 0:
-                raise ConnectorError(
-                    f"the files changed hold more than {2 * MAX_SNAPSHOT} bytes, both sides together"
-                )
-        return files
-
-    async def _opened_by(self, found: Request) -> str | None:
-        prefix, _, action = found.branch.partition("/")
-        if prefix != "keyturn" or not found.own:
-            return None
-        marker = await self.marks.marker(action)
-        return action if marker is not None and f"Keyturn-Action: {action}" in marker.message else None
 
     # merging
 
@@ -147,19 +60,28 @@ class Merges:
         """Merge once, or say what moved; as `keyturn.connectors.forge.merging.Merges.merge`."""
         marker = await self.marks.marker(action.action)
         found = await self.pulls.numbered(merge.number)
+        sent = marker is not None
         if marker is None:
             if moved := await self._moved(merge, found):
                 return Stale(moved)
             await self._refuse_mixed(merge)
             marker = await self.marks.claim(_what(merge), merge.head, action)
         _refuse_other(merge, marker, action)
-        if found.status == "merged":
-            return await self._merged(merge, found, action) or Stale(("the pull request has been merged already",))
         try:
-            return await self._send(merge, action)
+            answer = await self._settled(merge, found, action, sent=sent)
         except NotDone:
             await self.marks.take_back(action)
             raise
+        except ConnectorError as error:
+            raise ConnectorError(str(error), kind="unknown") from error
+        if isinstance(answer, Stale) and not sent:
+            await self.marks.take_back(action)
+        return answer
+
+    async def _settled(self, merge: Merge, found: Request, action: ActionRef, *, sent: bool) -> Merged | Stale:
+        if found.status == "merged":
+            return await self._merged(merge, found, action) or Stale(("the pull request was merged by others",))
+        return await self._send(merge, action, sent=sent)
 
     async def probe(self, merge: Merge, action: ActionRef) -> Merged | CannotHappen | CannotTell:
         """Find the merge, or fence it off where it was not begun."""
@@ -181,15 +103,22 @@ class Merges:
             "happened if it is merged, and cannot happen once its head moves"
         )
 
-    async def _send(self, merge: Merge, action: ActionRef) -> Merged | Stale:
-        """Ask for the merge. https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request"""
+    async def _send(self, merge: Merge, action: ActionRef, *, sent: bool) -> Merged | Stale:
+        """Ask for the merge; `sent` says whether it may have been asked for before.
+
+        https://docs.github.com/en/rest/pulls/pulls#merge-a-pull-request
+        """
         body: dict[str, Json] = {"sha": merge.head, "merge_method": merge.method}
         if merge.method != "rebase":
             body["commit_title"] = f"{merge.title} (#{merge.number})"
             body["commit_message"] = _trailers(action)
         words = ""
         for _ in range(TRIES):
-            if moved := await self._moved(merge, await self.pulls.numbered(merge.number)):
+            try:
+                moved = await self._moved(merge, await self.pulls.numbered(merge.number))
+            except ConnectorError as error:
+                raise error if sent else NotDone(str(error)) from error
+            if moved:
                 return Stale(moved)
             with sure():
                 answer = await self.pulls.hub.change(
@@ -200,11 +129,11 @@ class Merges:
                 return await self._merged(merge, found, action) or Stale(("the pull request was merged by others",))
             if answer.status not in _NOT_MERGED:
                 raise ConnectorError(f"GitHub said that it merged #{merge.number}, and did not", kind="unknown")
-            if moved := await self._moved(merge, found):
-                return Stale(moved)
             words = said(answer)
             if _MOVING not in words.lower():
                 break
+        if moved := await self._moved(merge, found):
+            return Stale(moved)
         raise NotDone(f"GitHub does not merge pull request #{merge.number}: {words}")
 
     async def _moved(self, merge: Merge, found: Request) -> tuple[str, ...]:
@@ -233,7 +162,7 @@ class Merges:
     async def _refuse_mixed(self, merge: Merge) -> None:
         """Refuse to merge a file that changed on both sides, differently."""
         reading = self.marks.reading
-        parted = str((await self._comparison(merge.base_commit, merge.head))["merge_base"])
+        parted = str((await self.proposals.comparison(merge.base_commit, merge.head))["merge_base"])
         trees = [(await reading.commit(sha)).tree for sha in (parted, merge.head)]
         was, wanted = [await reading.states(tree, list(merge.files)) for tree in trees]
         mixed = [path for path, state in merge.files.items() if state not in (was[path], wanted[path])]
@@ -285,8 +214,8 @@ class Merges:
         wanted = await reading.states(root, list(merge.files))
         asked = {path: (state, wanted[path]) for path, state in merge.files.items() if state != wanted[path]}
         changed = {
-            path.decode("utf-8", "surrogateescape"): (_state(was), _state(now))
-            for path, was, now in await self._between(before, commit.sha)
+            path.decode("utf-8", "surrogateescape"): (standing_at(was), standing_at(now))
+            for path, was, now in await self.proposals.between(before, commit.sha)
         }
         return None if changed == asked else "it changed something else than the reviewed files"
 
@@ -294,7 +223,7 @@ class Merges:
         """Return the commit before a merge on the base: of a rebase, the one before all its commits."""
         count = 1
         if merge.method == "rebase":
-            count = int((await self._comparison(merge.base_commit, merge.head))["ahead"])
+            count = int((await self.proposals.comparison(merge.base_commit, merge.head))["ahead"])
         before = commit
         for _ in range(count):
             before = await self.marks.reading.commit(before.parents[0]) if before.parents else before
@@ -314,11 +243,3 @@ def _refuse_other(merge: Merge, marker: Commit, action: ActionRef) -> None:
         raise ConnectorError(FENCED)
     if not is_claim(marker, _what(merge), action):
         raise ConnectorError(f"refs/{marker_of(action.action)} is there already and holds something else")
-
-
-def _after(differences: list[Difference]) -> dict[bytes, FileState | None]:
-    return {path: _state(now) for path, _, now in differences}
-
-
-def _state(entry: TreeEntry | None) -> FileState | None:
-    return state_of(entry) if entry else None

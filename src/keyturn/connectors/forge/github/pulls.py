@@ -86,14 +86,19 @@ class Pulls:
     marks: Marks
 
     async def numbered(self, number: int) -> Request:
-        """Read a pull request of anybody. Refused: an unknown number.
+        """Read a pull request of anybody. Refused: an unknown number."""
+        found = await self.maybe(number)
+        if found is None:
+            raise ConnectorError(f"{self.hub.repository} has no pull request #{number}")
+        return found
+
+    async def maybe(self, number: int) -> Request | None:
+        """Read a pull request of anybody; None where there is none of this number.
 
         https://docs.github.com/en/rest/pulls/pulls#get-a-pull-request
         """
         answer = await self.hub.get(f"/pulls/{number}", expected=MISSING)
-        if answer.status in MISSING:
-            raise ConnectorError(f"{self.hub.repository} has no pull request #{number}")
-        return request_in(answer.json(), self.hub.repository)
+        return None if answer.status in MISSING else request_in(answer.json(), self.hub.repository)
 
     async def of_branch(self, branch: str) -> Request | None:
         """Return the pull request of a branch of this repository: the open one, else the first there was.
