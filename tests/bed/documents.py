@@ -77,6 +77,7 @@ GITHUB: Operations = (
     ("GET", _REPO + "/issues/comments/{comment_id}"),
     ("PATCH", _REPO + "/issues/comments/{comment_id}"),
     ("DELETE", _REPO + "/issues/comments/{comment_id}"),
+    ("GET", _REPO + "/issues/{issue_number}/events"),
     ("GET", _REPO + "/issues/{issue_number}/timeline"),
     ("GET", _REPO + "/issues/{issue_number}/labels"),
     ("GET", _REPO + "/labels"),

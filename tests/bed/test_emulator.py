@@ -1,3 +1,5 @@
+"""The emulator does what its module says, and does not what it says it does not."""
+
 from __future__ import annotations
 
 import time

@@ -1,3 +1,5 @@
+"""Each fault does upstream and downstream exactly what it is named for."""
+
 from __future__ import annotations
 
 import json

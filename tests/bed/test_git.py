@@ -1,3 +1,5 @@
+"""Real git talks to the git servers: who may push, who may fetch, and what a lost answer leaves."""
+
 from __future__ import annotations
 
 import os

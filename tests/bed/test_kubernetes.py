@@ -1,3 +1,6 @@
+"""The small API server keeps Kubernetes' rules, kubectl agrees with it, and Prism judges requests by the
+description."""
+
 from __future__ import annotations
 
 import base64

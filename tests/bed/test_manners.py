@@ -1,3 +1,5 @@
+"""Behind the proxy the emulator does what GitHub does where it alone does not."""
+
 from __future__ import annotations
 
 import hashlib

@@ -1,3 +1,5 @@
+"""The prepared description refuses garbage and nothing that is valid; recorded requests are judged by it."""
+
 from __future__ import annotations
 
 import json

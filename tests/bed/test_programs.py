@@ -1,3 +1,5 @@
+"""Servers start, are reported when they do not, and leave nothing behind."""
+
 from __future__ import annotations
 
 import os

@@ -1,3 +1,5 @@
+"""Certificates are trusted or refused for what they are."""
+
 from __future__ import annotations
 
 import ssl

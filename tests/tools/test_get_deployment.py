@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from keyturn.model.tool import EarlierAction, ReadTool
 from keyturn.tools.arguments.get_deployment import Arguments
 from keyturn.tools.get_deployment import MAX_CHANGES, MAX_REVISIONS, TOOL
 from tests.connectors.deployments.world import World, lay_out, open_port
+from tests.connectors.kubernetes.world import cluster
 
 
 def nothing_earlier(action_id: str) -> EarlierAction | None:
@@ -41,10 +43,12 @@ def test_it_tells_what_runs_what_could_and_what_was(tmp_path: Path) -> None:
         "environment": "staging",
         "current": "2.4.0",
         "previous": "2.3.1",
+        "health": None,
+        "owner": None,
         "revisions": [
-            {"version": "2.4.0", "current": True, "live_at": "2026-11-03T08:00:00.000000Z"},
-            {"version": "2.3.1", "current": False, "live_at": "2026-11-02T08:00:00.000000Z"},
-            {"version": "2.2.0", "current": False, "live_at": "2026-11-01T08:00:00.000000Z"},
+            {"version": "2.4.0", "current": True, "live_at": "2026-11-03T08:00:00.000000Z", "images": []},
+            {"version": "2.3.1", "current": False, "live_at": "2026-11-02T08:00:00.000000Z", "images": []},
+            {"version": "2.2.0", "current": False, "live_at": "2026-11-01T08:00:00.000000Z", "images": []},
         ],
         "revisions_count": 3,
         "changes": [
@@ -65,7 +69,7 @@ def test_long_lists_are_bounded_and_counted(tmp_path: Path) -> None:
     assert isinstance(told["changes"], list)
     assert (len(told["revisions"]), told["revisions_count"]) == (MAX_REVISIONS, 63)
     assert (len(told["changes"]), told["changes_count"]) == (MAX_CHANGES, 63)
-    assert told["revisions"][-1] == {"version": "3.0.50", "current": False, "live_at": None}
+    assert told["revisions"][-1] == {"version": "3.0.50", "current": False, "live_at": None, "images": []}
 
 
 def test_text_that_others_wrote_into_the_history_is_cleaned(tmp_path: Path) -> None:
@@ -86,3 +90,23 @@ def test_an_environment_is_chosen_as_for_a_rollback(tmp_path: Path) -> None:
         anyio.run(tool.locate, Arguments(deployment="shop"), nothing_earlier)
     chosen = anyio.run(tool.locate, Arguments(deployment="web", environment="staging"), nothing_earlier)
     assert chosen.target == "deployments:web/staging"
+
+
+def test_of_a_cluster_it_tells_health_owner_and_images(tmp_path: Path) -> None:
+    with cluster(tmp_path) as world:
+        world.server.annotate({"meta.helm.sh/release-name": "shop"})
+        tool, arguments = TOOL({"web": world.port}), Arguments(deployment="web")
+        told: dict[str, Any] = dict(
+            anyio.run(tool.read, anyio.run(tool.locate, arguments, nothing_earlier), arguments)
+        )
+    encode(told)
+    assert (told["current"], told["previous"]) == ("3", "2")
+    assert (told["health"], told["owner"]) == ("6 of 6 replicas are available", "Helm release shop")
+    assert told["revisions"][0] == {
+        "version": "3",
+        "current": True,
+        "live_at": "2026-11-03T08:00:00Z",
+        "images": ["registry.example/shop/web:2.4.0"],
+    }
+    assert told["changes"][0]["principal"] == "not known"
+    assert "canary" not in str(told)

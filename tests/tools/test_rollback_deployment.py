@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from keyturn.tools.arguments.rollback_deployment import Arguments
 from keyturn.tools.rollback_deployment import TOOL, RollbackDeployment
 from tests.connectors.deployments.processes import action
 from tests.connectors.deployments.world import World, lay_out, open_port
+from tests.connectors.kubernetes.world import ClusterWorld, cluster
 
 
 def nothing_earlier(action_id: str) -> EarlierAction | None:
@@ -57,6 +59,8 @@ def test_a_plan_says_everything_a_reviewer_and_the_policy_need(world: World, too
         "from": "2.4.0",
         "to": "2.3.1",
         "diff_complete": True,
+        "preview": "worked out by Keyturn",
+        "notes": [],
         "files": [{"path": "app.py", "status": "modified"}],
     }
     assert made.facts.keys() == {"current", "target", "manifest", "manifest_from"}
@@ -87,7 +91,7 @@ def test_a_live_release_that_changed_makes_the_action_stale(world: World, tool: 
     made = plan(tool)
     world.alter("2.4.0")
     assert anyio.run(tool.execute, made, action(1)) == Stale(
-        ("release 2.4.0, the live one, does not hold what it held at the review",)
+        ("version 2.4.0, the live one, does not hold what it held at the review",)
     )
     assert world.live() == "2.4.0"
 
@@ -179,6 +183,95 @@ def test_a_list_of_files_too_long_for_the_view_is_left_out_whole(
     monkeypatch.setattr(rollback_deployment, "MAX_FILES", 1)
     (world.root / "releases" / "2.3.1" / "blob").write_bytes(b"\0")
     made = plan(tool)
-    assert made.view == {"from": "2.4.0", "to": "2.3.1", "diff_complete": False}
+    assert made.view.keys() == {"from", "to", "diff_complete", "preview", "notes"}
+    assert made.view["diff_complete"] is False
     assert made.summary.endswith("(2 files differ, 1 shown by digest only)")
     assert made.effects.files_changed == 2
+
+
+@pytest.fixture
+def in_cluster(tmp_path: Path) -> Iterator[ClusterWorld]:
+    with cluster(tmp_path) as world:
+        yield world
+
+
+def test_of_a_cluster_a_plan_says_whose_preview_it_is_and_what_else_to_know(in_cluster: ClusterWorld) -> None:
+    made = plan(TOOL({"web": in_cluster.port}))
+    assert made.summary == "Roll back web in staging from 3 to 2 (1 file differs)"
+    assert made.view == {
+        "from": "3",
+        "to": "2",
+        "diff_complete": True,
+        "preview": "the cluster's own dry run",
+        "notes": [
+            "Container web: registry.example/shop/web:2.4.0 -> registry.example/shop/web:2.3.1.",
+            "Strategy: RollingUpdate (at most 25% more and 25% fewer than wanted at a time).",
+        ],
+        "files": [{"path": "deployment.yaml", "status": "modified"}],
+    }
+    assert made.inverse is not None
+    assert made.inverse.arguments == {"deployment": "web", "environment": "staging", "to": "3"}
+
+
+def test_in_a_cluster_a_plan_is_executed_once_probed_and_led_back_by_its_inverse(in_cluster: ClusterWorld) -> None:
+    tool = TOOL({"web": in_cluster.port})
+    made = plan(tool)
+    kept = plan_from_json(decode_object(encode(made.to_json())), made.diff)
+    in_cluster.server.touch()
+    outcome = anyio.run(tool.execute, kept, action(1))
+    assert isinstance(outcome, Succeeded)
+    assert anyio.run(tool.execute, kept, action(1)) == outcome
+    assert anyio.run(tool.probe, kept, action(1)) == Happened(outcome.result)
+    assert made.inverse is not None
+    back = plan(tool, **{name: value for name, value in made.inverse.arguments.items() if name != "deployment"})
+    assert isinstance(anyio.run(tool.execute, back, action(2)), Succeeded)
+    assert in_cluster.live() == "2.4.0"
+
+
+@pytest.mark.parametrize(
+    ("forged", "named"),
+    [
+        ({"diff": ""}, "diff"),
+        ({"summary": "Roll back nothing"}, "summary"),
+        ({"notes": ["harmless"]}, "view"),
+        ({"preview": "somebody's"}, "view"),
+    ],
+)
+def test_in_a_cluster_a_plan_that_shows_something_else_is_not_executed(
+    in_cluster: ClusterWorld, forged: dict[str, Any], named: str
+) -> None:
+    tool = TOOL({"web": in_cluster.port})
+    made = plan(tool)
+    changed = {"view": {**made.view, **forged}} if named == "view" else forged
+    outcome = anyio.run(tool.execute, replace(made, **changed), action(1))
+    assert outcome == Failed(
+        f"the plan does something else than it shows ({named} would be different); nothing was done"
+    )
+    assert in_cluster.live() == "2.4.0"
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "words"),
+    [
+        (lambda world: world.move("2.2.0"), "staging no longer runs 3"),
+        (lambda world: world.replaced(), "the deployment was deleted, or deleted and made anew"),
+        (lambda world: world.server.edit(paused=True), "its rollout is paused"),
+        (
+            lambda world: world.server.edit(strategy={"type": "Recreate"}),
+            "a change would be rolled out in another way",
+        ),
+        (
+            lambda world: world.server.labelled(argocd_argoproj_io__instance="x"),
+            "somebody else manages the deployment than at the review",
+        ),
+    ],
+)
+def test_what_moved_in_a_cluster_is_said_in_words(
+    in_cluster: ClusterWorld, meanwhile: Callable[[ClusterWorld], object], words: str
+) -> None:
+    tool = TOOL({"web": in_cluster.port})
+    made = plan(tool)
+    meanwhile(in_cluster)
+    outcome = anyio.run(tool.execute, made, action(1))
+    assert isinstance(outcome, Stale)
+    assert any(words in moved for moved in outcome.moved)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 INDENT = 11
 DEEPER = "  "
 ENDLESS = 10**9  # width of what is no terminal: nothing is folded there
+_POSTED = {"title", "body", "draft", "labels"}  # arguments whose words a plan repeats as they will be posted
 _LONG = 400  # characters of a structured argument beyond which the sheet points to where it is shown
 _STATE_STYLE = {"pending": "yellow", "approved": "cyan", "running": "cyan", "succeeded": "green", "shadowed": "dim"}
 
@@ -117,6 +118,8 @@ def request_lines(asked: Asked) -> Iterator[Line]:
     yield from _argument_lines(asked)
     undo = f" · undo: {_with_id(plan.inverse.summary, action.id)}" if plan.inverse else ""
     yield Line("Effect", f"{_effects(action.effects)}{undo}")
+    if isinstance(plan.view.get("preview"), str):
+        yield Line("Preview", as_text(plan.view["preview"]))
     yield from _labelled("Checked", [plain(f"{name} {_compact(value)}") for name, value in plan.facts.items()])
 
 
@@ -177,6 +180,20 @@ def _who(asked: Asked) -> str:
 def _argument_lines(asked: Asked) -> Iterator[Line]:
     shown = [(name, value) for name, value in asked.arguments.items() if value not in (None, "", [])]
     yield from _labelled("Arguments", [f"{plain(name)}: {_argument(value)}" for name, value in shown])
+    for name, planned in _otherwise(asked):
+        yield Line("", f"! planned is another {plain(name)}: {_argument(planned)}", "red")
+
+
+def _otherwise(asked: Asked) -> Iterator[tuple[str, object]]:
+    """Yield what would be posted where it is not what was asked: the plan is what will be done."""
+    for name in _POSTED & asked.arguments.keys() & asked.plan.view.keys():
+        planned, value = asked.plan.view[name], asked.arguments[name]
+        if _as_posted(planned) != _as_posted(value):
+            yield name, planned
+
+
+def _as_posted(value: object) -> object:
+    return value.replace("\r\n", "\n").strip() if isinstance(value, str) else value
 
 
 def _argument(value: object) -> str:

@@ -14,6 +14,8 @@ from keyturn.tools.arguments.get_deployment import Arguments
 MAX_REVISIONS = 50
 MAX_CHANGES = 20
 """Revisions and history lines told at once, newest first; their counts are always complete."""
+MAX_IMAGES = 20
+"""Container images told of one revision."""
 
 
 class GetDeployment:
@@ -39,7 +41,7 @@ class GetDeployment:
         )
 
     async def read(self, plan: Plan, arguments: Arguments) -> Mapping[str, Json]:
-        """Return the live and the previous version, the revisions and the last switches."""
+        """Return the live and the previous version, health and owner, the revisions and the last switches."""
         deployment = declared(self._deployments, plan.backend.name)
         snapshot = await deployment.snapshot(str(plan.change["environment"]))
         return {
@@ -47,11 +49,14 @@ class GetDeployment:
             "environment": snapshot.environment,
             "current": snapshot.current,
             "previous": snapshot.previous,
+            "health": _told(snapshot.health),
+            "owner": _told(snapshot.owner),
             "revisions": [
                 {
                     "version": revision.version,
                     "current": revision.version == snapshot.current,
                     "live_at": _told(revision.live_at),
+                    "images": [_told(image) for image in revision.images[:MAX_IMAGES]],
                 }
                 for revision in snapshot.revisions[:MAX_REVISIONS]
             ],

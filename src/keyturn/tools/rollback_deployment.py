@@ -56,7 +56,7 @@ class RollbackDeployment:
 
 
 def planned(deployment: Deployments, preview: Preview) -> Plan:
-    """Return the plan of a rollback as previewed."""
+    """Return the plan of a rollback as previewed; notes and source of the preview are for reviewers and rules."""
     rollback, environment = preview.rollback, preview.rollback.environment
     return Plan(
         tool=RollbackDeployment.name,
@@ -84,9 +84,14 @@ def _in_words(moved: Sequence[str], rollback: Rollback) -> tuple[str, ...]:
     words = {
         "backend": "the deployment is declared as another system than the one that was reviewed",
         "current": f"{rollback.environment} no longer runs {rollback.current}",
-        "target": f"release {rollback.target} is not there any more",
-        "manifest": f"release {rollback.target} does not hold what was reviewed",
-        "manifest_from": f"release {rollback.current}, the live one, does not hold what it held at the review",
+        "target": f"version {rollback.target} is not there any more",
+        "manifest": f"version {rollback.target} does not hold what was reviewed",
+        "manifest_from": f"version {rollback.current}, the live one, does not hold what it held at the review",
+        "result": f"the system would make something else of version {rollback.target} than was reviewed",
+        "uid": "the deployment was deleted, or deleted and made anew",
+        "owner": "somebody else manages the deployment than at the review",
+        "strategy": "a change would be rolled out in another way than at the review",
+        "paused": "its rollout is paused",
     }
     return tuple(words.get(name, name) for name in moved)
 
@@ -115,6 +120,8 @@ def _view(preview: Preview) -> dict[str, Json]:
         "from": preview.rollback.current,
         "to": preview.rollback.target,
         "diff_complete": preview.summarised == 0,
+        "preview": preview.source,
+        "notes": list(preview.notes),
     }
     if len(preview.files) <= MAX_FILES:
         view["files"] = [{"path": change.path, "status": change.status} for change in preview.files]

@@ -268,6 +268,21 @@ def test_whatever_moves_between_review_and_patch_lands_nothing(
     assert (world.switches_of(action(1)) if world.server.deployment else 0) == 0
 
 
+def test_an_action_done_by_another_process_between_two_reads_is_not_taken_for_stale(world: ClusterWorld) -> None:
+    """The Deployment is read before the change, its ReplicaSets after it: revision 2 is gone, and no mark is seen."""
+    seen = preview(world)
+
+    def other_process() -> None:
+        world.proxy.faults.set()
+        other = open_cluster(world.home, world.proxy.url)
+        assert isinstance(anyio.run(other.apply, seen.rollback, action(1)), Succeeded)
+        world.server.set_of("2.3.1")["metadata"]["annotations"].pop("keyturn/actions")
+
+    world.proxy.faults.set(Fault("GET", ".*/replicasets", Meanwhile(other_process)))
+    assert isinstance(apply(world, seen), Succeeded)
+    assert world.server.rollouts == ["2.3.1"]
+
+
 def test_an_object_that_never_stops_changing_is_given_up_without_effect(world: ClusterWorld) -> None:
     seen = preview(world)
     world.proxy.faults.set(Fault("PATCH", DEPLOYMENT, Meanwhile(world.server.touch), nth=0))
@@ -518,7 +533,7 @@ def test_the_identity_is_the_address_of_the_deployment(world: ClusterWorld) -> N
         ({"health_timeout": "2h"}, "at most 3600 s"),
         ({"health_timeout": "soon"}, "is not a duration"),
         ({"credential": None}, "url needs credential"),
-        ({"credential": "hunter2"}, "should match pattern"),
+        ({"credential": "hunter2"}, "must be env:NAME"),
         ({"context": "x"}, "context goes with kubeconfig alone"),
         ({"insecure": True}, "Extra inputs are not permitted"),
     ],

@@ -107,7 +107,7 @@ def cluster(home: Path, *tags: str) -> Iterator[ClusterWorld]:
         yield ClusterWorld(home, server, proxy)
 
 
-def apply_and_say(handle: Handle, rollback: Rollback, action: ActionRef) -> str:
-    port = open_cluster(*handle)
+def apply_and_say(handle: Handle, rollback: Rollback, action: ActionRef, **settings: Any) -> str:
+    port = open_cluster(*handle, **settings)
     together()
     return type(anyio.run(port.apply, rollback, action)).__name__

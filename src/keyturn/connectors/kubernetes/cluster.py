@@ -32,7 +32,7 @@ WHO: Final = "keyturn"
 
 @dataclass(frozen=True, slots=True)
 class Missed:
-    """A patch that was not applied: its `test` failed, the object is gone or not valid so, or a dry run is not to be had.
+    """A patch that was not applied: a failed `test`, an object that is gone or not valid so, or no dry run to be had.
 
     `words` are the server's.
     """

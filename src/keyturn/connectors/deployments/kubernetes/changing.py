@@ -25,7 +25,7 @@ from keyturn.connectors.deployments.kubernetes.marks import Mark, mark_of
 from keyturn.connectors.deployments.kubernetes.objects import digest_of
 from keyturn.connectors.deployments.kubernetes.owners import owner_of
 from keyturn.connectors.deployments.kubernetes.seeing import Seen, Subject, images_of, replicas_of
-from keyturn.connectors.deployments.kubernetes.working import Moved, facts_of, fence_of, patch_of, work_out
+from keyturn.connectors.deployments.kubernetes.working import Moved, facts_of, fence_of, patch_of, unmoved, work_out
 from keyturn.connectors.kubernetes import Missed
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import (
@@ -97,7 +97,11 @@ class Rolling:
             return Failed(FENCED)
         if seen.marks.forgotten(self.action.action):
             return Unknown(_FORGOTTEN)
-        return await self._unfit(seen) or await self._patched(seen)
+        unfit = await self._unfit(seen)
+        if isinstance(unfit, Stale):
+            # The ReplicaSets were read after the Deployment: what moved in between may be this very action's doing.
+            await unmoved(self.subject, seen)
+        return unfit or await self._patched(seen)
 
     async def _unfit(self, seen: Seen) -> Stale | Failed | None:
         """Return why the change must not be made: reviewed facts that moved, or the caller's objection."""
