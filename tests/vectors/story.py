@@ -23,10 +23,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from keyturn import canon
 from keyturn.canon import Json
 from keyturn.log.chain import key_proof
+from keyturn.log.checkpoint import Checkpoint
 from keyturn.log.commitment import commit
 from keyturn.log.entry import ZERO_HASH, leaf_hash, write_body
 from keyturn.log.envelope import ENTRY_TYPE, pae
 from keyturn.log.keys import LogVerifier, VerifyKey
+from keyturn.log.note import Note, NoteKey, signature_of, to_sign
+from keyturn.log.tree import Frontier
 from keyturn.model.time import format_timestamp
 
 FOLDER: Final = Path(__file__).parent
@@ -359,6 +362,21 @@ def undo(log: Log) -> None:
     log.add("action.undoing", facts, payloads, UNDOING)
 
 
+def anchor(log: Log) -> None:
+    """Append that a checkpoint of the first 20 entries is kept in a folder elsewhere."""
+    tree = Frontier()
+    for row in log.rows[:20]:
+        tree.add(bytes.fromhex(row.leaf))
+    checkpoint = Checkpoint(ORIGIN, tree.size, tree.root())
+    note = Note(
+        checkpoint.text, (signature_of(NoteKey(ORIGIN, LOG_KEY.public), LOG_KEY.sign(to_sign(checkpoint.text))),)
+    )
+    facts: dict[str, Json] = {
+        "anchor": "mount", "type": "file", "size": checkpoint.size, "root": checkpoint.root.hex(),
+    }  # fmt: skip
+    log.add("anchor.recorded", facts, {"anchor.note": canon.encode(bytes(note).decode())})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -374,4 +392,5 @@ def make_log() -> Log:
     stop_and_resume(log)
     restore(log)
     undo(log)
+    anchor(log)
     return log

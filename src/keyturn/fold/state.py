@@ -306,6 +306,12 @@ class State:
             if state in {"pending", "approved"}:
                 self._take(life.restored(action, entry.at), entry.at)
 
+    def _anchor(self, entry: Entry) -> None:
+        self._founding = False
+        size = entry.facts["size"]
+        if not isinstance(size, int) or size > entry.seq:
+            raise Refused("not_there", f"it records a checkpoint of {size} entries, more than there were")
+
     # --- parts of the handlers --------------------------------------------------------------------------------
 
     def check_act(self, act: Json, expected: Act, log: str, now: datetime) -> str:
@@ -413,6 +419,7 @@ class State:
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
         "recovery": _recover,
+        "anchor.recorded": _anchor,
     }
 
 

@@ -89,6 +89,9 @@ def sentence(view: Look, entry: Entry) -> str:
             return _about_suspension(view, entry, facts)
         case "recovery":
             return f"{_recovered(facts)}{_said(view, entry, 'reason')}"
+        case "anchor.recorded":
+            seen = "cosigned" if facts["type"] == "witness" else "keeps"
+            return f"{facts['anchor']} ({facts['type']}) {seen} the checkpoint of {facts['size']} entries"
     return _about_action(view, entry, facts)
 
 

@@ -301,6 +301,12 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "clock": nullable(CLOCK),
             "act": ACT,
         },
+        "anchor.recorded": {
+            "anchor": name,
+            "type": one_of("file", "git", "witness", "rfc3161"),
+            "size": integer(1),
+            "root": hexadecimal(64),
+        },
     }
 )
 """Kind → its facts. Kinds that belong to one action also carry `action`."""

@@ -18,6 +18,7 @@ from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
+from keyturn.verifier.anchored import Grown
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
 from keyturn.verifier.halts import Halts
 from keyturn.verifier.lives import Intent, Lives
@@ -65,6 +66,7 @@ class Examination:
         self._shelf = Shelf()
         self._lives = Lives()
         self._halts = Halts()
+        self._grown = Grown(source)
         self._found = Findings()
         self._keys: Mapping[str, tuple[str, ...]] = {}
         self._bad: NotProved | None = None
@@ -106,6 +108,7 @@ class Examination:
         if self._remembers(head.size) and self._remembered != (head.size, head.leaf):
             raise NotProved(entry.seq, 13, "another entry stood here when its leaf hash was written down elsewhere")
         self._head = head
+        self._grown.add(bytes.fromhex(entry.leaf))
         return entry
 
     def _end(self) -> None:
@@ -263,6 +266,11 @@ class Examination:
             )
         )
 
+    def _anchor(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        if self._head.verifier is not None:
+            self._grown.check(entry, payloads, self._head.verifier)
+
     # --- parts of the handlers ------------------------------------------------------------------------------------
 
     def _token(self, entry: Entry, named: Entry) -> Token:
@@ -362,6 +370,7 @@ class Examination:
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
         "recovery": _recover,
+        "anchor.recorded": _anchor,
     }
 
 

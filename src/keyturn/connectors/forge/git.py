@@ -50,12 +50,21 @@ class Settings(BaseModel):
 
 def build(name: str, settings: Settings, world: World) -> GitForge:
     """Return the forge called `name`. Raises `ConfigurationError` naming the setting that is wrong."""
+    return GitForge(name, git_at(f"forge.{name}.path", world.home / settings.path, name, world))
+
+
+def git_at(place: str, path: Path, name: str, world: World) -> Git:
+    """Return git on the repository at `path`, which messages call `name`; `place` is the setting's dotted path.
+
+    Raises `ConfigurationError`.
+    """
     search = world.environment.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
     program = shutil.which("git", path=search)
     if program is None:
-        raise ConfigurationError(f"forge.{name}: there is no git on PATH; install git (2.36 or later)")
-    folder = _git_folder(f"forge.{name}.path", world.home / settings.path)
-    return GitForge(name, Git(program=program, folder=folder, path=search, name=name))
+        raise ConfigurationError(
+            f"{place.removesuffix('.path')}: there is no git on PATH; install git (2.36 or later)"
+        )
+    return Git(program=program, folder=_git_folder(place, path), path=search, name=name)
 
 
 def _git_folder(place: str, path: Path) -> Path:

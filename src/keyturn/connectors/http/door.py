@@ -121,6 +121,13 @@ class Door:
         call = self._call("POST", path, params, typed(headers))
         return await self._called(replace(call, body=encoded(body), expected=expected, limit=limit or self._limit))
 
+    async def post_bytes(
+        self, path: str, *, data: bytes, content: str, expected: frozenset[int] = frozenset()
+    ) -> Answer:
+        """POST bytes as they are, of the type `content`, where sending them twice does no harm: repeated as a GET."""
+        call = self._call("POST", path, None, typed({"Content-Type": content, "Accept": "*/*"}))
+        return await self._called(replace(call, body=data, expected=expected))
+
     async def change(
         self,
         method: str,

@@ -77,9 +77,12 @@ class Settings(BaseModel):
     timeout: int = Field(default=120, ge=5, le=3600)
 
 
-def build(name: str, settings: Settings, world: World) -> RemoteForge:
-    """Return the forge called `name`. Raises `ConfigurationError` naming the setting that is wrong."""
-    place = f"forge.{name}"
+def build(name: str, settings: Settings, world: World, *, place: str = "") -> RemoteForge:
+    """Return the forge called `name`; `place` is the dotted path of its settings where they stand elsewhere.
+
+    Raises `ConfigurationError` naming the setting that is wrong.
+    """
+    place = place or f"forge.{name}"
     target = target_of(f"{place}.url", settings.url, private=settings.private)
     _refuse_foreign(place, settings, target)
     search = world.environment.get("PATH") or "/usr/local/bin:/usr/bin:/bin"
@@ -170,6 +173,11 @@ class RemoteForge:
                 return await self._used(lambda repository: probe_closing(repository, closing, action))
         except ConnectorError as error:
             return CannotTell(str(error))
+
+    async def use(self, work: Callable[[RemoteRepository], T]) -> T:
+        """Do something of one's own with the remote, when it is this home's turn to change something there."""
+        async with self._turn_taken():
+            return await self._used(work)
 
     async def audience(self) -> int:
         """Return 0: a push tells nobody whom we could count."""

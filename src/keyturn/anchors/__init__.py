@@ -1,0 +1,117 @@
+"""Anchors: places outside that keep the log's checkpoints or cosign them, and so contradict a changed ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal, Protocol, TypeAlias, runtime_checkable
+
+from pydantic import AfterValidator
+from pydantic_core import PydanticCustomError
+
+from keyturn.log.checkpoint import Checkpoint
+from keyturn.model.time import parse_duration
+
+AnchorType: TypeAlias = Literal["file", "git", "witness"]
+NOTE_LIMIT = 64 * 1024
+"""Bytes of one note that are read from an anchor."""
+SOONEST, LATEST = 1.0, 86_400.0  # seconds between two checkpoints of one anchor
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What an anchor keeps of a log: the newest note, and which recoveries explained which note that is given up.
+
+    `explained` holds lines `<leaf hash of the recovery> <root of the note>`, in hex: each recovery explains one step
+    back at one anchor.
+    """
+
+    note: bytes
+    explained: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of `Seen`: whether its tree begins the ledger's, and what `explained` becomes where it does not."""
+
+    stands: bool
+    explained: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A checkpoint on its way to an anchor.
+
+    note      its note, signed by the log key alone
+    began     seconds since 1970 of the newest entry in it: nobody can have seen it before
+    last      the size this anchor had last, as far as the ledger knows; 0 for none
+    judge     holds what the anchor keeps against the ledger; raises `judging.Contradicted`
+    grown     returns the proof (RFC 6962) that the tree of the first so many entries begins the checkpoint's
+    """
+
+    checkpoint: Checkpoint
+    note: bytes
+    began: float
+    last: int
+    judge: Callable[[Seen], Judged]
+    grown: Callable[[int], Sequence[bytes]]
+
+
+class Anchor(Protocol):
+    """One anchor. Its calls block and raise `ConnectorError` where it cannot be had; call them in a thread."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the wiring."""
+        ...
+
+    @property
+    def type(self) -> AnchorType:
+        """What it is."""
+        ...
+
+    @property
+    def seconds(self) -> float:
+        """Seconds after which it counts as not answering."""
+        ...
+
+    def put(self, offer: Offer) -> bytes:
+        """Bring a checkpoint there; return the note it keeps now, or cosigned.
+
+        Where it keeps a newer one of the same ledger already, that one is returned. Raises `judging.Contradicted`.
+        """
+        ...
+
+
+@runtime_checkable
+class Keeper(Anchor, Protocol):
+    """An anchor that gives back what it keeps."""
+
+    @property
+    def near(self) -> bool:
+        """Whether it is on this machine or mounted here: quick enough to be asked by every command that writes."""
+        ...
+
+    def newest(self, origin: str) -> Seen | None:
+        """Return what it keeps of a log, None when there is nothing."""
+        ...
+
+
+def _duration(text: str) -> str:
+    try:
+        seconds = parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise PydanticCustomError("duration", "{why}", {"why": str(error)}) from error
+    if not SOONEST <= seconds <= LATEST:
+        raise PydanticCustomError("duration", "must be from 1 s to 24 h")
+    return text
+
+
+Every: TypeAlias = Annotated[str, AfterValidator(_duration)]
+"""A setting: how often an anchor gets a checkpoint, such as `10m`."""
+EVERY = "10m"
+
+
+def folder_name(origin: str) -> str:
+    """Return the name under which an anchor keeps a log's notes: its origin with a dash for the slash."""
+    return origin.replace("/", "-")
