@@ -26,6 +26,21 @@ BACK_ENDS: Mapping[str, Mapping[str, str]] = MappingProxyType(
 """Port → kind → module; each module has `Settings` and `build(name, settings, world)`."""
 
 
+ANCHORS: Mapping[str, str] = MappingProxyType(
+    {
+        "file": "keyturn.anchors.file",
+        "git": "keyturn.anchors.git",
+        "witness": "keyturn.anchors.witness",
+    }
+)
+"""Kind of anchor → module, as those of back ends."""
+
+
+def anchor_end(kind: str) -> ModuleType:
+    """Load the module of a kind of anchor."""
+    return importlib.import_module(ANCHORS[kind])
+
+
 def back_end(port: str, kind: str) -> ModuleType:
     """Load the module of a kind: a home starts with the libraries of its own back ends alone."""
     return importlib.import_module(BACK_ENDS[port][kind])

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keyturn.assembly.home import Home
-from keyturn.assembly.outside import entropy, new_action_id, new_instance, surroundings
+from keyturn.assembly.outside import entropy, new_action_id, new_instance
 from keyturn.assembly.ports import build_ports, build_tools, world_of
 from keyturn.assembly.standing import lock_held, open_reader, require_founded, worker_starter
 from keyturn.assembly.wiring import Wiring, read_wiring
+from keyturn.assembly.writing import open_writing
 from keyturn.contracts import Catalog, catalog_changes, catalog_of, check_pins, disagreements, read_catalog
 from keyturn.fold.state import State
 from keyturn.gateway.claim import claimable
@@ -48,7 +49,7 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None, *, 
     catalog = read_own_catalog(home)
     tools = build_tools(build_ports(wiring, world_of(home, commands=commands)))
     _check_timeouts(wiring, home, tools.governed)
-    ledger = Ledger(home.place, State, surroundings(program))
+    ledger = open_writing(home, program, wiring.anchors)
     return Gateway(
         ledger=ledger,
         catalog=catalog,

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
+from keyturn.anchors.judging import Contradicted, difference_from, read_kept
+from keyturn.assembly.anchoring import build_anchors, kept_notes
 from keyturn.assembly.home import Home, no_home
 from keyturn.assembly.outside import entropy, moment, surroundings
+from keyturn.assembly.ports import world_of
 from keyturn.assembly.standing import kept_verifier, open_desk, remembered_end
+from keyturn.assembly.wiring import read_anchors
+from keyturn.assembly.writing import log_verifier
 from keyturn.fold.state import State
 from keyturn.gateway.acts import ActDraft, Sign, sign_act
 from keyturn.gateway.desk import Desk
@@ -26,13 +32,16 @@ from keyturn.ledger.writer import Ledger, read_verifier
 from keyturn.log.chain import ChainError, Head, verify_signature
 from keyturn.log.entry import EntryError, read_entry
 from keyturn.log.envelope import EnvelopeError, read_envelope
-from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.model.errors import ConfigurationError, ConnectorError, LedgerError
 from keyturn.verifier import Report, verify_ledger
 
 Signer: TypeAlias = Callable[[Mapping[str, Sequence[str]]], tuple[str, Sign]]
 """Told who may sign (name → public key lines), gives a name and what signs for it."""
 
 PROGRAM = "keyturn audit restore"
+UNKNOWN_LEAF = "0" * 64
+"""Stands for the last leaf of a lost ledger of which only the size is known, from an anchor."""
+_log = logging.getLogger(__name__)
 _DIGITS = 15  # of a size: entries and SQLite count further than any ledger grows
 
 
@@ -92,6 +101,7 @@ def restore(home: Home, file: Path, *, expected: str | None, reason: str, signer
         with _desk(staged) as desk:
             head = desk.ledger.look(lambda view: view.head)
             missing = _missing(staged, before, None if expected is None else read_end(expected, head))
+            missing = _beyond_anchors(home, desk, missing)
             entry, by = _signed(desk, signer, lambda name: draft_restored(desk, missing, reason=reason, by=name))
         size = _end(staged.database).size
         lost = None if missing is None else HeadRecord(*missing)
@@ -155,6 +165,28 @@ def _missing(staged: Staged, before: HeadRecord | None, expected: HeadRecord | N
     if known is None or holds(staged.database, known):
         return None
     return known.size, known.leaf
+
+
+def _beyond_anchors(home: Home, desk: Desk, missing: tuple[int, str] | None) -> tuple[int, str] | None:
+    """Return what is missing, as far as an anchor knows of more: then its size, for no anchor knows the last leaf.
+
+    Raises `LedgerBroken` where an anchor keeps a checkpoint under the log's name by another key.
+    """
+    if not home.wiring.exists() or not (declared := read_anchors(home.wiring)):
+        return missing
+    verifier = log_verifier(home)
+    for one, note in kept_notes(build_anchors(declared, world_of(home, commands=True)), verifier):
+        try:
+            checkpoint = read_kept(note, verifier)
+        except Contradicted as error:
+            raise LedgerBroken(f"{one.title}: {error}") from error
+        except ConnectorError as error:
+            _log.warning("%s: %s", one.title, str(error))
+            continue
+        lost = desk.ledger.look(lambda view, checkpoint=checkpoint: difference_from(view, checkpoint))  # type: ignore[misc]  # bound now
+        if lost is not None and (missing is None or missing[0] < checkpoint.size):
+            missing = checkpoint.size, UNKNOWN_LEAF
+    return missing
 
 
 @contextmanager

@@ -93,9 +93,15 @@ def open_reader(home: Home, program: str) -> Reader[State]:
 
 
 def open_ledger(home: Home, program: str) -> Ledger[State]:
-    """Open the ledger of a home for writing, without back ends."""
+    """Open the ledger of a home for writing, without back ends, once the anchors nearby do not contradict it.
+
+    Raises `ConfigurationError` and `LedgerError`. When it is closed, what was written gets a checkpoint.
+    """
     require_pinned(home)
-    return Ledger(home.place, State, surroundings(program))
+    # Imported here: it is needed by what writes, and a verb that reads should begin without it.
+    from keyturn.assembly.writing import open_writing  # noqa: PLC0415
+
+    return open_writing(home, program)
 
 
 def open_desk(home: Home, program: str) -> Desk:

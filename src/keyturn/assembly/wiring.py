@@ -10,11 +10,12 @@ from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from keyturn.assembly.back_ends import BACK_ENDS, back_end
+from keyturn.assembly.back_ends import ANCHORS, BACK_ENDS, anchor_end, back_end
 from keyturn.assembly.outside import TOKEN
 from keyturn.model.errors import ConfigurationError
 
 MAX_BYTES = 256 * 1024
+_ANCHORS = "anchors"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -82,6 +83,7 @@ class Wiring(BaseModel):
     forge: Mapping[Name, Any] = Field(default_factory=dict)
     deployments: Mapping[Name, Any] = Field(default_factory=dict)
     tickets: Mapping[Name, Any] = Field(default_factory=dict)
+    anchors: Mapping[Name, Any] = Field(default_factory=dict)
     http: Http = Field(default_factory=Http)
     notify: Notify | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
@@ -89,17 +91,7 @@ class Wiring(BaseModel):
 
 def read_wiring(path: Path) -> Wiring:
     """Read the wiring of a home. Raises `ConfigurationError` with every problem and its dotted path."""
-    try:
-        data = path.read_bytes()
-        if len(data) > MAX_BYTES:
-            raise ConfigurationError(f"{path}: {len(data)} bytes; at most {MAX_BYTES} are read")
-        value = tomllib.loads(data.decode("utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: is not UTF-8 at byte {error.start}") from error
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigurationError(f"{path}: {error}") from error
+    value = _read(path)
     problems: list[str] = []
     wiring = _checked(Wiring, _with_settings(_as_read(value), path, problems), path.name, problems)
     if problems:
@@ -107,24 +99,55 @@ def read_wiring(path: Path) -> Wiring:
     return cast(Wiring, wiring)
 
 
+def read_anchors(path: Path) -> Mapping[str, Any]:
+    """Read the settings of the anchors alone, for what writes and has no use for back ends: name → settings.
+
+    Raises `ConfigurationError` as `read_wiring`.
+    """
+    value = _read(path)
+    problems: list[str] = []
+    found = _all_settings(_as_read(value.get(_ANCHORS)), _ANCHORS, path, problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    return found
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        data = path.read_bytes()
+        if len(data) > MAX_BYTES:
+            raise ConfigurationError(f"{path}: {len(data)} bytes; at most {MAX_BYTES} are read")
+        return tomllib.loads(data.decode("utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: is not UTF-8 at byte {error.start}") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
 def _with_settings(value: dict[str, Any], path: Path, problems: list[str]) -> dict[str, Any]:
-    """Replace each back end's table by the settings of its kind, noting every problem."""
+    """Replace each back end's and anchor's table by the settings of its kind, noting every problem."""
     read = dict(value)
-    for port in BACK_ENDS:
-        if isinstance(declared := value.get(port), dict):
-            read[port] = {
-                name: _settings(table, port, f"{path.name}: {port}.{name}", problems)
-                for name, table in declared.items()
-            }
+    for port in (*BACK_ENDS, _ANCHORS):
+        if isinstance(value.get(port), dict):
+            read[port] = _all_settings(value[port], port, path, problems)
     return read
 
 
+def _all_settings(declared: Any, port: str, path: Path, problems: list[str]) -> dict[str, Any]:
+    tables = declared if isinstance(declared, dict) else {}
+    return {name: _settings(table, port, f"{path.name}: {port}.{name}", problems) for name, table in tables.items()}
+
+
 def _settings(table: Any, port: str, place: str, problems: list[str]) -> BaseModel | None:
+    kinds = ANCHORS if port == _ANCHORS else BACK_ENDS[port]
     kind = table.get("kind") if isinstance(table, dict) else None
-    if not isinstance(kind, str) or kind not in BACK_ENDS[port]:
-        problems.append(f"{place}.kind: must be one of: {', '.join(BACK_ENDS[port])}")
+    if not isinstance(kind, str) or kind not in kinds:
+        problems.append(f"{place}.kind: must be one of: {', '.join(kinds)}")
         return None
-    return _checked(back_end(port, kind).Settings, table, place, problems)
+    module = anchor_end(kind) if port == _ANCHORS else back_end(port, kind)
+    return _checked(module.Settings, table, place, problems)
 
 
 def _checked(model: type[BaseModel], value: Any, place: str, problems: list[str]) -> BaseModel | None:

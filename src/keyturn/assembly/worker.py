@@ -13,6 +13,7 @@ import anyio
 from keyturn.assembly.build import WORKER_IDLE, become_executor, check_consent, open_gateway
 from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home
+from keyturn.assembly.notary import Notary, leave, notarise, notary_of
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.standing import take_worker_turn
 from keyturn.gateway.claim import claimable
@@ -21,6 +22,7 @@ from keyturn.gateway.executor import Executor
 from keyturn.gateway.threads import on_ledger
 from keyturn.gateway.work import plain_errors, work
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.model.errors import LedgerError
 from keyturn.telemetry.speech import tell
 
 PATIENCE = 60.0  # seconds after it was told to end in which running actions may finish
@@ -84,20 +86,38 @@ def _metrics(home: Home, address: str | None) -> AbstractContextManager[None]:
 async def _until_stopped(gate: Gateway, home: Home, on_demand: bool) -> None:
     executor = become_executor(home)
     stop = anyio.Event()
+    met: list[LedgerError] = []
+
+    def meet(error: LedgerError) -> None:
+        met.append(error)
+        stop.set()  # what runs is finished first
+
     try:
+        notary = await on_ledger(notary_of, home, gate.ledger)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, executor, stop)
             tasks.start_soon(lose_patience, executor, stop)
             tasks.start_soon(tell_people, home)
             tasks.start_soon(note_suspensions, gate)
+            tasks.start_soon(notarise, notary, meet)
             if on_demand:
                 await _take_turns(gate, home, executor, stop)
             else:
                 await work(gate, executor, home.place.run, idle=None, stop=stop)
             tasks.cancel_scope.cancel()
+        for error in met:
+            raise error
+        await _notarise_the_end(notary, forced=not on_demand)
     finally:
         leave_behind(executor)
         executor.lock.release(forget=True)
+
+
+async def _notarise_the_end(notary: Notary, *, forced: bool) -> None:
+    try:
+        await leave(notary, forced=forced)
+    except LedgerUnavailable as error:
+        _log.warning("the end of the ledger gets no checkpoint now: %s", error)
 
 
 async def _take_turns(gate: Gateway, home: Home, executor: Executor, stop: anyio.Event) -> None:

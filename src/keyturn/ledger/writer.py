@@ -208,6 +208,7 @@ class Ledger(Reader[F]):
         self._wal = place.database.with_name(f"{place.database.name}-wal")
         self._wal_size = 0
         self.bell, self._rung_at = Bell(place.run), 0
+        self.wrote = False  # whether this process appended anything
         super().__init__(place, kind, outside)
 
     def _open(self) -> sqlite3.Connection:
@@ -352,6 +353,7 @@ class Ledger(Reader[F]):
             self._run(ticket, finished)
         if self._follower.head.size > before:
             check_stored(self._connection, before, self._follower.head)
+            self.wrote = True
         self._snapshot()
         self._head_due = self._head_due or self._follower.head.size > before
 

@@ -23,6 +23,7 @@ from keyturn.assembly.build import become_executor, check_consent, check_proposa
 from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home
 from keyturn.assembly.metrics import metrics_served
+from keyturn.assembly.notary import Notary, leave, notarise, notary_of
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.wiring import Http, read_wiring
 from keyturn.assembly.worker import leave_behind
@@ -105,11 +106,11 @@ def _nobody() -> None:
 async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[Listener], metrics: str | None) -> None:
     executor = become_executor(home)
     gate = replace(gate, executor=executor)
-    fault, leaving = Fault(), Leaving()
+    fault, leaving, notary = Fault(), Leaving(), notary_of(home, gate.ledger)
     door = make_door(settings.hosts, settings.origins, local=all(listener.local for listener in listeners))
     app = Application(gate, door, fault=fault, leaving=leaving, folder=home.place.folder)
     try:
-        program = _Program(gate=gate, home=home, executor=executor, app=app, fault=fault)
+        program = _Program(gate=gate, home=home, executor=executor, app=app, fault=fault, notary=notary)
         counted = Process(open_calls=app.open_calls, refused_credentials=app.counts.credentials.total)
         with metrics_served(home, metrics, counted):
             await program.run(listeners)
@@ -136,6 +137,7 @@ class _Program:
     executor: Executor
     app: Application
     fault: Fault
+    notary: Notary
     asked: anyio.Event = field(default_factory=anyio.Event)
     worked: anyio.Event = field(default_factory=anyio.Event)
 
@@ -152,6 +154,7 @@ class _Program:
                 tasks.start_soon(beside)
             tasks.start_soon(tell_people, self.home)
             tasks.start_soon(note_suspensions, self.gate)
+            tasks.start_soon(notarise, self.notary, self.fault.meet)
             _announce(listeners)
             await self.asked.wait()
             self.app.leave()
@@ -161,6 +164,8 @@ class _Program:
             web.should_exit = True
             await closed.wait()
             tasks.cancel_scope.cancel()
+        if self.fault.error is None:
+            await self._notarise_the_end()
 
     async def _until_signal(self) -> None:
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -181,6 +186,16 @@ class _Program:
             self.fault.meet(error)
         finally:
             self.worked.set()
+
+    async def _notarise_the_end(self) -> None:
+        """Sign and anchor all there is, now that nothing more comes from here."""
+        try:
+            await on_ledger(flush_all, self.gate)
+            await leave(self.notary, forced=True)
+        except LedgerUnavailable as error:
+            _log.warning("the end of the ledger gets no checkpoint now: %s", error)
+        except LedgerError as error:
+            self.fault.meet(error)
 
     async def _keep_counts(self) -> None:
         """Write the counts of refusals that are due every minute."""

@@ -1,0 +1,66 @@
+"""How far a log is signed and anchored, and signing a checkpoint where that is not far enough."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeAlias
+
+from keyturn.fold.state import State
+from keyturn.ledger.checkpoints import Kept, LogSigner, newest_checkpoint, sign_checkpoint
+from keyturn.ledger.transaction import View
+from keyturn.ledger.writer import Ledger
+from keyturn.log.keys import LogVerifier
+
+COUNT = 256
+"""Entries of news after which a checkpoint is due at once."""
+RECORDED, NOTE = "anchor.recorded", "anchor.note"
+_LOOKED_AT = 256  # newest records of anchors that are looked at
+
+Look: TypeAlias = View[State]
+
+
+@dataclass(frozen=True, slots=True)
+class Last:
+    """What an anchor is recorded to have: a checkpoint of so many entries, and when that was written."""
+
+    size: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the log is signed and anchored: its size, its newest checkpoint, and the last record of each anchor."""
+
+    size: int
+    kept: Kept | None
+    last: dict[str, Last]
+
+
+def is_news(view: Look, begin: int) -> bool:
+    """Tell whether any entry from `begin` on says more than that an anchor got a checkpoint."""
+    size = view.head.size
+    while begin < size:
+        if any(entry.kind != RECORDED for entry in view.entries(begin, min(begin + COUNT, size))):
+            return True
+        begin += COUNT
+    return False
+
+
+def standing(view: Look, verifier: LogVerifier) -> Standing:
+    """Look how far the log is signed and anchored."""
+    last: dict[str, Last] = {}
+    for entry in view.newest(RECORDED, _LOOKED_AT):
+        facts: dict[str, Any] = dict(entry.facts)
+        last.setdefault(facts["anchor"], Last(facts["size"], entry.at))
+    return Standing(view.head.size, newest_checkpoint(view, verifier), last)
+
+
+def sign_news(ledger: Ledger[State], signer: LogSigner) -> Kept | None:
+    """Sign a checkpoint where there is news since the newest one. Raises as `sign_checkpoint`."""
+
+    def look(view: Look) -> bool:
+        last = newest_checkpoint(view, signer.verifier)
+        return is_news(view, 0 if last is None else last.checkpoint.size)
+
+    return sign_checkpoint(ledger, signer) if ledger.look(look) else None
