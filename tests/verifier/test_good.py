@@ -11,6 +11,7 @@ import pytest
 
 import keyturn.verifier as room
 from keyturn.ledger import schema as written
+from keyturn.log import chain
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.verifier import Report
 from keyturn.verifier.proofs import ADVICE
@@ -208,6 +209,21 @@ def test_the_verifiers_schema_is_the_writers(tmp_path: Path) -> None:
     assert (written.APPLICATION_ID, written.USER_VERSION) == (APPLICATION_ID, USER_VERSION)
 
 
+def proofs(text: str) -> dict[int, str]:
+    """The numbered proofs of a text: number → sentence."""
+    items = re.findall(r"^ ?(\d+)\. (.*?)(?=^ ?\d+\. |^\n|\Z|^$)", text, re.MULTILINE | re.DOTALL)
+    return {int(number): " ".join(item.split()).rstrip(";.") for number, item in items}
+
+
 def test_every_proof_listed_has_advice_and_no_other() -> None:
-    listed = re.findall(r"^ ?(\d+)\. ", room.__doc__ or "", re.MULTILINE)
-    assert [int(number) for number in listed] == sorted(ADVICE)
+    assert list(proofs(room.__doc__ or "")) == sorted(ADVICE)
+
+
+def test_the_proofs_listed_are_those_of_the_format_page_and_of_the_chain() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text("utf-8")
+    of_the_page = page[page.index("## What a verifier proves") : page.index("## Bytes")]
+    listed = proofs(room.__doc__ or "")
+    assert listed == proofs(of_the_page)
+    of_the_chain = proofs((chain.__doc__ or "").replace("No IO", "\nNo IO"))
+    assert {number: listed[number] for number in of_the_chain} == of_the_chain
+    assert len(of_the_chain) == 5

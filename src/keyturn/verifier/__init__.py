@@ -3,7 +3,7 @@
 What a report says was proved, by number. The code that proves a point carries its number, and so does the first bad
 entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
 
- 1. every entry's bytes are canonical and its kind is known, with every field as the format defines it;
+ 1. its bytes are canonical and its kind is known, with every field as `docs/format.md` defines it;
  2. it belongs to this log, its `seq` follows, and its `prev` is the leaf hash of the entry before;
  3. its time does not go back;
  4. its key is the log key (for `log.opened`, `key.added`) or an entry key the log key added before it;
@@ -13,9 +13,9 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
  8. the file is a Keyturn ledger with exactly the tables, indexes and triggers of one, read without changing it;
  9. its actions tell a story that can have happened: known and live tokens; reviews and acts that are SSH signatures
     of listed people, for this log and this digest; quorum of distinct people, the owner left out, key class, expiry;
-    intent only when approved, outcome only after intent, each once; nothing in a scope while it was suspended, and
-    no suspension lifted without a listed person; nothing begun after a restored copy by what was said before it; an
-    undo of what was done before it, by the same principal and in the way that was stated then;
+    intent only when approved, outcome only after intent, each once; nothing in a scope while it was suspended, and no
+    suspension lifted without a listed person; nothing begun after a restored copy by what was said before it; an undo
+    of what was done before it, by the same principal and in the way that was stated then;
 10. the contracts and policies it names are published in it: texts have the digests of the facts, a policy loads with
     the contracts then published and pins them, and its reviewers are those of the fact;
 11. its decisions follow: the recorded policy, arguments, plan, earlier use and time give the recorded decision,
@@ -23,18 +23,44 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
 12. it is the log whose verifier string was given from outside. If none was given the report says so: the log key is
     then only what the file itself claims;
 13. it reaches as far as somebody remembers: the entry that was the last when its leaf hash was written down elsewhere
-    (`state/head` of a home) is there. If none was given, an end that was cut off is not noticed.
+    (`state/head` of a home) is there, unless a `recovery` names exactly this end as `missing`. If none was given, an
+    end that was cut off is not noticed;
+14. its tree, worked out from the bytes that 1 to 5 were proved of, is the one that was signed: each checkpoint it
+    keeps, and each note of an `anchor.recorded`, is signed by the log key for this log and has the size it is kept
+    under, which is not above the ledger's, and the root of that many first entries; each subtree it keeps is that of
+    its entries;
+15. it holds what was brought from outside, to the byte: the entry of each receipt, the tree of each checkpoint, the
+    entry and the tree of each proof. If nothing was brought, nothing is compared;
+16. its reviewers are the people that a list from outside names: each key that a policy gives to a reviewer, and each
+    that signed a review or an act, stands in the list under that name. If no list was given, the report shows whose
+    keys came and went, and who signed for it.
 
 What is not proved: refusals (`action.denied`) are not derived again, because the arguments refused are not kept; and
-as long as nobody outside has seen the log, whoever holds its keys can rewrite or cut it. So no verdict is PASS yet:
-the best is PASS-UNANCHORED. The derived tables are never read.
+whoever holds the keys of a log can rewrite or cut whatever nobody outside has seen. So the verdict is PASS only when
+somebody outside has seen everything but the last entries that record anchors: a witness whose key was named, by its
+cosignature on a checkpoint, or whoever kept what was brought. Otherwise it is PASS-UNANCHORED, with the entries that
+nobody is known to have seen. The tables `lookup` and `snapshot` are never read.
 """
 
-from keyturn.verifier.report import Activation, Begun, ClockStep, FirstBad, Issued, Recovered, RefusedReview, Report
+from keyturn.verifier.report import (
+    Activation,
+    Anchored,
+    Begun,
+    ClockStep,
+    FirstBad,
+    Issued,
+    Recovered,
+    RefusedReview,
+    Report,
+    Stranger,
+    Tail,
+    Vouched,
+)
 from keyturn.verifier.verification import verify_ledger
 
 __all__ = [
     "Activation",
+    "Anchored",
     "Begun",
     "ClockStep",
     "FirstBad",
@@ -42,5 +68,8 @@ __all__ = [
     "Recovered",
     "RefusedReview",
     "Report",
+    "Stranger",
+    "Tail",
+    "Vouched",
     "verify_ledger",
 ]

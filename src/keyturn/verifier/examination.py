@@ -6,6 +6,7 @@ The source gives bytes; nothing here reads a file, a clock or the network.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -13,19 +14,23 @@ from keyturn.fold.signatures import check_act
 from keyturn.fold.standing import Token
 from keyturn.fold.state import State
 from keyturn.fold.undoing import act_of
-from keyturn.log.chain import Head, follow, parse
+from keyturn.log.chain import Head
 from keyturn.log.entry import Entry
-from keyturn.log.keys import LogVerifier
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
-from keyturn.verifier.anchored import Grown
+from keyturn.verifier.against import Against
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
+from keyturn.verifier.given import Given
+from keyturn.verifier.growth import Grown
 from keyturn.verifier.halts import Halts
+from keyturn.verifier.hands import hands
+from keyturn.verifier.kept import Checkpoints, check_anchor
 from keyturn.verifier.lives import Intent, Lives
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.report import (
     LISTED,
     Activation,
+    Anchored,
     Begun,
     ClockStep,
     Findings,
@@ -33,11 +38,16 @@ from keyturn.verifier.report import (
     Recovered,
     RefusedReview,
     Report,
+    Stranger,
+    Tail,
+    Verdict,
     first_bad,
 )
 from keyturn.verifier.shelf import Shelf
-from keyturn.verifier.source import Row, Source, open_payloads
+from keyturn.verifier.source import Source, open_payloads
+from keyturn.verifier.steps import Step, follow_rows
 from keyturn.verifier.undone import check_undone
+from keyturn.verifier.vouching import Vouching
 
 STEP = timedelta(seconds=60)
 EVERY = 256  # entries between two calls of `progress`
@@ -49,16 +59,10 @@ Payloads = Mapping[str, bytes]
 class Examination:
     """One pass over one source. Memory is bounded by what is open, not by the length of the log."""
 
-    def __init__(
-        self,
-        source: Source,
-        pinned: LogVerifier | None,
-        remembered: tuple[int, str] | None,
-        progress: Progress | None,
-    ) -> None:
+    def __init__(self, source: Source, given: Given, *, progress: Progress | None, jobs: int) -> None:
         self._source = source
-        self._pinned = pinned
-        self._remembered = remembered
+        self._given = given
+        self._jobs = jobs
         self._lost: set[tuple[int, str]] = set()
         self._progress = progress or (lambda done, total: None)
         self._head = Head()
@@ -67,6 +71,11 @@ class Examination:
         self._lives = Lives()
         self._halts = Halts()
         self._grown = Grown(source)
+        self._vouching = Vouching(given.witnesses, source)
+        self._checkpoints = Checkpoints(source, self._grown, self._vouching)
+        self._against = Against(given.brought, source=source, grown=self._grown, vouching=self._vouching)
+        self._telling = 0
+        self._anchors: dict[str, Anchored] = {}
         self._found = Findings()
         self._keys: Mapping[str, tuple[str, ...]] = {}
         self._bad: NotProved | None = None
@@ -74,54 +83,72 @@ class Examination:
     def run(self) -> Report:
         """Examine everything and report."""
         try:
-            for row in self._source.rows():
-                self._take(row)
-                if row.seq % EVERY == 0:
-                    self._progress(row.seq, self._source.size)
+            with closing(follow_rows(self._source.rows(), self._jobs)) as steps:
+                for step in steps:
+                    self._take(step)
+                    if step.row.seq % EVERY == 0:
+                        self._progress(step.row.seq, self._source.size)
             self._end()
         except NotProved as failure:
             # What cannot even be read stands where the next entry should.
             seq = self._head.size if failure.seq is None else failure.seq
             self._fails(NotProved(seq, failure.proof, failure.reason))
+        else:
+            self._vouching.check_strangers(self._head)
         self._progress(self._source.size, self._source.size)
         return self._report()
 
-    def _take(self, row: Row) -> None:
-        before = self._head
-        entry = self._stands(row)
-        payloads = open_payloads(entry, row.payloads)  # 6
+    def _take(self, step: Step) -> None:
+        entry = self._stands(step)
+        payloads = open_payloads(entry, step.row.payloads)  # 6
         if entry.kind != "catalog.published":
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
         self._HANDLERS[entry.kind](self, entry, payloads)
+        self._check_hands(entry)
         self._found.counts[entry.kind] += 1
-        self._note_clock(before, entry)
+        self._note_clock(step.before, entry)
+        self._compare(entry)
 
-    def _stands(self, row: Row) -> Entry:
-        """Prove 1 to 5, 7, 12 and 13 of a row, and move the head on."""
-        with proving(row.seq, 1):
-            entry = parse(row.seq, row.body, row.signature)
-            head = follow(self._head, entry)
-        if row.leaf.hex() != entry.leaf:
+    def _stands(self, step: Step) -> Entry:
+        """Prove 7, 12 and 13 of a row that stands in the chain (1 to 5), and move the head and the tree on."""
+        entry, head = step.entry, step.head
+        if step.row.leaf.hex() != entry.leaf:
             raise NotProved(entry.seq, 7, "the stored leaf hash is not that of the body")
-        if self._pinned not in (None, head.verifier):
+        if self._given.pinned not in (None, head.verifier):
             raise NotProved(entry.seq, 12, f"the log is {head.verifier}, not the one given from outside")
-        if self._remembers(head.size) and self._remembered != (head.size, head.leaf):
+        if self._remembers(head.size) and self._given.remembered != (head.size, head.leaf):
             raise NotProved(entry.seq, 13, "another entry stood here when its leaf hash was written down elsewhere")
         self._head = head
         self._grown.add(bytes.fromhex(entry.leaf))
+        if entry.kind != "anchor.recorded":
+            self._telling = head.size
         return entry
+
+    def _compare(self, entry: Entry) -> None:
+        """Prove 14 and 15 of the size that is reached now."""
+        log = self._head.verifier
+        if log is None:
+            return
+        if entry.seq == 0:
+            self._against.open(log)
+        self._checkpoints.check(self._head, log)
+        self._against.check(entry, self._head)
 
     def _end(self) -> None:
         if self._head.size == 0:
             raise NotProved(0, 2, "the log has not been opened: there is no entry")
         self._shelf.settle()
-        size = 0 if self._remembered is None else self._remembered[0]
+        size = 0 if self._given.remembered is None else self._given.remembered[0]
         if self._remembers(size) and self._head.size < size:
             raise NotProved(self._head.size, 13, f"the ledger ends here, and it had {size} entries before")
+        self._grown.end()
+        self._against.end(self._head)
+        self._checkpoints.end(self._head)
 
     def _remembers(self, size: int) -> bool:
         """Tell whether a ledger of this size is remembered, and no recovery signed since names its end as lost."""
-        return self._remembered is not None and self._remembered[0] == size and self._remembered not in self._lost
+        known = self._given.remembered
+        return known is not None and known[0] == size and known not in self._lost
 
     def _fails(self, failure: NotProved) -> None:
         self._bad = self._bad or failure
@@ -136,6 +163,7 @@ class Examination:
         self._follow(entry, payloads)
         self._shelf.activate(entry, payloads)
         before, self._keys = self._keys, _fingerprints(entry)
+        self._check_reviewers(entry)
         force = self._state.policy
         self._found.activations.add(
             lambda: Activation(
@@ -268,10 +296,38 @@ class Examination:
 
     def _anchor(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
-        if self._head.verifier is not None:
-            self._grown.check(entry, payloads, self._head.verifier)
+        facts: Mapping[str, Any] = entry.facts
+        if self._head.verifier is None:
+            return
+        said = check_anchor(entry, payloads, self._head.verifier, self._grown, self._vouching)
+        if said is not None:
+            self._vouching.cosigned(said, self._head)
+        if facts["anchor"] in self._anchors or len(self._anchors) < LISTED:
+            self._anchors[facts["anchor"]] = Anchored(
+                seq=entry.seq, at=entry.at, anchor=facts["anchor"], type=facts["type"], size=facts["size"]
+            )
 
     # --- parts of the handlers ------------------------------------------------------------------------------------
+
+    def _check_reviewers(self, entry: Entry) -> None:
+        """Prove 16 of an activated policy: its reviewers' keys are listed outside. The rest is examined as well."""
+        facts: Mapping[str, Any] = entry.facts
+        if self._given.signers is not None:
+            for name, lines in facts["reviewers"].items():
+                for key in map(PublicKey.parse, lines):
+                    self._stranger(entry, name, key, self._given.signers.stranger(name, key))
+
+    def _check_hands(self, entry: Entry) -> None:
+        """Prove 16 of what a person signed in an entry: by a key that is listed outside for this, then."""
+        if self._given.signers is not None:
+            for name, key, namespace in hands(entry):
+                self._stranger(entry, name, key, self._given.signers.refusal(name, key, namespace, entry.at))
+
+    def _stranger(self, entry: Entry, name: str, key: PublicKey, reason: str | None) -> None:
+        if reason is None:
+            return
+        self._fails(NotProved(entry.seq, 16, f"the key {key.fingerprint} of {name}: {reason}"))
+        self._found.strangers.add(lambda: Stranger(seq=entry.seq, reviewer=name, key=key.fingerprint, reason=reason))
 
     def _token(self, entry: Entry, named: Entry) -> Token:
         """Prove 9 of a token: issued in this log, for the principal that `named` says used it."""
@@ -316,6 +372,12 @@ class Examination:
             seconds = round(step / 1_000_000)
             self._found.clock_steps.add(lambda: ClockStep(seq=entry.seq, at=entry.at, kind="step", seconds=seconds))
 
+    def _verdict(self) -> Verdict:
+        if self._bad is not None:
+            return "FAIL"
+        # Recorded anchors are no news: each would need another one to be seen.
+        return "PASS" if self._vouching.size >= self._telling else "PASS-UNANCHORED"
+
     def _report(self) -> Report:
         found, lives, head = self._found, self._lives, self._head
         lists = {
@@ -324,19 +386,28 @@ class Examination:
             "activations": found.activations.omitted,
             "tokens": found.tokens.omitted,
             "recoveries": found.recoveries.omitted,
+            "strangers": found.strangers.omitted,
+            "vouched": self._vouching.count - len(self._vouching.newest),
             "open_intents": max(0, len(lives.running) - LISTED),
             "unknown_outcomes": max(0, len(lives.unknown) - LISTED),
         }
+        witnessed = self._vouching.size
         return Report(
-            verdict="PASS-UNANCHORED" if self._bad is None else "FAIL",
+            verdict=self._verdict(),
             size=self._source.size,
             last_seq=head.size - 1 if head.size else None,
             last_at=head.at if head.size else None,
             first_bad=None if self._bad is None else first_bad(self._bad),
             log=None if head.verifier is None else str(head.verifier),
-            pinned=self._pinned is not None and head.verifier == self._pinned,
+            pinned=self._given.pinned is not None and head.verifier == self._given.pinned,
             opened=self._source.opened,
-            unwitnessed=self._source.size,
+            witnessed_size=witnessed,
+            unwitnessed=self._source.size - witnessed,
+            unwitnessed_tail=Tail(witnessed, self._source.size - 1) if witnessed < self._source.size else None,
+            vouched=self._vouching.newest,
+            checkpoints=self._checkpoints.count,
+            anchors=tuple(self._anchors.values()),
+            strangers=found.strangers.items,
             counts=dict(found.counts),
             open_intents=_begun(lives.running),
             unknown_outcomes=_begun(lives.unknown),

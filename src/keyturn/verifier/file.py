@@ -22,6 +22,9 @@ _ENTRIES = "SELECT seq, body, sig, leaf FROM entry ORDER BY seq"
 _ENTRY = "SELECT seq, body, sig, leaf FROM entry WHERE seq = ?"
 _PAYLOADS = "SELECT seq, field, salt, data FROM payload ORDER BY seq, field"
 _PAYLOADS_OF = "SELECT seq, field, salt, data FROM payload WHERE seq = ? ORDER BY field"
+_CHECKPOINTS = "SELECT size, note FROM checkpoint ORDER BY size"
+_SUBTREE = "SELECT hash FROM subtree WHERE level = ? AND idx = ?"
+_SUBTREES = "SELECT count(*) FROM subtree"
 _NO_VERDICT = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -81,6 +84,27 @@ class LedgerFile:
     def payloads(self, seq: int) -> Mapping[str, Payload]:
         """Return the payloads of one entry, by field. Raises as `rows` does."""
         return {field: payload for _, field, payload in self._stored(_PAYLOADS_OF, (seq,))}
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the checkpoint notes by size. Raises `NotProved` (7 or 8), `LedgerError`."""
+        for size, note in self._rows(_CHECKPOINTS, ()):
+            if type(size) is not int or type(note) is not bytes:
+                raise NotProved(None, 7, f"the checkpoint of {size!r}: a column is of another type")
+            yield size, note
+
+    def subtree(self, level: int, index: int) -> bytes | None:
+        """Return the root kept of a complete subtree. Raises as `checkpoints` does."""
+        columns = next(self._rows(_SUBTREE, (level, index)), None)
+        if columns is None:
+            return None
+        if type(columns[0]) is not bytes:
+            raise NotProved(None, 7, f"the subtree {index} of level {level}: a column is of another type")
+        return columns[0]
+
+    def subtrees(self) -> int:
+        """Return how many subtrees are kept. Raises `NotProved` (8), `LedgerError`."""
+        count: int = next(self._rows(_SUBTREES, ()))[0]
+        return count
 
     def _stored(self, sql: str, values: tuple[int, ...]) -> Iterator[tuple[int, str, Payload]]:
         for seq, field, salt, data in self._rows(sql, values):

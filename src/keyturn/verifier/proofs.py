@@ -38,6 +38,12 @@ ADVICE: Mapping[int, str] = MappingProxyType(
         "whole ledger was replaced.",
         13: "Entries that were there are gone, or are others now: the end was cut off, or an older copy was put in "
         "place. " + _EDITED,
+        14: "The entries are not those that the log key signed a checkpoint of, or the file was edited. Compare it "
+        "with checkpoints and receipts kept elsewhere. " + _EDITED,
+        15: "What you brought was true when it was kept: the ledger was changed since, or yours is of another log. "
+        "If a recovery is listed, see what it says was lost. Otherwise whoever did this holds the keys: stop the "
+        "servers of this home, keep the file, and go by what was kept elsewhere.",
+        16: "Somebody could review whom your list does not know. Ask who that is before you rely on a review.",
     }
 )
 """Proof → what it means when it fails, and what to do."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 from keyturn.model.time import format_timestamp
 from keyturn.verifier.proofs import ADVICE, NotProved
 
 T = TypeVar("T")
-Verdict: TypeAlias = Literal["PASS-UNANCHORED", "FAIL"]
+Verdict: TypeAlias = Literal["PASS", "PASS-UNANCHORED", "FAIL"]
 LISTED = 1000
 """How many of each thing a report lists; of the rest it says how many there are."""
+APART = timedelta(minutes=5)
+"""How far the clocks of a witness and of a ledger may be from each other without a word about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,53 @@ class Recovered:
     ahead: int
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The entries at the end that nobody outside is known to have seen: first and last `seq`."""
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vouched:
+    """Somebody outside who has seen the first `size` entries exactly as they are.
+
+    by           a witness's name and key id, or what the auditor called what was brought
+    seconds, at  when, by the witness's clock: the entries existed by then. None for what was brought, which the
+                 auditor can date; `at` also for a number of seconds that is no date
+    last_at      the time that the last of these entries gives itself
+    """
+
+    size: int
+    by: str
+    how: Literal["cosignature", "checkpoint", "receipt", "proof"]
+    seconds: int | None
+    at: datetime | None
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anchored:
+    """The newest checkpoint that the ledger says it brought to an anchor: where to look, not proof of it."""
+
+    seq: int
+    at: datetime
+    anchor: str
+    type: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stranger:
+    """A key that a reviewer has in the ledger, or signed with, and that the signers given do not bear out."""
+
+    seq: int
+    reviewer: str
+    key: str
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The result of one verification.
@@ -115,7 +164,12 @@ class Report:
     log               the log's verifier string as the file has it, None if it could not be read
     pinned            whether a verifier string was given from outside and this log is the one it names
     opened            how the file was read
-    unwitnessed       entries that nobody outside is known to have seen
+    witnessed_size    first entries that somebody outside has seen, by what was named or brought
+    unwitnessed       entries after them, of which `unwitnessed_tail` names first and last
+    vouched           who has seen how many, the newest
+    checkpoints       checkpoints kept in the ledger that were proved
+    anchors           by the ledger's own word, where its newest checkpoints were brought
+    strangers         reviewers' keys that the list of signers given does not bear out
     counts            entries proved, by kind
     omitted           what the lists leave out, each longer than 1,000: name of the list → how many
     """
@@ -130,6 +184,12 @@ class Report:
     opened: str
     unwitnessed: int
     counts: Mapping[str, int]
+    witnessed_size: int = 0
+    unwitnessed_tail: Tail | None = None
+    vouched: tuple[Vouched, ...] = ()
+    checkpoints: int = 0
+    anchors: tuple[Anchored, ...] = ()
+    strangers: tuple[Stranger, ...] = ()
     open_intents: tuple[Begun, ...] = ()
     unknown_outcomes: tuple[Begun, ...] = ()
     clock_steps: tuple[ClockStep, ...] = ()
@@ -182,6 +242,7 @@ class Findings:
     activations: Listing[Activation] = field(default_factory=Listing)
     tokens: Listing[Issued] = field(default_factory=Listing)
     recoveries: Listing[Recovered] = field(default_factory=Listing)
+    strangers: Listing[Stranger] = field(default_factory=Listing)
 
 
 def first_bad(failure: NotProved) -> FirstBad:
@@ -211,12 +272,45 @@ def _lines(report: Report, given: str | None) -> Iterator[str]:
     yield f"{report.size} entries{last}"
     yield f"read {report.opened}" if report.opened else "the file could not be read as a ledger"
     yield _log_key(report, given)
-    if report.unwitnessed:
-        yield (
-            f"unwitnessed: {report.unwitnessed} entries. Nobody outside is known to have seen them; whoever holds "
-            "the keys could have rewritten them or cut off later ones"
-        )
+    yield from _seen(report)
     yield from _events(report)
+
+
+def _seen(report: Report) -> Iterator[str]:
+    """Tell who has seen what, and exactly what nobody has."""
+    if report.witnessed_size:
+        yield f"witnessed: the first {report.witnessed_size} entries, exactly as they are"
+    newest = {(voucher.by, voucher.how): voucher for voucher in report.vouched}
+    yield from (f"  {_voucher(voucher)}" for voucher in newest.values())
+    if report.unwitnessed_tail is not None:
+        first, last = report.unwitnessed_tail.first, report.unwitnessed_tail.last
+        which = f"entry {first}" if first == last else f"{report.unwitnessed} entries, {first} to {last}"
+        yield f"unwitnessed: {which}. {_risk(report)}"
+    for anchor in report.anchors:
+        yield (
+            f"anchor {anchor.anchor} ({anchor.type}): entry {anchor.seq} says that it holds a checkpoint of "
+            f"{anchor.size} entries; fetch that and hold it against the ledger"
+        )
+
+
+def _voucher(voucher: Vouched) -> str:
+    entries = "entry 0" if voucher.size == 1 else f"entries 0 to {voucher.size - 1}"
+    if voucher.how != "cosignature":
+        return f"{entries}: as {voucher.by} has them, a {voucher.how} that was brought"
+    if voucher.at is None:
+        return f"{entries}: cosigned by {voucher.by}, which gives no time of this calendar"
+    told = f"{entries} existed by {_time(voucher.at)}: cosigned by {voucher.by}"
+    late = voucher.last_at > voucher.at + APART
+    return f"{told}, yet entry {voucher.size - 1} says it is of {_time(voucher.last_at)}" if late else told
+
+
+def _risk(report: Report) -> str:
+    if report.verdict == "PASS":
+        return "They only say where checkpoints before them were brought"
+    return (
+        "Nobody outside is known to have seen them; whoever holds the keys could have rewritten them or cut off "
+        "later ones"
+    )
 
 
 def _log_key(report: Report, given: str | None) -> str:
@@ -247,6 +341,7 @@ def _events(report: Report) -> Iterator[str]:
     yield from _each("recovery", report.recoveries, _recovered)
     yield from _each("clock", report.clock_steps, _step)
     yield from _each("refused review", report.refused_reviews, _refused)
+    yield from _each("not among the signers given", report.strangers, _stranger)
     yield from (f"and {count} more in {name}" for name, count in report.omitted.items())
 
 
@@ -277,6 +372,10 @@ def _recovered(item: Recovered) -> str:
 
 def _refused(item: RefusedReview) -> str:
     return f"entry {item.seq}, by {item.reviewer} on action {item.action}: {item.reason}"
+
+
+def _stranger(item: Stranger) -> str:
+    return f"entry {item.seq}, {item.reviewer} with {item.key}: {item.reason}"
 
 
 def _signer(by: str | None) -> str:

@@ -55,6 +55,18 @@ class Source(Protocol):
         """Return the payloads of one entry, by field."""
         ...
 
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        """Yield the checkpoint notes kept, by the sizes they are kept under, ascending. Raises `NotProved` (7)."""
+        ...
+
+    def subtree(self, level: int, index: int) -> bytes | None:
+        """Return the root kept of a complete subtree, None if there is none. Raises `NotProved` (7)."""
+        ...
+
+    def subtrees(self) -> int:
+        """Return how many subtrees are kept."""
+        ...
+
 
 def open_payloads(entry: Entry, stored: Mapping[str, Payload]) -> dict[str, bytes]:
     """Return the payloads of `entry` by field. Raises `NotProved`.

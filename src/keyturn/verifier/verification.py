@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from keyturn.log.keys import BadKey, LogVerifier, parse_verifier
-from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.model.errors import LedgerError
+from keyturn.verifier.brought import read_brought
 from keyturn.verifier.examination import Examination
 from keyturn.verifier.file import open_file, stillness
+from keyturn.verifier.given import Given, read_pinned, read_witnesses
 from keyturn.verifier.proofs import NotProved
 from keyturn.verifier.report import Report, first_bad
+from keyturn.verifier.signers import read_signers
 
 ATTEMPTS = 3
 
@@ -20,34 +22,45 @@ def verify_ledger(
     *,
     pinned: str | None = None,
     head: tuple[int, str] | None = None,
+    against: Iterable[tuple[str, bytes]] = (),
+    witnesses: Iterable[str] = (),
+    signers: str | None = None,
+    jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Verify the ledger file `database`; nothing is written to it.
 
-    `pinned` is the log's verifier string as an auditor keeps it; `head` is a size the ledger had and the leaf hash
-    (hex) its last entry had then, remembered elsewhere; `progress` is told entries done and entries in all.
-    Raises `ConfigurationError` for a `pinned` that is no verifier string, and `LedgerError` when the file cannot be
+    pinned     the log's verifier string as an auditor keeps it
+    head       a size the ledger had and the leaf hash (hex) its last entry had then, remembered elsewhere
+    against    what was kept elsewhere: a name for messages, and the bytes of a checkpoint note, a receipt or a proof
+    witnesses  verifier keys of witnesses whose cosignatures count
+    signers    the text of an allowed-signers file: whose keys may be reviewers'
+    jobs       processes that verify signatures; with more than one the program must be one that may be imported
+    progress   told entries done and entries in all
+
+    Raises `ConfigurationError` for what is given and cannot be read, and `LedgerError` when the file cannot be
     reached or does not hold still: then there is no verdict. All that is wrong with the file itself is a FAIL.
     """
-    known = None if pinned is None else _known(pinned)
+    given = Given(
+        pinned=None if pinned is None else read_pinned(pinned),
+        remembered=head,
+        witnesses=read_witnesses(witnesses),
+        brought=tuple(read_brought(name, data) for name, data in against),
+        signers=None if signers is None else read_signers(signers),
+    )
     for _ in range(ATTEMPTS):
         before = stillness(database)
-        report = _examined(database, known, head, progress)
+        report = _examined(database, given, progress, jobs)
         # Read as immutable, a file that a server starts writing to may show two states at once.
         if before == stillness(database):
             return report
     raise LedgerError(f"{database} is being written while it is read; no verdict: verify a copy")
 
 
-def _examined(
-    database: Path,
-    pinned: LogVerifier | None,
-    head: tuple[int, str] | None,
-    progress: Callable[[int, int], None] | None,
-) -> Report:
+def _examined(database: Path, given: Given, progress: Callable[[int, int], None] | None, jobs: int) -> Report:
     try:
         with open_file(database) as file:
-            return Examination(file, pinned, head, progress).run()
+            return Examination(file, given, progress=progress, jobs=jobs).run()
     except NotProved as failure:
         return Report(
             verdict="FAIL",
@@ -61,10 +74,3 @@ def _examined(
             unwitnessed=0,
             counts={},
         )
-
-
-def _known(pinned: str) -> LogVerifier:
-    try:
-        return parse_verifier(pinned.strip())
-    except BadKey as error:
-        raise ConfigurationError(f"the verifier string given is none: {error}") from error
