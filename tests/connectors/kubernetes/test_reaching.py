@@ -152,7 +152,7 @@ def test_an_authority_that_is_not_named_is_not_trusted(secure: Kubernetes, tmp_p
 def test_a_proxy_named_in_the_kubeconfig_is_used(secure: Kubernetes, tmp_path: Path) -> None:
     path = with_cluster(secure.kubeconfig(name="proxied"), {"proxy-url": "http://127.0.0.1:9"})
     with pytest.raises(ConnectorError, match=r"127\.0\.0\.1.*(listens|reached|connection)"):
-        name_of(reach(tmp_path, kubeconfig=str(path)))
+        name_of(reach(tmp_path, kubeconfig=str(path), deadline=1))
 
 
 # What a kubeconfig may not hold
