@@ -52,6 +52,7 @@ class Manners:
     users    the passwords that are let in, and whether they may push; None lets everybody do everything
     before   called before a request goes to git; a status it returns is the answer
     cut      says of a request that git has answered whether its answer never leaves
+    version  the protocol that is spoken, "" for the oldest; None for what the client asks for
     dropped  says of a request whether it is lost: no answer, and git never hears of it
     """
 
@@ -59,6 +60,7 @@ class Manners:
     before: Before = lambda _: None
     cut: Callable[[Exchange], bool] = lambda _: False
     dropped: Callable[[Exchange], bool] = lambda _: False
+    version: str | None = None
     seen: list[Exchange] = field(default_factory=list)
 
 
@@ -175,7 +177,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def git(self, exchange: Exchange) -> bytes:
-        parts = urlsplit(exchange.target)
+        parts, spoken = urlsplit(exchange.target), self.ways.version
         environment = ENVIRONMENT | {
             "GIT_PROJECT_ROOT": str(self.folder),
             "GIT_HTTP_EXPORT_ALL": "1",
@@ -186,7 +188,7 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": exchange.headers.get("content-type", ""),
             "CONTENT_LENGTH": str(len(exchange.body)),
             "HTTP_CONTENT_ENCODING": exchange.headers.get("content-encoding", ""),
-            "GIT_PROTOCOL": exchange.headers.get("git-protocol", ""),
+            "GIT_PROTOCOL": exchange.headers.get("git-protocol", "") if spoken is None else spoken,
             "REMOTE_ADDR": "127.0.0.1",
         }
         ran = subprocess.run(
@@ -276,6 +278,19 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         yield Sshd(port, folder)
     finally:
         process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextmanager
+def agent(place: Path, key: Path) -> Iterator[None]:
+    """Run an agent with one key at a socket as long as the block lasts."""
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(place)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(place.exists, within=10, what="the agent listens")
+        subprocess.run(["ssh-add", "-q", str(key)], env=ENVIRONMENT | {"SSH_AUTH_SOCK": str(place)}, check=True)
+        yield
+    finally:
+        process.terminate()
         process.wait()
 
 

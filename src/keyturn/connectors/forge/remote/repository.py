@@ -4,6 +4,10 @@ A push names for every ref what it must still be (`--force-with-lease`), and is 
 locks and moves all of them or none. It cannot be told to verify a ref that is not moved. Hence two differences from
 the repository on this machine:
 
+Git's own server is atomic, but for refs that it hides (`receive.hideRefs`): those it turns down, and moves the
+others. So before anything lands, `refs/keyturn/place` is created by a push of its own, unless it is there already. A
+server that does not take it is sent nothing else.
+
 1. The fence is the marker itself. Each landing creates a ref that carries the action's id: `refs/keyturn/pull/…` (an
    opening), `refs/keyturn/update/…` (a revision), `refs/keyturn/close/…` (a closing). A probe that finds none creates
    that very ref, naming a commit that stands for "fenced". Both demand that it be absent, and the server lets one of
@@ -27,13 +31,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keyturn.connectors.credentials import Secret
 from keyturn.connectors.forge import Change, Closing, Opening
 from keyturn.connectors.forge.building import build_fence, store
 from keyturn.connectors.forge.process import Called, Damaged
 from keyturn.connectors.forge.refs import (
+    Move,
     Seen,
     Transaction,
     Trouble,
@@ -53,6 +58,8 @@ TRIES = 3
 """Times that refs are listed again because one moved before it was fetched."""
 REHEARSED = "refs/keyturn/rehearsal"
 """The ref of a push that is only rehearsed; it is never written."""
+PLACE = "refs/keyturn/place"
+"""The ref that shows that the server takes refs of ours, made before the first landing."""
 
 _RACES = (
     "stale info",
@@ -63,10 +70,20 @@ _RACES = (
     "already exists",
     "incorrect old value",
 )
+# a ref that was deleted since it was listed, and a commit that a server does not give by its id
+_NOT_GIVEN = ("couldn't find remote ref", "not our ref", "unadvertised object")
 _COMPANIONS = ("atomic push fail", "atomic transaction failed", "transaction failed")
 
 
-class Unauthorised(ConnectorError):
+class Failure(ConnectorError):
+    """A call that failed, sorted: `found` has words and advice apart."""
+
+    def __init__(self, found: Sorted) -> None:
+        super().__init__(str(found), kind=found.kind)
+        self.found = found
+
+
+class Unauthorised(Failure):
     """The server refused the credential before anything happened."""
 
 
@@ -103,7 +120,8 @@ class RemoteRepository(Repository):
     def read(self, *refs: str) -> Mapping[str, str | None]:
         """Ask the remote what exactly these refs name, and fetch it."""
         for _ in range(TRIES):
-            found = self.ask(*refs)
+            found = self.ask(*refs, PLACE)
+            found.pop(PLACE, None)
             missing = [ref for ref, oid in found.items() if not self._here(oid)]
             if missing:
                 self._fetch(missing)
@@ -129,10 +147,15 @@ class RemoteRepository(Repository):
         """Fetch a commit that is not here."""
         if self._here(commit):
             return
-        with self.line.open(self.secret) as link:
-            self.git.call(*_FETCH, "--depth=1", "--", self.line.target.url, commit, link=link)
+        self._done(*_FETCH, "--depth=1", "--", self.line.target.url, commit)
+        if self._here(commit):
+            return
         # a server need not give what it is asked for by id; then it is found in the history of what it shows
-        if not self._here(commit) and not (self._deepen() and self._here(commit)):
+        if not self.course.listed:
+            self.ask("refs/heads/*")
+        wanted = map(_kept, self.course.listed)
+        self._done(*_FETCH, *(["--unshallow"] if self._ends() else []), "--", self.line.target.url, *wanted)
+        if not self._here(commit):
             raise ConnectorError(f"the remote no longer has the commit {commit}")
 
     def is_ancestor(self, older: str, newer: str) -> bool:
@@ -201,6 +224,25 @@ class RemoteRepository(Repository):
 
     def commit(self, transaction: Transaction) -> Trouble | None:
         """Push a transaction; return why it did not come through, or may not have."""
+        if PLACE not in self.course.listed and (trouble := self._make_place(transaction)):
+            return trouble
+        return self._push(transaction)
+
+    def _make_place(self, transaction: Transaction) -> Trouble | None:
+        """See that the server takes refs of ours, by creating one that lands nothing."""
+        # any commit does; one that the server has is at hand wherever there is a branch
+        known = [oid for ref, oid in self.course.listed.items() if ref.startswith("refs/heads/")]
+        new = known[0] if known else next(move.new or move.old for move in transaction.moves)
+        trouble = self._push(Transaction([Move(PLACE, new, None)]))
+        if trouble is None or PLACE in self.ask(PLACE):
+            self.course.doubt = ""
+            return None
+        if trouble.kind != "unknown":
+            return replace(trouble, final=True)
+        self.course.doubt = ""  # whatever becomes of this push, the action has not begun
+        return Trouble(f"nothing was landed yet: {trouble.said}", "retry", final=True)
+
+    def _push(self, transaction: Transaction) -> Trouble | None:
         leases = [f"--force-with-lease={move.ref}:{move.old or ''}" for move in transaction.moves]
         specs = [f"{move.new or ''}:{move.ref}" for move in transaction.moves]
         called = self._call("push", *_PUSH, *leases, "--", self.line.target.url, *specs)
@@ -232,7 +274,7 @@ class RemoteRepository(Repository):
     def _doubted(self, found: Sorted) -> Trouble:
         """Judge a push that ended without a word about its refs."""
         if found.unauthorised:
-            raise Unauthorised(str(found))
+            raise Unauthorised(found)
         if found.sure:
             return Trouble(str(found), found.kind, final=True)
         self.course.doubt = f"the push was sent, and its outcome is not known: {found.words}"
@@ -278,10 +320,10 @@ class RemoteRepository(Repository):
         if found is None:
             return called
         if found.unauthorised:
-            raise Unauthorised(str(found))
+            raise Unauthorised(found)
         if not found.known and arguments[0] == "fetch":
             raise Damaged(f"the copy of the remote cannot be brought up to date: {found}")
-        raise ConnectorError(str(found), kind=found.kind)
+        raise Failure(found)
 
     def _call(self, *arguments: str) -> Called:
         with self.line.open(self.secret) as link:
@@ -290,8 +332,8 @@ class RemoteRepository(Repository):
     def _failure(self, called: Called) -> Sorted | None:
         if called.code == 0 and not called.cut:
             return None
-        if any("couldn't find remote ref" in line for line in called.lines):
-            return None  # it was deleted since it was listed; whoever asked sees that it is not here
+        if any(phrase in line for line in called.lines for phrase in _NOT_GIVEN):
+            return None  # whoever asked sees that it is not here
         return sort(called.lines, called.cut, self.line.hidden(self.secret))
 
 
