@@ -30,7 +30,7 @@ _ADVICE: Final = (
     ("for another name", "name what stands in the certificate with tls-server-name (tls_server_name with url)"),
     (
         "ended the connection",
-        "where a client certificate is used, it may have expired: openssl x509 -noout -enddate tells; or it is no https",
+        "a client certificate may have expired: openssl x509 -noout -enddate tells; or there is no https",
     ),
     ("no TLS connection", "does the cluster ask for a client certificate, or does something else listen there?"),
     ("private address", "set private = true beside it, if the cluster is meant to be in your own network"),
