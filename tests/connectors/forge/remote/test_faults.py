@@ -460,8 +460,10 @@ def test_a_branch_called_keyturn_blocks_with_a_reason(shop: Remote) -> None:
     forge = shop.forge()
     change = opening(forge, CHANGE)
     shop.git("update-ref", "refs/heads/keyturn", "main")
-    with pytest.raises(ConnectorError, match="cannot be written"):
+    with pytest.raises(ConnectorError, match="called keyturn") as refusal:
         apply(forge, change, action(1))
+    assert refusal.value.kind == "refused"
+    assert isinstance(anyio.run(forge.probe, change, action(1)), CannotHappen)
     assert "called keyturn" in said(forge, "wrong")
 
 

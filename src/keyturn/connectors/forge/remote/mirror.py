@@ -100,4 +100,4 @@ class Mirror:
 
 def folder_of(cache: Path, location: str) -> Path:
     """Return the folder of a remote's copy, named by its URL with the user name."""
-    return cache / "git-remote" / hashlib.sha256(location.encode()).hexdigest()[:32]
+    return cache.absolute() / "git-remote" / hashlib.sha256(location.encode()).hexdigest()[:32]

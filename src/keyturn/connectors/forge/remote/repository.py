@@ -60,6 +60,8 @@ REHEARSED = "refs/keyturn/rehearsal"
 """The ref of a push that is only rehearsed; it is never written."""
 PLACE = "refs/keyturn/place"
 """The ref that shows that the server takes refs of ours, made before the first landing."""
+BLOCKING = "refs/heads/keyturn"
+"""A branch beside which no branch `keyturn/…` can be."""
 
 _RACES = (
     "stale info",
@@ -120,8 +122,8 @@ class RemoteRepository(Repository):
     def read(self, *refs: str) -> Mapping[str, str | None]:
         """Ask the remote what exactly these refs name, and fetch it."""
         for _ in range(TRIES):
-            found = self.ask(*refs, PLACE)
-            found.pop(PLACE, None)
+            asked = self.ask(*refs, PLACE, BLOCKING)
+            found = {ref: oid for ref, oid in asked.items() if ref in refs}
             missing = [ref for ref, oid in found.items() if not self._here(oid)]
             if missing:
                 self._fetch(missing)
@@ -224,6 +226,8 @@ class RemoteRepository(Repository):
 
     def commit(self, transaction: Transaction) -> Trouble | None:
         """Push a transaction; return why it did not come through, or may not have."""
+        if BLOCKING in self.course.listed and any(move.ref.startswith(f"{BLOCKING}/") for move in transaction.moves):
+            return Trouble("a branch called keyturn stands where keyturn/… has to go", "refused", final=True)
         if PLACE not in self.course.listed and (trouble := self._make_place(transaction)):
             return trouble
         return self._push(transaction)
