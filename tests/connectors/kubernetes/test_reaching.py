@@ -297,6 +297,21 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_words(secure: K
         name_of(reach(tmp_path, kubeconfig=str(path)))
 
 
+def test_a_certificate_that_is_no_pem_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "binary").chmod(0o600)
+    written(tmp_path, _CLUSTER, {"client-certificate": "binary", "client-key": "binary"})
+    with pytest.raises(ConnectorError, match="client-certificate is not PEM"):
+        reach(tmp_path, kubeconfig="config").way.server()
+
+
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    cluster = reach(tmp_path, url="https://127.0.0.1:1", credential="env:X", ca="none.pem")
+    assert cluster.way.namespace() is None
+    with pytest.raises(ConnectorError, match=r"deployments\.web\.ca: .*none\.pem: cannot be read"):
+        anyio.run(cluster.find, DEPLOYMENT)
+
+
 # Plugins
 
 
