@@ -11,10 +11,11 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -224,6 +225,38 @@ def remote(server: Server, algorithm: str = "sha1", **settings: Any) -> Remote:
     made.git("config", "http.receivepack", "true")
     chosen: dict[str, Any] = {"url": server.url(), "private": True, "timeout": 60, **settings}
     return Remote(made.path, Settings(**chosen))
+
+
+@contextmanager
+def tunnel(port: int, asked: list[str]) -> Iterator[int]:
+    """Run a proxy that leads every CONNECT to one port of this machine; yields its own port."""
+
+    def carry(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    class Proxy(BaseRequestHandler):
+        def handle(self) -> None:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += self.request.recv(65536)
+            asked.append(head.split(b"\r\n")[0].decode())
+            with socket.create_connection(("127.0.0.1", port)) as onward:
+                self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=carry, args=(onward, self.request), daemon=True)
+                back.start()
+                carry(self.request, onward)
+                back.join()
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Proxy) as listener:
+        listener.daemon_threads = True
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield listener.server_address[1]
+        listener.shutdown()
+        thread.join()
 
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")

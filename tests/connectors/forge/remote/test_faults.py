@@ -405,12 +405,26 @@ def test_a_part_that_a_server_moved_all_the_same_is_never_called_a_failure(shop:
     change = opening(forge, CHANGE)
     shop.git("config", "receive.hideRefs", "refs/keyturn")
     shop.git("config", "uploadpack.hideRefs", "!refs/keyturn")
-    with pytest.raises(ConnectorError, match="a part of it is there") as doubt:
+    with pytest.raises(ConnectorError, match=r"a part of it is there.*moved a part of the refs") as doubt:
         apply(forge, change, action(1))
     assert doubt.value.kind == "unknown"
     assert isinstance(anyio.run(forge.probe, change, action(1)), CannotTell)
     shop.git("config", "--unset", "receive.hideRefs")
     assert isinstance(anyio.run(forge.probe, change, action(1)), Landed)
+
+
+def test_a_server_that_hides_our_refs_later_closes_nothing(server: Server, shop: Remote) -> None:
+    forge = shop.forge()
+    land(forge, opening(forge, CHANGE), action(1))
+    change = closing(forge, action(1))
+    shop.git("config", "receive.hideRefs", "refs/keyturn")
+    shop.git("config", "uploadpack.hideRefs", "!refs/keyturn")
+    server.manners.seen.clear()
+    with pytest.raises(ConnectorError, match="stale info") as refusal:
+        close(forge, change, action(2))
+    assert refusal.value.kind == "retry"
+    assert pushes(server) == []  # git itself sees that the record is not told of as it should be
+    assert shop.head(action(1).marker) == change.head
 
 
 def test_a_server_that_takes_no_refs_of_ours_is_refused_and_remembered(fresh: Remote) -> None:

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -29,6 +30,7 @@ from tests.connectors.forge.remote.served import (
     remote,
     served,
     sshd,
+    tunnel,
 )
 from tests.connectors.forge.repository import action, create
 
@@ -245,8 +247,28 @@ def test_a_proxy_that_is_not_there_is_named_and_nothing_goes_around_it(server: S
     assert server.manners.seen == []
 
 
+def test_through_a_proxy_the_proxy_looks_the_name_up_and_the_certificate_is_still_verified(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    (tmp_path / "root").mkdir()
+    asked: list[str] = []
+    context = authority.good("git.example.org").server()
+    with (
+        served(tmp_path / "root", Manners(users={TOKEN: True}), context) as server,
+        tunnel(server.port, asked) as port,
+    ):
+        way: dict[str, Any] = {"proxy": f"http://localhost:{port}", "private": False, "ca": str(authority.bundle)}
+        shop = remote(server, credential="env:TOKEN")
+        forge = shop.forge(url="https://git.example.org/shop.git", **way)
+        assert land(forge, opening(forge, CHANGE), action(1)).commit == shop.head(action(1).marker)
+        other = shop.forge(url="https://other.example.org/shop.git", **way)
+        with pytest.raises(ConnectorError, match="certificate cannot be trusted"):
+            snapshot(other, "main", "README.md")
+    assert asked[0] == "CONNECT git.example.org:443 HTTP/1.1"
+    assert TOKEN not in "".join(asked)
+
+
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd on this machine")
-def test_over_ssh_the_wrong_host_key_and_the_wrong_key_are_refused(tmp_path: Path) -> None:
+def test_by_ssh_the_wrong_host_key_and_the_wrong_key_are_refused(tmp_path: Path) -> None:
     made = create(tmp_path / "root" / "shop.git")
     with sshd(tmp_path / "sshd") as daemon:
         shop = Remote(made.path, daemon.settings(made.path))
@@ -262,7 +284,7 @@ def test_over_ssh_the_wrong_host_key_and_the_wrong_key_are_refused(tmp_path: Pat
 
 
 @pytest.mark.skipif(SSHD is None, reason="there is no sshd on this machine")
-def test_over_ssh_an_agent_named_in_the_settings_is_asked(tmp_path: Path) -> None:
+def test_by_ssh_an_agent_named_in_the_settings_is_asked(tmp_path: Path) -> None:
     made = create(tmp_path / "root" / "shop.git")
     with sshd(tmp_path / "sshd") as daemon, agent(tmp_path / "agent", daemon.folder / "key"):
         shop = Remote(made.path, daemon.settings(made.path))

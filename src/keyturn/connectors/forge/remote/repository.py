@@ -253,26 +253,28 @@ class RemoteRepository(Repository):
         if called.code == 0 and not called.cut:
             return None
         hidden = self.line.hidden(self.secret)
-        rejected = [] if called.cut else _rejected(called.output)
+        rejected, moved = ([], False) if called.cut else _told(called.output)
         if rejected:
-            return self._judged(rejected, quoted(split(called.lines, hidden)[1]))
+            return self._judged(rejected, quoted(split(called.lines, hidden)[1]), moved=moved)
         return self._doubted(sort(called.lines, called.cut, hidden))
 
     def rehearse(self, commit: str) -> None:
         """Find out whether a push would be let in, writing nothing. Raises `ConnectorError` when it would not be."""
         self._done("push", "--dry-run", *_PUSH, "--", self.line.target.url, f"{commit}:{REHEARSED}")
 
-    def _judged(self, rejected: Sequence[tuple[str, str]], words: str) -> Trouble:
-        """Judge a push that the server, or git on its behalf, turned down ref by ref: nothing was moved."""
+    def _judged(self, rejected: Sequence[tuple[str, str]], words: str, *, moved: bool) -> Trouble:
+        """Judge a push that the server, or git on its behalf, turned down ref by ref; `moved`: some came through."""
         reasons = [(ref, why) for ref, why in rejected if not any(word in why for word in _COMPANIONS)]
         said = visible("; ".join(dict.fromkeys(f"{ref}: {why}" for ref, why in reasons)))[:300] + words
-        if any("remote failure" in why or "failed to report" in why for _, why in reasons):
-            self.course.doubt = f"the server did not say what came of the push: {said}"
-            return Trouble(self.course.doubt, "unknown", final=True)
-        if all(any(race in why for race in _RACES) for _, why in reasons):
-            return Trouble(said or "the server's refs moved", "retry")
-        if reasons and all(ref.startswith("refs/keyturn/") for ref, _ in reasons):
+        raced = all(any(race in why for race in _RACES) for _, why in reasons)
+        if not raced and all(ref.startswith("refs/keyturn/") for ref, _ in reasons):
             self.course.shut = said
+        if moved or any("remote failure" in why for _, why in reasons):
+            what = "the server moved a part of the refs" if moved else "the server did not say what came of the push"
+            self.course.doubt = f"{what}: {said}"
+            return Trouble(self.course.doubt, "unknown", final=True)
+        if raced:
+            return Trouble(said or "the server's refs moved", "retry")
         return Trouble(said, "refused", final=True)
 
     def _doubted(self, found: Sorted) -> Trouble:
@@ -370,12 +372,16 @@ def _kept(ref: str) -> str:
     return f"+{ref}:refs/seen/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
 
 
-def _rejected(output: bytes) -> list[tuple[str, str]]:
-    """Return the refs that a push was turned down for, with the reason, from its porcelain output."""
-    found = []
+def _told(output: bytes) -> tuple[list[tuple[str, str]], bool]:
+    """Return the refs that a push was turned down for, with the reason, and whether others came through.
+
+    From its porcelain output: a line of flag, names and summary for each ref (git-push(1)).
+    """
+    found, moved = [], False
     for line in output.decode("utf-8", "replace").splitlines():
         flag, _, rest = line.partition("\t")
         names, _, summary = rest.partition("\t")
         if flag == "!":
             found.append((names.rpartition(":")[2], summary))
-    return found
+        moved = moved or flag in (" ", "+", "-", "*")
+    return found, moved
