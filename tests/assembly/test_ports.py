@@ -53,3 +53,19 @@ def test_all_back_ends_that_cannot_be_built_are_named_at_once(world: World) -> N
         "forge.shop.path",
         "deployments.web.environments.production",
     ]
+
+
+def test_a_back_end_whose_credential_is_elsewhere_is_left_to_others(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = world.home.wiring.read_text()
+    forge = '[forge.shop]\nkind = "github"\nrepository = "acme/shop"\ncredential = "env:FORGE_TOKEN"\n\n'
+    world.home.wiring.write_text(text[: text.index("[forge.shop]")] + forge + text[text.index("[deployments.web]") :])
+    monkeypatch.delenv("FORGE_TOKEN", raising=False)
+
+    def reached() -> frozenset[tuple[str, str]]:
+        return build_tools(build_ports(read_wiring(world.home.wiring), world_of(world.home, commands=False))).reach
+
+    assert reached() == {("deployments", "web"), ("tickets", "ops")}
+    monkeypatch.setenv("FORGE_TOKEN", "hush")
+    assert reached() == {("forge", "shop"), ("deployments", "web"), ("tickets", "ops")}

@@ -6,12 +6,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import anyio
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from keyturn.connectors.checking import Finding
 from keyturn.connectors.credentials import CredentialSpec, Source, source_of
 from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError, ConnectorError
+
+
+class App(BaseModel):
+    """`app = {…}`, for errors that lie deeper."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: int
+    key: CredentialSpec
 
 
 class Settings(BaseModel):
@@ -22,7 +31,14 @@ class Settings(BaseModel):
     kind: Literal["odd"]
     url: str = "https://odd.example"
     does: Literal["fine", "raises", "hangs", "is wrong", "breaks", "unbuilt", "misconfigured"] = "fine"
+    app: App | None = None
     token: CredentialSpec = "command:touch ran"
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.does == "raises" and self.app is not None:
+            raise ValueError("give either this or that")
+        return self
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,21 @@ def test_a_wiring_that_cannot_be_read_is_told_with_dotted_paths(operator: Operat
     assert "keyturn.toml: tickets.ops.path: is missing" in said.err
 
 
+def test_what_is_wrong_deep_in_a_table_is_told_with_its_whole_path(odd: Operator) -> None:
+    declare(odd, "deep", "fine", 'app = { id = "x", key = "hush-hush", extra = 1 }')
+    declare(odd, "both", "raises", 'app = { id = 1, key = "env:KEY" }')
+    said = odd.tell("connector", "check")
+    assert said.code == 1
+    assert "hush" not in said.err
+    told = [line.removeprefix("keyturn: keyturn.toml: tickets.") for line in said.err.splitlines()]
+    assert told[0].startswith("deep.app.id: Input should be a valid integer")
+    assert told[1:] == [
+        "deep.app.key: must be env:NAME, file:PATH or command:WORDS",
+        "deep.app.extra: is not known",
+        "both: give either this or that",
+    ]
+
+
 def test_a_folder_that_is_no_home_is_told(tmp_path: Path) -> None:
     said = tell("--home", tmp_path, "connector", "check")
     assert (said.code, "is no Keyturn home" in said.err) == (1, True)

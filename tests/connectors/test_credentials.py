@@ -12,7 +12,7 @@ import anyio
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from keyturn.connectors.credentials import CredentialSpec, Secret, Source, mounted, source_of
+from keyturn.connectors.credentials import CredentialSpec, Secret, Source, mounted, out_of_reach, source_of
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from tests.connectors.surroundings import world_at
 
@@ -305,3 +305,35 @@ def test_secrets_are_compared_and_copied_but_not_shown_or_kept_as_keys() -> None
     assert pickle.loads(pickle.dumps(secret)).reveal() == "<secret>"  # noqa: S301 - pickled a line above
     with pytest.raises(TypeError):
         hash(secret)
+
+
+class App(BaseModel):
+    key: CredentialSpec
+
+
+class Whole(BaseModel):
+    credential: CredentialSpec | None = None
+    app: App | None = None
+    environments: dict[str, App] = {}
+    path: str = "env:NOTHING"
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        (Whole(credential="env:HERE"), None),
+        (Whole(credential="file:token"), None),
+        (Whole(credential="command:false"), None),
+        (Whole(), None),
+        (Whole(credential="env:ELSEWHERE"), "the variable ELSEWHERE is not set where this process was started"),
+        (Whole(credential="file:gone"), "the file gone cannot be read by this process"),
+        (Whole(app=App(key="env:ELSEWHERE")), "the variable ELSEWHERE is not set"),
+        (Whole(environments={"a": App(key="env:HERE"), "b": App(key="file:gone")}), "the file gone cannot be read"),
+    ],
+)
+def test_a_credential_that_this_process_cannot_have_is_known_without_reading_any(
+    tmp_path: Path, settings: Whole, words: str | None
+) -> None:
+    file(tmp_path)
+    said = out_of_reach(settings, world_at(tmp_path, {"HERE": "hush"}))
+    assert said == words or (words is not None and said is not None and words in said)

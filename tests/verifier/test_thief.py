@@ -409,7 +409,10 @@ def test_an_action_requested_twice_is_named(thief: Thief) -> None:
 
 
 def test_a_request_over_a_limit_is_named(thief: Thief) -> None:
-    counted = [entry for entry in thief.all if entry.kind == "action.requested" and entry.seq > 30]
+    lately = thief.all[-1].at - timedelta(hours=1)
+    counted = [
+        e for e in thief.all if e.kind == "action.requested" and e.at > lately and e.facts["principal"] == "claude"
+    ]
     spent = sum(entry.text("tool") == "update_ticket" for entry in counted)
     for number in range(10 - spent):
         thief.request("permitted", data={"argument.comment": canon.encode(f"number {number}")})

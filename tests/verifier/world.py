@@ -26,8 +26,9 @@ from keyturn.assembly.starter import starter_folder
 from keyturn.canon import Json
 from keyturn.contracts import Catalog, read_catalog
 from keyturn.fold.state import State, resolution_digest, token_digest
+from keyturn.fold.undoing import undo_digest
 from keyturn.gateway.acts import append_policy, read_candidate
-from keyturn.gateway.call import visible_contracts
+from keyturn.gateway.call import call, visible_contracts
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.execute import finish
@@ -36,11 +37,13 @@ from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.reading import read
 from keyturn.gateway.review import Actor, cancel, draft_review, submit_review
 from keyturn.gateway.sweep import sweep
+from keyturn.gateway.undoing import UndoDraft, draft_undo, submit_undo
 from keyturn.ledger.keys import ENTRY_KEY, SigningKey, load_key
 from keyturn.ledger.writer import Ledger, Surroundings
 from keyturn.log.commitment import commit
 from keyturn.log.entry import Entry, leaf_hash, read_entry, write_body
 from keyturn.log.envelope import ENTRY_TYPE, pae
+from keyturn.log.kinds import REQUESTS
 from keyturn.model.outcome import Unknown
 from keyturn.model.time import Moment, format_timestamp, parse_timestamp
 from keyturn.policy import pin
@@ -222,6 +225,7 @@ class Story:
         self.review("two", "alice", "approve")
         self.review("two", "carol", "approve")
         await self.work()
+        await self.undo("reviewed")
         await self.ask("update_ticket", "rejected", ticket="OPS-1", status="open")
         self.review("rejected", "carol", "reject")
         await self.ask("update_ticket", "cancelled", ticket="OPS-2", status="resolved")
@@ -236,6 +240,19 @@ class Story:
         self.activate('[[limits]]\nid = "more"\nlimits = ["500 calls per day"]\n')
         self.issue()
         await self.open_ends()
+
+    async def undo(self, name: str) -> None:
+        """Have an action undone, by its assistant and then by alice; neither comes to anything."""
+        caller, done = authenticate(self.gate, self.tokens["claude"], transport="stdio"), self.world.actions[name]
+        answer = await call(self.gate, caller, Incoming("undo_action", {"action_id": done}, 60))
+        self.world.actions["undo"] = str(answer.envelope["action_id"])
+        cancel(self.gate, self.world.actions["undo"], Actor("principal", "claude"), "I ask somebody else")
+        draft = await draft_undo(self.gate, done, reason="It was not.", by="alice")
+        assert isinstance(draft, UndoDraft)
+        signature = self.world.people.sign("alice", draft.statement.to_json(), ACT)
+        answer = await submit_undo(self.gate, draft, signature)
+        self.world.actions["signed undo"] = str(answer.envelope["action_id"])
+        cancel(self.gate, self.world.actions["signed undo"], Actor("account", "root"), "not now")
 
     async def unknowns(self) -> None:
         """Two outcomes nobody knew: one settled by a person, one left open."""
@@ -265,9 +282,9 @@ class Story:
     async def ask(self, tool: str, name: str = "", by: str = "claude", **arguments: Any) -> None:
         caller = authenticate(self.gate, self.tokens[by], transport="stdio")
         contract = next(item for item in visible_contracts(self.gate, caller) if item.tool == tool)
-        call = read_call(self.gate, caller, contract, Incoming(tool, arguments, len(json.dumps(arguments))))
-        assert isinstance(call, Call)
-        answer = await (read if contract.kind == "read" else submit)(self.gate, call)
+        asked = read_call(self.gate, caller, contract, Incoming(tool, arguments, len(json.dumps(arguments))))
+        assert isinstance(asked, Call)
+        answer = await (read if contract.kind == "read" else submit)(self.gate, asked)
         if name:
             self.world.actions[name] = str(answer.envelope["action_id"])
 
@@ -446,7 +463,7 @@ class Thief:
         return self.reviewed(name, statement, signature, after=after)
 
     def statement(self, name: str, reviewer: str, **changes: Any) -> dict[str, Any]:
-        request = self.find("action.requested", name)
+        request = next(e for e in self.all if e.kind in REQUESTS and e.action == self.world.actions[name])
         last = self.all[-1]
         return {
             "type": "keyturn.review/v1",
@@ -516,7 +533,37 @@ class Thief:
 
     def request(self, name: str, data: Mapping[str, bytes] | None = None, **changes: Any) -> Entry:
         """Append a request like one of the story's, with other facts; a fresh action of the right time."""
-        like = self.find("action.requested", name)
+        return self._like(self.find("action.requested", name), data, **changes)
+
+    def undo(self, name: str = "undo", data: Mapping[str, bytes] | None = None, **changes: Any) -> Entry:
+        """Append an undo like one of the story's, with other facts; what alice signed is signed anew."""
+        like = self.find("action.undoing", name)
+        payloads = {**self.payloads_of(like.seq), **(data or {})}
+        tool, undone = changes.get("tool", like.text("tool")), {**like.facts["undoes"], **changes.pop("undone", {})}  # type: ignore[dict-item]
+        if like.facts["act"] is not None and "act" not in changes:
+            changes["act"] = self.act_undoing(undone, tool, payloads, **changes.pop("said", {}))
+        return self._like(like, payloads, **{"undoes": undone, **changes})
+
+    def act_undoing(
+        self, undone: Mapping[str, Any], tool: str, payloads: Mapping[str, bytes], signer: str = "alice", **said: Any
+    ) -> dict[str, Json]:
+        """Sign an undo; the payloads get the salts that `append` gives them."""
+        data = {name: commit(bytes([7]) * 32, name, value) for name, value in payloads.items()}
+        statement = statement_of(
+            **{
+                "log": self.all[0].log,
+                "after": max(entry.seq for entry in self.all if entry.kind == "policy.activated"),
+                "verb": "action.undo",
+                "object": undone["action"],
+                "digest": undo_digest(undone["digest"], tool, data),
+                "by": "alice",
+                "at": format_timestamp(self.all[-1].at),
+                **said,
+            }
+        )
+        return {"statement": statement, "signature": b64(self.world.people.sign(signer, statement, ACT))}
+
+    def _like(self, like: Entry, data: Mapping[str, bytes] | None, **changes: Any) -> Entry:
         at = changes.pop("at", self.all[-1].at + timedelta(seconds=1))
         action = new_id(at)
         self.world.actions = {**self.world.actions, "forged": action}
@@ -524,7 +571,7 @@ class Thief:
         span = parse_timestamp(like.text("expires_at")) - like.at
         facts |= {"expires_at": format_timestamp(at + span), "policy": self.force, **changes}
         return self.append(
-            "action.requested",
+            like.kind,
             facts,
             action=action,
             data={**self.payloads_of(like.seq), **(data or {})},

@@ -19,6 +19,7 @@ from keyturn.gateway.executor import Executor
 from keyturn.gateway.explaining import Explainer
 from keyturn.gateway.in_force import texts_of
 from keyturn.gateway.news import News
+from keyturn.gateway.probes import Probes
 from keyturn.gateway.progress import Progress
 from keyturn.ledger.bell import Listener
 from keyturn.ledger.lock import take_instance
@@ -66,6 +67,7 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None, *, 
         timeouts=wiring.timeouts.of,
         plan_timeout=wiring.timeouts.plan,
         progress=Progress(home.place.run),
+        probes=Probes(home.place.run),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 
 from keyturn.fold.suspensions import Scope
@@ -12,7 +14,8 @@ from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.errors import LedgerError
 from keyturn.telemetry.speech import events_are_told, tell
 
-LOOK_EVERY = 2.0  # seconds between looks
+LOOK_ANYWAY = 60.0  # seconds after which it looks without news
+RETRY_EVERY = 2.0
 
 
 async def note_suspensions(gate: Gateway) -> None:
@@ -22,13 +25,18 @@ async def note_suspensions(gate: Gateway) -> None:
     """
     known: dict[Scope, str] = {}
     while events_are_told():
+        mark = gate.news.mark()
         try:
             known = _note_changes(known, await on_ledger(gate.ledger.look, _present))
+            await gate.news.wait(mark, partial(_differs, known), LOOK_ANYWAY, own=False)
         except LedgerUnavailable:
-            pass  # those who write are held up too, and tell why
+            await anyio.sleep(RETRY_EVERY)  # those who write are held up too, and tell why
         except LedgerError:
             return
-        await anyio.sleep(LOOK_EVERY)
+
+
+def _differs(known: dict[Scope, str], view: Look) -> bool:
+    return _present(view) != known
 
 
 def _present(view: Look) -> dict[Scope, str]:

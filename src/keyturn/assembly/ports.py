@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keyturn.tools
@@ -13,6 +13,7 @@ from keyturn.assembly.back_ends import back_end
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import environment, seconds
 from keyturn.assembly.wiring import Wiring
+from keyturn.connectors.credentials import out_of_reach
 from keyturn.connectors.deployments import Deployments
 from keyturn.connectors.forge import Forge
 from keyturn.connectors.tickets import Tickets
@@ -23,16 +24,20 @@ from keyturn.model.tool import GovernedTool, ReadTool
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The back ends of one home by port and name."""
+    """The back ends of one home by port and name.
+
+    beyond  (port, name) of those whose credentials this process cannot have → why: others execute their actions
+    """
 
     forge: Mapping[str, Forge]
     deployments: Mapping[str, Deployments]
     tickets: Mapping[str, Tickets]
+    beyond: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """The tools of one home, and the (port, name) of every back end they reach."""
+    """The tools of one home, and the (port, name) of every back end whose credentials this process can have."""
 
     governed: Mapping[str, GovernedTool]
     reading: Mapping[str, ReadTool]
@@ -58,6 +63,7 @@ def world_of(home: Home, *, commands: bool) -> World:
 def build_ports(wiring: Wiring, world: World) -> Ports:
     """Build every declared back end. Raises `ConfigurationError` with all that cannot be built."""
     problems: list[str] = []
+    beyond: dict[tuple[str, str], str] = {}
 
     def build(port: str, declared: Mapping[str, Any]) -> dict[str, Any]:
         built: dict[str, Any] = {}
@@ -65,6 +71,8 @@ def build_ports(wiring: Wiring, world: World) -> Ports:
             try:
                 build_one = back_end(port, settings.kind).build
                 built[name] = build_one(name, settings, world)
+                if (why := out_of_reach(settings, world)) is not None:
+                    beyond[port, name] = why
             except ConfigurationError as error:
                 problems.extend(error.problems)
         return built
@@ -73,6 +81,7 @@ def build_ports(wiring: Wiring, world: World) -> Ports:
         forge=build("forge", wiring.forge),
         deployments=build("deployments", wiring.deployments),
         tickets=build("tickets", wiring.tickets),
+        beyond=beyond,
     )
     if problems:
         raise ConfigurationError(*problems)
@@ -96,7 +105,7 @@ def build_tools(ports: Ports) -> Tools:
             reading[tool.name] = tool
         else:
             raise TypeError(f"{kind.__module__}.TOOL is neither a governed nor a reading tool")
-    reach = frozenset((port, name) for port, systems in by_port.items() for name in systems)
+    reach = frozenset((port, name) for port, systems in by_port.items() for name in systems) - ports.beyond.keys()
     return Tools(governed, reading, reach)
 
 

@@ -167,7 +167,7 @@ def _as_read(value: Any) -> Any:
 
 def _problem(model: type[BaseModel], place: str, item: Any) -> str:
     steps = ".".join(str(step) for step in item["loc"] if step != "[key]")
-    separator = ": " if ":" not in place else "."
+    separator = "" if not steps else ": " if ":" not in place else "."
     return f"{place}{separator}{steps}: {_said(model, item)}"
 
 
@@ -180,4 +180,5 @@ def _said(model: type[BaseModel], item: Any) -> str:
         return "is missing"
     if model is Wiring and item["loc"] == ("version",):
         return "this Keyturn knows version 1"
-    return str(item["msg"])
+    # What a validator of ours says stands for itself, without the library's "Value error, " before it.
+    return str(item["ctx"]["error"]) if item["type"] == "value_error" else str(item["msg"])

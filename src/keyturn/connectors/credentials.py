@@ -19,13 +19,13 @@ import stat
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Protocol, TypeAlias
 
 import anyio.to_thread
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from keyturn.connectors.world import World
@@ -51,6 +51,7 @@ KEPT = 300.0
 """Seconds for which what a program printed is used without asking it again."""
 
 _SHOWN = "<secret>"
+_NAMED = frozenset({"credential", "key"})  # settings that name a credential
 _PASSED_ON = re.compile(r"(PATH|HOME|USER|LOGNAME|LANG|LC_[A-Z]+|TZ|TMPDIR|XDG_[A-Z_]+)")
 _OPEN = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK  # O_NONBLOCK: a FIFO must not hang us
 
@@ -107,6 +108,34 @@ class Source(Protocol):
     def forget(self) -> bool:
         """Note that the credential was refused; say whether the next `read` may return another."""
         ...
+
+
+def out_of_reach(settings: BaseModel, world: World) -> str | None:
+    """Say why this process cannot have a credential that settings name, or None when nothing is known against it.
+
+    Nothing is read: a variable that is not set here may be set where another process of the home was started.
+    """
+    return next(filter(None, (_missing(spec, world) for spec in _specs(settings))), None)
+
+
+def _specs(settings: BaseModel) -> Iterator[str]:
+    """Yield the credentials that settings name, at any depth."""
+    for name, value in settings:
+        if name in _NAMED and isinstance(value, str) and value.startswith(("env:", "file:", "command:")):
+            yield value
+        inner = value.values() if isinstance(value, Mapping) else (value,)
+        for item in inner:
+            if isinstance(item, BaseModel):
+                yield from _specs(item)
+
+
+def _missing(spec: str, world: World) -> str | None:
+    kind, _, rest = spec.partition(":")
+    if kind == "env" and not world.environment.get(rest, "").strip():
+        return f"the variable {rest} is not set where this process was started"
+    if kind == "file" and not os.access(world.home / rest, os.R_OK):
+        return f"the file {rest} cannot be read by this process"
+    return None
 
 
 def source_of(place: str, spec: str, world: World) -> Source:

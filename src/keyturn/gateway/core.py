@@ -15,6 +15,7 @@ from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.ferry import Ferry
 from keyturn.gateway.news import News
+from keyturn.gateway.probes import Probes
 from keyturn.gateway.progress import Progress
 from keyturn.gateway.repeats import Repeats
 from keyturn.model.errors import ConfigurationError, LedgerError
@@ -86,6 +87,7 @@ class Gateway(Desk):
     suppressed     refusals of this process that are counted and not recorded one by one
     repeats        what this process knows of the arguments of earlier actions
     progress       what effects say of themselves while they run
+    probes         when an unknown outcome was asked about last
     ferry          the ledger for this process's event loop: what comes in together is done together
     """
 
@@ -104,6 +106,7 @@ class Gateway(Desk):
     suppressed: dict[str, Suppressed] = field(default_factory=dict)
     repeats: Repeats = field(default_factory=Repeats)
     progress: Progress = field(default_factory=Progress)
+    probes: Probes = field(default_factory=Probes)
     ferry: Ferry = field(init=False)
 
     def __post_init__(self) -> None:

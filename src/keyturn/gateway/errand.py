@@ -7,7 +7,6 @@ its connections. What is permitted in this process begins in the commit that per
 from __future__ import annotations
 
 import asyncio
-import logging
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,14 +14,11 @@ from anyio.abc import TaskGroup
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.envelope import Answer
-from keyturn.gateway.execute import execute
+from keyturn.gateway.execute import carry_out
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.incoming import Call
 from keyturn.gateway.submit import decided
-from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.plan import Plan
-
-_log = logging.getLogger(__name__)
 
 
 class Errand:
@@ -71,7 +67,4 @@ class Errand:
         self._is_decided.set()
         if not isinstance(claimed := self._decided, Claimed):
             return
-        try:
-            self._answer = await execute(self._gate, self._executor, claimed)
-        except LedgerUnavailable as error:
-            _log.error("%s: its outcome is not recorded; housekeeping settles it: %s", claimed.action.id, error)
+        self._answer = await carry_out(self._gate, self._executor, claimed)

@@ -43,11 +43,21 @@ from keyturn.model.outcome import (
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, GovernedTool
 
+_LEFT = "%s: its outcome is not recorded; housekeeping settles it: %s"
 LEDGER_PATIENCE = 120.0  # seconds a finished effect waits for a full or locked ledger before it is left to recovery
 UNREADABLE = "what the system answered cannot be recorded, and so not told"
 RETRY_EVERY = 1.0
 
 _log = logging.getLogger(__name__)
+
+
+async def carry_out(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer | None:
+    """Perform a claimed action as `execute` does; one whose outcome cannot be recorded is left open."""
+    try:
+        return await execute(gate, executor, claimed)
+    except LedgerUnavailable as error:
+        _log.error(_LEFT, claimed.action.id, error)
+        return None
 
 
 async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer | None:
@@ -86,7 +96,7 @@ async def _see_out(gate: Gateway, executor: Executor, claimed: Claimed, effect: 
             await on_ledger(gate.ledger.transact, resolver(claimed.action, outcome))
             note(claimed.action, state_of(outcome))
     except LedgerError as error:
-        _log.error("%s: how it ended is not recorded; housekeeping settles it: %s", claimed.action.id, error)
+        _log.error(_LEFT, claimed.action.id, error)
     finally:
         executor.give_back(claimed.action.id)
 

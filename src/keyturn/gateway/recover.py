@@ -42,20 +42,47 @@ async def recover(gate: Gateway, executor: Executor, run: Path) -> int:
 
 
 async def reprobe(gate: Gateway, running: Collection[str] = ()) -> int:
-    """Probe every action whose outcome is unknown again; return how many are settled now.
+    """Ask again about every action whose outcome is unknown, due or not; return how many are settled now.
 
-    Not those of `running`: what has begun here and goes on may still happen.
+    Not about those of `running`: what has begun here and goes on may still happen.
     """
     unknown = await on_ledger(gate.ledger.look, lambda view: _in_state(gate, view, "unknown"))
-    settled = 0
-    for action in (action for action in unknown if action.id not in running):
-        plan, reference = await _what(gate, action)
-        outcome = await settle(gate.governed[action.tool], plan, reference, gate.plan_timeout)
-        if isinstance(outcome, Succeeded | Failed):
-            await on_ledger(gate.ledger.transact, resolver(action, outcome))
-            note(action, state_of(outcome), "action.resolved")
-            settled += 1
-    return settled
+    return sum([await _ask_again(gate, action) for action in unknown if action.id not in running])
+
+
+async def reprobe_due(gate: Gateway, running: Collection[str] = (), *, eager: bool = False) -> int:
+    """Ask again about every unknown outcome that is due (`gateway.probes`), as `reprobe`; return how many were."""
+    due = await on_ledger(gate.ledger.look, lambda view: _note_due(gate, view, running, eager))
+    for action in due:
+        await _ask_again(gate, action)
+    return len(due)
+
+
+def unknown_due(gate: Gateway, view: Look) -> list[Action]:
+    """Return the actions whose outcome is unknown and that are to be asked about now."""
+    return [action for action in _in_state(gate, view, "unknown") if gate.probes.due(action, view.now)]
+
+
+def _note_due(gate: Gateway, view: Look, running: Collection[str], eager: bool) -> list[Action]:
+    unknown = _in_state(gate, view, "unknown")
+    gate.probes.keep(
+        frozenset(action.id for action, state in view.state.open_actions(view.now) if state == "unknown")
+    )
+    due = [a for a in unknown if a.id not in running and gate.probes.due(a, view.now, eager=eager)]
+    for action in due:
+        gate.probes.note(action.id, view.now)
+    return due
+
+
+async def _ask_again(gate: Gateway, action: Action) -> bool:
+    """Probe an unknown outcome; record and return whether that settled it."""
+    plan, reference = await _what(gate, action)
+    outcome = await settle(gate.governed[action.tool], plan, reference, gate.plan_timeout)
+    if not isinstance(outcome, Succeeded | Failed):
+        return False
+    await on_ledger(gate.ledger.transact, resolver(action, outcome))
+    note(action, state_of(outcome), "action.resolved")
+    return True
 
 
 def _left(gate: Gateway, executor: Executor) -> list[Action]:

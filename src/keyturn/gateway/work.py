@@ -16,9 +16,9 @@ from anyio.abc import TaskGroup
 
 from keyturn.gateway.claim import Claimed, claim_ready, claimable
 from keyturn.gateway.core import Gateway, Look
-from keyturn.gateway.execute import RETRY_EVERY, execute
+from keyturn.gateway.execute import RETRY_EVERY, carry_out
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.recover import recover, reprobe
+from keyturn.gateway.recover import recover, reprobe_due
 from keyturn.gateway.sweep import sweep
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
@@ -26,6 +26,7 @@ from keyturn.model.errors import LedgerError
 
 LOOK_ANYWAY = 5.0  # seconds after which it looks without news: time and the clock's repair write nothing
 HOUSEKEEPING_EVERY = 60.0
+ASK_EVERY = 5.0  # seconds between looks whether an unknown outcome is to be asked about
 THREADS = 40  # for systems that are planned for and read, beside one for each effect
 SCRUB = 5_000  # entries whose hashes are recomputed at a time
 
@@ -63,6 +64,7 @@ async def _work_with(gate: Gateway, executor: Executor, run: Path, crew: _Crew) 
             beside.start_soon(_stop_with, crew.stop, executor)
             beside.start_soon(_listen, gate, executor)
             beside.start_soon(_keep_house, gate, executor, run)
+            beside.start_soon(_ask_again, gate, executor, crew)
             await _rounds(gate, executor, crew)
             beside.cancel_scope.cancel()
     finally:
@@ -144,11 +146,22 @@ async def _start_ready(gate: Gateway, executor: Executor, crew: _Crew) -> None:
 
 
 async def _execute(gate: Gateway, executor: Executor, claimed: Claimed) -> None:
-    try:
-        await execute(gate, executor, claimed)
-    except LedgerUnavailable as error:
-        _log.error("%s: its outcome is not recorded; housekeeping settles it: %s", claimed.action.id, error)
+    await carry_out(gate, executor, claimed)
     executor.wake()  # for the next on its target: own commits are not rung here
+
+
+async def _ask_again(gate: Gateway, executor: Executor, crew: _Crew) -> None:
+    """Ask the systems about unknown outcomes whenever that is due, and at once in a process that is to stay."""
+    eager = crew.idle is None
+    while True:
+        try:
+            if await reprobe_due(gate, executor.running, eager=eager):
+                crew.busy_until = anyio.current_time()
+                executor.wake()
+            eager = False
+        except LedgerUnavailable as error:
+            _log.warning("unknown outcomes cannot be looked up: %s", error)
+        await anyio.sleep(ASK_EVERY)
 
 
 async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
@@ -157,7 +170,6 @@ async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
     while True:
         try:
             await recover(gate, executor, run)
-            await reprobe(gate, executor.running)
             executor.wake()
             await on_ledger(gate.ledger.transact, sweep)
             if scrubbed is None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import anyio
 
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.news import grown_beyond
+from keyturn.gateway.recover import unknown_due
 from keyturn.gateway.refusals import flush_all
 from keyturn.gateway.starting import call_worker
 from keyturn.gateway.threads import on_ledger
@@ -54,11 +56,7 @@ def _size(view: Look) -> int:
 
 
 async def _keep_up(gate: Gateway) -> None:
-    """Write the counts of refusals that are due, and have somebody look again at what is unknown."""
+    """Write the counts of refusals that are due, and have somebody ask again about what is unknown."""
     await on_ledger(flush_all, gate)
-    if await on_ledger(gate.ledger.look, _something_is_unknown):
+    if await on_ledger(gate.ledger.look, partial(unknown_due, gate)):
         await call_worker(gate)
-
-
-def _something_is_unknown(view: Look) -> bool:
-    return any(state == "unknown" for _, state in view.state.open_actions(view.now))

@@ -27,6 +27,7 @@ class Landing(Generic[C, A]):
     land       brings the change about, once
     settle     looks whether it came about
     result     tells what came about
+    shortfall  says how what came about is not what was reviewed; None where it is
     """
 
     change: Callable[[Plan], C]
@@ -34,6 +35,7 @@ class Landing(Generic[C, A]):
     land: Callable[[Forge, C, ActionRef], Awaitable[A | Stale]]
     settle: Callable[[Forge, C, ActionRef], Awaitable[A | CannotHappen | CannotTell]]
     result: Callable[[Plan, A], dict[str, Json]]
+    shortfall: Callable[[C, A], str | None] = lambda _change, _came: None
 
     async def execute(self, forges: Mapping[str, Forge], plan: Plan, action: ActionRef) -> Outcome:
         """Do it once, if the reviewed facts still hold and the plan shows what it does."""
@@ -43,13 +45,19 @@ class Landing(Generic[C, A]):
         if objection is not None:
             return objection
         answer = await self.land(forge, change, action)
-        return answer if isinstance(answer, Stale) else Succeeded(self.result(plan, answer))
+        if isinstance(answer, Stale):
+            return answer
+        result, shortfall = self.result(plan, answer), self.shortfall(change, answer)
+        return Succeeded(result) if shortfall is None else Failed(shortfall, effect=True, result=result)
 
     async def probe(self, forges: Mapping[str, Forge], plan: Plan, action: ActionRef) -> Probe:
         """Look for what came about; where nothing did, make sure that nothing can, if that can be."""
         try:
             forge = declared(forges, plan.backend.name, plan.backend)
-            answer = await self.settle(forge, self.change(plan), action)
+            change = self.change(plan)
+            answer = await self.settle(forge, change, action)
         except ConnectorError as error:
             return CannotTell(str(error))
-        return answer if isinstance(answer, CannotHappen | CannotTell) else Happened(self.result(plan, answer))
+        if isinstance(answer, CannotHappen | CannotTell):
+            return answer
+        return Happened(self.result(plan, answer), self.shortfall(change, answer))

@@ -267,5 +267,17 @@ def _result(plan: Plan, merged: Merged) -> dict[str, Json]:
     }
 
 
-_LANDING = Landing(change=_merge, objection=objection, land=merge_it, settle=settle, result=_result)
+def _elsewhere(merge: Merge, merged: Merged) -> str | None:
+    """Say that it went to another base: a forge takes no base along with a merge, and others may have changed it."""
+    if merged.base == merge.base:
+        return None
+    return (
+        f"pull request {merged.number} was sent to {shown(merged.base)} by others while it was merged, and went in "
+        f"there, not into {shown(merge.base)} as reviewed"
+    )
+
+
+_LANDING = Landing(
+    change=_merge, objection=objection, land=merge_it, settle=settle, result=_result, shortfall=_elsewhere
+)
 TOOL = MergePullRequest

@@ -91,6 +91,8 @@ def _in_words(moved: Sequence[str], plan: Plan) -> tuple[str, ...]:
         "backend": "the tracker is declared as another system than the one that was reviewed",
         "status": f"the ticket's status is no longer {visible(str(plan.facts.get('status')))!r}",
         "ticket": "the ticket is not there any more",
+        "issue": "another ticket has this number now: another repository has taken the name",
+        "unlocked": "the ticket's conversation has been locked since the review",
         "recipients": "another number of people watch the ticket than at the review",
     }
     return tuple(words.get(name, name) for name in moved)

@@ -56,6 +56,7 @@ class ApiServer:
     user: str | None = "system:serviceaccount:keyturn:keyturn"
     dry_runs: str = "kept out"
     mutate: bool = False
+    strict: bool = False
     clock: int = 0
     version: int = 1000
     rollouts: list[str] = field(default_factory=list)
@@ -74,6 +75,10 @@ class ApiServer:
         path, query = unquote(request.path), {name: texts[0] for name, texts in parse_qs(request.query).items()}
         name = self.deployment["metadata"]["name"] if self.deployment else "web"
         match request.method, path:
+            case _, p if self.strict and (p == "/version" or "selfsubject" in p):
+                return status(
+                    403, "Forbidden", f"forbidden: User {self.user} cannot {request.method.lower()} path {p}"
+                )
             case "GET", "/version":
                 return answer(200, {"major": "1", "minor": "33", "gitVersion": self.git_version})
             case "GET", p if p == f"{BASE}/deployments/{name}":
@@ -86,10 +91,8 @@ class ApiServer:
                 return self._allowed("patch deployments") or self._patch(request, query)
             case "GET", ("/api" | "/apis" | "/apis/apps/v1"):
                 return discovery(path)
-            case "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews":
-                return self._who(request.json())
-            case "POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
-                return self._may(request.json())
+            case "POST", _:
+                return self._reviewed(path, request.json())
         return Answer(404, (("content-type", "text/plain"),), b"404 page not found\n")
 
     def _allowed(self, verb: str) -> Answer | None:
@@ -219,6 +222,16 @@ class ApiServer:
     def _made(self, template: Object) -> Object:
         named = hashlib.sha256(json.dumps(template, sort_keys=True).encode()).hexdigest()[:10]
         return replica_set(template, named, self.deployment["metadata"]["uid"], len(self.sets) + 1)
+
+    def _told(self, path: str) -> Answer | None:
+        return status(403, "Forbidden", f"User {self.user} cannot get path {path}") if self.strict else None
+
+    def _reviewed(self, path: str, asked: Object) -> Answer:
+        if path == "/apis/authentication.k8s.io/v1/selfsubjectreviews":
+            return self._told(path) or self._who(asked)
+        if path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews":
+            return self._told(path) or self._may(asked)
+        return Answer(404, (("content-type", "text/plain"),), b"404 page not found\n")
 
     def _who(self, asked: Object) -> Answer:
         if asked.get("kind") != "SelfSubjectReview":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from keyturn.connectors.deployments.kubernetes import Settings, build
 from tests.bed.faults import Fault, Instead
 from tests.bed.kubernetes import Kubernetes, kubernetes
 from tests.bed.recorder import Answer
+from tests.connectors.deployments.processes import action
 from tests.connectors.kubernetes.world import ClusterWorld, open_cluster
 from tests.connectors.surroundings import world_at
 
@@ -93,6 +95,13 @@ def test_what_keeps_a_rollback_from_working_is_found(
     assert any(finding.level == level and said in finding.text for finding in looked(world.port))
 
 
+def test_a_strict_cluster_that_tells_an_account_nothing_of_itself_leaves_that_open(world: ClusterWorld) -> None:
+    world.server.strict = True
+    assert [finding.level for finding in looked(world.port)] == ["note", "note", "ok"]
+    seen = anyio.run(world.port.preview, "staging", "2")
+    assert "is not known to have dry runs" in seen.source
+
+
 def test_helm_is_a_note(world: ClusterWorld) -> None:
     world.server.annotate({"meta.helm.sh/release-name": "shop"})
     assert Finding("note", "web/staging: Helm release shop manages it: it is not told of rollbacks") in looked(
@@ -117,7 +126,7 @@ def test_a_wrong_token_is_said_to_be_one_and_not_shown(world: ClusterWorld) -> N
 )
 def test_a_wrong_address_is_said_to_be_one(world: ClusterWorld, url: str, said: str, advised: str) -> None:
     private = not url.startswith("https")
-    text, advice = wrong(open_cluster(world.home, url, private=private, deadline=2, timeout=1))
+    text, advice = wrong(open_cluster(world.home, url, private=private, deadline=1, timeout=1))
     assert said in text
     assert advised in advice
 
@@ -128,6 +137,23 @@ def test_a_page_of_another_server_is_not_taken_for_a_cluster(world: ClusterWorld
     text, advice = wrong(world.port)
     assert "no JSON" in text
     assert "not a web page" in advice
+
+
+def test_no_credential_and_no_value_that_runs_is_in_any_file_or_log(
+    world: ClusterWorld, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    looked(world.port)
+    seen = anyio.run(world.port.preview, "staging", "2")
+    anyio.run(world.port.apply, seen.rollback, action(1))
+    anyio.run(world.port.probe, seen.rollback, action(2))
+    world.server.tokens.clear()
+    looked(world.port)
+    held = [path.read_bytes() for path in (world.home / "state").rglob("*") if path.is_file()]
+    shown = caplog.text + repr(world.port) + repr(seen)
+    assert held
+    assert not any(b"canary" in data for data in held)
+    assert "canary" not in shown
 
 
 def test_a_credential_that_is_missing_is_named(world: ClusterWorld) -> None:
@@ -162,7 +188,7 @@ def test_an_expired_certificate_of_the_server_is_said_to_be_one(tmp_path: Path) 
         assert "has to renew" in advice
 
 
-def test_an_expired_certificate_of_ours_is_said_to_be_one(tmp_path: Path) -> None:
+def test_of_an_expired_certificate_of_ours_it_is_said_where_to_look(tmp_path: Path) -> None:
     with kubernetes(tmp_path, tls=True) as bed:
         assert bed.authority is not None
         late = bed.authority.client("late", expired=True)
@@ -170,8 +196,8 @@ def test_an_expired_certificate_of_ours_is_said_to_be_one(tmp_path: Path) -> Non
         text = path.read_text().replace("client-deployer", "client-late")
         path.write_text(text)
         assert late.key.is_file()
-        text, _ = wrong(by_kubeconfig(bed, tmp_path, path))
-        assert "connection" in text or "certificate" in text
+        _, advice = wrong(by_kubeconfig(bed, tmp_path, path, deadline=1))
+        assert "client certificate" in advice
 
 
 def test_a_kubeconfig_that_is_broken_keeps_nobody_from_starting_and_is_told(tmp_path: Path) -> None:

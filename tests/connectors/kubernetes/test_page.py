@@ -25,7 +25,7 @@ def settings() -> list[dict[str, Any]]:
     return [one["deployments"]["web"] for one in read if "deployments" in one]
 
 
-@pytest.mark.parametrize("table", settings(), ids=lambda table: "+".join(table))
+@pytest.mark.parametrize("table", settings(), ids="+".join)
 def test_the_settings_on_the_page_are_accepted(table: dict[str, Any]) -> None:
     assert "production" in Settings.model_validate(table).environments
 

@@ -152,7 +152,7 @@ def test_an_authority_that_is_not_named_is_not_trusted(secure: Kubernetes, tmp_p
 def test_a_proxy_named_in_the_kubeconfig_is_used(secure: Kubernetes, tmp_path: Path) -> None:
     path = with_cluster(secure.kubeconfig(name="proxied"), {"proxy-url": "http://127.0.0.1:9"})
     with pytest.raises(ConnectorError, match=r"127\.0\.0\.1.*(listens|reached|connection)"):
-        name_of(reach(tmp_path, kubeconfig=str(path)))
+        name_of(reach(tmp_path, kubeconfig=str(path), deadline=1))
 
 
 # What a kubeconfig may not hold
@@ -295,6 +295,21 @@ def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_words(secure: K
     rewritten(path, lambda document: document["users"][0]["user"].update({"client-key-data": data}))
     with pytest.raises(ConnectorError, match="the key must not be encrypted"):
         name_of(reach(tmp_path, kubeconfig=str(path)))
+
+
+def test_a_certificate_that_is_no_pem_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    (tmp_path / "binary").chmod(0o600)
+    written(tmp_path, _CLUSTER, {"client-certificate": "binary", "client-key": "binary"})
+    with pytest.raises(ConnectorError, match="client-certificate is not PEM"):
+        reach(tmp_path, kubeconfig="config").way.server()
+
+
+def test_an_authority_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    cluster = reach(tmp_path, url="https://127.0.0.1:1", credential="env:X", ca="none.pem")
+    assert cluster.way.namespace() is None
+    with pytest.raises(ConnectorError, match=r"deployments\.web\.ca: .*none\.pem: cannot be read"):
+        anyio.run(cluster.find, DEPLOYMENT)
 
 
 # Plugins

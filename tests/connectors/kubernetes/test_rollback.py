@@ -395,6 +395,17 @@ def test_what_happens_to_it_during_its_rollout_is_said(
     assert (outcome.effect, said in outcome.reason) == (True, True)
 
 
+def test_a_deployment_that_is_deleted_right_after_the_change_leaves_it_unknown(world: ClusterWorld) -> None:
+    seen = preview(world)
+
+    def delete() -> None:
+        world.server.deployment = {}
+
+    world.proxy.faults.set(Fault("PATCH", DEPLOYMENT, Meanwhile(delete, after=True), nth=2))
+    assert isinstance(apply(world, seen), Unknown)
+    assert isinstance(probe(world, seen), CannotTell)
+
+
 # Marks, fences and what takes them away
 
 

@@ -116,6 +116,7 @@ def test_facts_are_what_the_change_depends_on(world: IssuesWorld) -> None:
     both = preview(world, "closed", "Bye.")
     assert both.change.facts == {
         "ticket": world.ticket,
+        "issue": world.repository.read_issue(world.number)["id"],
         "recipients": 2,
         "unlocked": True,
         "status": "open",
@@ -470,7 +471,15 @@ def test_answers_of_another_form_are_refused(world: IssuesWorld, path: str, body
 
 
 def test_accounts_that_were_deleted_and_texts_that_are_missing_can_be_read() -> None:
-    told = {"number": 1, "title": "t", "state": "open", "updated_at": "u", "created_at": "c", "labels": ["a"]}
+    told = {
+        "id": 9,
+        "number": 1,
+        "title": "t",
+        "state": "open",
+        "updated_at": "u",
+        "created_at": "c",
+        "labels": ["a"],
+    }
     issue = issue_in({**told, "user": None, "body": None, "assignees": None})
     assert (issue.author, issue.body, issue.labels, issue.assignees, issue.url) == ("", "", ("a",), (), "")
     assert comment_in({"id": 1, "body": "b", "created_at": "c", "user": None}).author == ""
@@ -481,7 +490,7 @@ def said(number: int, text: str) -> Comment:
 
 
 def test_of_a_long_issue_the_beginning_and_the_newest_comments_are_told() -> None:
-    told = {"number": 1, "title": "t", "state": "open", "updated_at": "u", "created_at": "c"}
+    told = {"id": 9, "number": 1, "title": "t", "state": "open", "updated_at": "u", "created_at": "c"}
     issue = issue_in({**told, "body": "x" * 30_000})
     comments = [said(number, f"comment {number} " + "y" * 1_500) for number in range(20)]
     text = _text(issue, comments)

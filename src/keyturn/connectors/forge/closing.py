@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from keyturn.connectors.forge import Closed, Closing
 from keyturn.connectors.forge.building import build_record, store
-from keyturn.connectors.forge.landing import ATTEMPTS, not_done
+from keyturn.connectors.forge.landing import ATTEMPTS, half_done, not_done
 from keyturn.connectors.forge.names import check_base
 from keyturn.connectors.forge.pulls import record_at, whole_patch
 from keyturn.connectors.forge.record import Record
@@ -39,6 +39,8 @@ def close(repository: Repository, closing: Closing, action: ActionRef) -> Closed
         transaction = _transaction(repository, closing, action, record, seen)
         if not transaction.moves:
             return Closed(f"keyturn/{closing.pull}", closing.head)
+        if trouble and trouble.final:
+            raise half_done(trouble)
         # what went through is read back by the next turn, what did not is judged anew by it
         trouble = repository.commit(transaction)
     raise not_done("the pull request cannot be closed", trouble)

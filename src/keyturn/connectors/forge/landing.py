@@ -80,6 +80,8 @@ def apply(repository: Repository, change: Change, action: ActionRef) -> Landed |
         transaction = _transaction(repository, change, action, built, seen)
         if not transaction.moves:
             return Landed(branch_of(change, action), built.commit)
+        if trouble and trouble.final:
+            raise half_done(trouble)
         # A transaction that went through is read back by the next turn, one that did not is judged anew by it.
         trouble = repository.commit(transaction)
     raise not_done("the branch cannot be written", trouble)
@@ -92,6 +94,11 @@ def probe(repository: Repository, change: Change, action: ActionRef) -> Landed |
         if answer := _settle(repository, change, action):
             return answer
     return CannotTell("the fence could not be written; something else holds the refs of this action")
+
+
+def half_done(trouble: Trouble) -> ConnectorError:
+    """Return the error of a transaction of which a part is there, and the rest is not to be had."""
+    return ConnectorError(f"a part of it is there, the rest is not: {trouble.said}", kind="unknown")
 
 
 def not_done(what: str, trouble: Trouble | None) -> ConnectorError:

@@ -103,7 +103,7 @@ async def _app(proof: Installation, repository: str, needed: Mapping[str, str]) 
     if answer.status in _REFUSALS:
         advice = "see that `app.id` and the private key belong together, and that this machine's clock is right"
         return [Finding("wrong", f"GitHub does not know the App by this key: {said(answer)}", advice)]
-    slug = visible(str(answer.json().get("slug")))
+    slug = visible(_text(answer.json(), "slug"))
     where = f"/repos/{repository}/installation" if proof.number is None else f"/app/installations/{proof.number}"
     installed = await proof.door.read(where, expected=_REFUSALS)
     if installed.status in _REFUSALS:
@@ -111,12 +111,19 @@ async def _app(proof: Installation, repository: str, needed: Mapping[str, str]) 
         number = "" if proof.number is None else f" (installation {proof.number})"
         return [Finding("wrong", f"the App {slug} is not installed on {repository}{number}", advice)]
     described = installed.json()
+    if not isinstance(described, Mapping):
+        return [_unreachable("what answers is no GitHub: no JSON that describes an installation came back")]
     who = Finding("ok", f"we are the App {slug}, shown as {slug}[bot]; tokens last an hour")
     return [who, *_installation(described, needed)]
 
 
-def _installation(described: Any, needed: Mapping[str, str]) -> Iterator[Finding]:
-    granted = described.get("permissions") or {}
+def _text(value: Any, name: str) -> str:
+    return str(value.get(name)) if isinstance(value, Mapping) else ""
+
+
+def _installation(described: Mapping[str, Any], needed: Mapping[str, str]) -> Iterator[Finding]:
+    told = described.get("permissions")
+    granted = told if isinstance(told, Mapping) else {}
     if described.get("suspended_at"):
         yield Finding("wrong", "the App's installation is suspended", "an owner of the account can end that")
     lacking = [f"{name}: {level}" for name, level in needed.items() if not _covers(granted.get(name), level)]

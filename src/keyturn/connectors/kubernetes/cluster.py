@@ -25,6 +25,7 @@ MOST: Final = 1000
 _PAGE: Final = 250
 _JSON_PATCH: Final = {"Content-Type": "application/json-patch+json"}
 _MISSED: Final = frozenset({404, 409, 422})
+_UNTOLD: Final = frozenset({403, 404})
 _NOT_DRY: Final = frozenset({400, 403})  # where a server or an account has no dry runs
 WHO: Final = "keyturn"
 """The field manager under which our changes stand in `managedFields`."""
@@ -103,14 +104,17 @@ class Cluster:
         return Missed(answer.status, visible(str(value.get("message", "")))[:300])
 
     async def ask(self, path: str, kind: Mapping[str, Json]) -> Mapping[str, Any] | None:
-        """Put a question that changes nothing, as a review of one's own rights; None where it is not known (404)."""
-        answer = await (await self.door()).post_read(path, body=kind, expected=frozenset({404}))
-        return None if answer.status == 404 else object_in(answer)
+        """Put a question that changes nothing, as a review of one's own rights.
+
+        None where the cluster does not know it (404), or tells accounts such as this one nothing (403).
+        """
+        answer = await (await self.door()).post_read(path, body=kind, expected=_UNTOLD)
+        return None if answer.status in _UNTOLD else object_in(answer)
 
     async def version(self) -> str:
-        """Return the server's version, such as `v1.33.2`."""
-        answer = await (await self.door()).read("/version")
-        return visible(str(object_in(answer).get("gitVersion", "")))[:100]
+        """Return the server's version, such as `v1.33.2`, or "" where it tells accounts such as this one nothing."""
+        answer = await (await self.door()).read("/version", expected=_UNTOLD)
+        return "" if answer.status in _UNTOLD else visible(str(object_in(answer).get("gitVersion", "")))[:100]
 
     def _made(self, access: Access) -> Door:
         """Make a door. Whose certificates are good is said by the access, so its `ca` stays empty."""

@@ -184,7 +184,7 @@ def settled(world: World, change: Any, fault: Fault) -> tuple[str, object]:
     return "told", told
 
 
-@pytest.mark.parametrize(("step", "trouble"), cases(STEPS, ("the marker", "the branch", "the pull request")))
+@pytest.mark.parametrize(("step", "trouble"), cases(STEPS, ("the branch", "the pull request")))
 def test_whatever_happens_to_a_step_the_outcome_is_true_and_the_effect_happens_at_most_once(
     world: World, step: str, trouble: str
 ) -> None:

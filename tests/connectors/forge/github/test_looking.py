@@ -12,7 +12,8 @@ from keyturn.connectors.checking import Finding
 from keyturn.connectors.forge.github import GitHubForge
 from tests.bed.faults import Deed, DoneBut, Fault, Instead
 from tests.bed.faults import refusal as says
-from tests.bed.recorder import answer
+from tests.bed.recorder import Proxy, answer
+from tests.bed.tls import Authority
 from tests.connectors.forge.github.world import World
 
 
@@ -200,3 +201,20 @@ def test_what_the_headers_tell(world: World, headers: dict[str, str], text: str)
     said = Instead(answer(200, told, date="Sat, 21 Nov 2026 17:00:00 GMT", **headers))
     world.proxy.faults.set(Fault("GET", r"/repos/[^/]+/[^/]+", said, nth=0))
     assert text in texts(world.forge(who="carol"))
+
+
+def test_a_certificate_that_has_expired(world: World, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with Proxy(world.emulator.address, server_tls=authority.expired().server()) as proxy:
+        [(text, advice)] = wrong(world.forge(url=proxy.url, ca=str(authority.bundle)))
+    assert "its certificate has expired" in text
+    assert advice.startswith("see that the server's certificate is in force")
+
+
+def test_a_certificate_of_ones_own_authority_is_trusted(world: World, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    with Proxy(world.emulator.address, server_tls=authority.good().server()) as proxy:
+        forge = world.forge(url=proxy.url, ca=str(authority.bundle))
+        assert anyio.run(forge.snapshot, "main", ["README.md"]).commit == world.head("main")
+        [(text, _)] = wrong(world.forge(url=proxy.url))
+    assert "certificate" in text

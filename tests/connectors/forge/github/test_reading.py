@@ -16,7 +16,7 @@ from tests.bed.faults import Fault, Instead
 from tests.bed.recorder import answer
 from tests.connectors.forge.contract import snapshot
 from tests.connectors.forge.github.world import World
-from tests.connectors.forge.repository import FILES
+from tests.connectors.forge.repository import FILES, action
 
 HUNDRED = "0" * 40
 
@@ -158,3 +158,21 @@ def test_a_truth_is_no_number() -> None:
 def test_an_id_has_forty_digits() -> None:
     with pytest.raises(ConnectorError):
         oid_at({"a": "abc\n"}, "a")
+
+
+@pytest.mark.parametrize("document", [[], [7], 7, "x", {}, {"head": 7}, {"tree": [7]}, {"id": 1, "full_name": "x"}])
+@pytest.mark.parametrize("app", [False, True])
+def test_answers_of_any_other_form_are_errors_of_the_connector_and_findings_of_a_check(
+    world: World, document: object, app: bool
+) -> None:
+    forge = world.app(world.emulator.pem, world.emulator.app_id) if app else world.forge()
+    world.proxy.faults.set(Fault("*", r".*", Instead(answer(200, document)), nth=0))
+    assert [finding for finding in anyio.run(forge.check) if finding.level == "wrong"]
+    for ask in (
+        lambda: anyio.run(forge.proposal, 1),
+        lambda: anyio.run(forge.merging, 1),
+        lambda: anyio.run(forge.pull, action(1).action),
+        lambda: anyio.run(forge.snapshot, "main", ["README.md"]),
+    ):
+        with pytest.raises(ConnectorError):
+            ask()

@@ -24,7 +24,7 @@ TROUBLES: Mapping[str, Deed] = {
     "comes too often": Instead(says(429, retry_after="1")),
 }
 """By words that go on from the name of a step: what happens to it."""
-FEW = ("is done and its answer lost", "is a lie", "is refused")
+FEW = ("is lost on its way", "is done and its answer lost", "is a lie", "is refused")
 """Those that are tried where the others make no difference."""
 
 

@@ -11,10 +11,11 @@ import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingTCPServer
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -52,6 +53,7 @@ class Manners:
     users    the passwords that are let in, and whether they may push; None lets everybody do everything
     before   called before a request goes to git; a status it returns is the answer
     cut      says of a request that git has answered whether its answer never leaves
+    version  the protocol that is spoken, "" for the oldest; None for what the client asks for
     dropped  says of a request whether it is lost: no answer, and git never hears of it
     """
 
@@ -59,6 +61,7 @@ class Manners:
     before: Before = lambda _: None
     cut: Callable[[Exchange], bool] = lambda _: False
     dropped: Callable[[Exchange], bool] = lambda _: False
+    version: str | None = None
     seen: list[Exchange] = field(default_factory=list)
 
 
@@ -175,7 +178,7 @@ class _Handler(BaseHTTPRequestHandler):
         return body
 
     def git(self, exchange: Exchange) -> bytes:
-        parts = urlsplit(exchange.target)
+        parts, spoken = urlsplit(exchange.target), self.ways.version
         environment = ENVIRONMENT | {
             "GIT_PROJECT_ROOT": str(self.folder),
             "GIT_HTTP_EXPORT_ALL": "1",
@@ -186,7 +189,7 @@ class _Handler(BaseHTTPRequestHandler):
             "CONTENT_TYPE": exchange.headers.get("content-type", ""),
             "CONTENT_LENGTH": str(len(exchange.body)),
             "HTTP_CONTENT_ENCODING": exchange.headers.get("content-encoding", ""),
-            "GIT_PROTOCOL": exchange.headers.get("git-protocol", ""),
+            "GIT_PROTOCOL": exchange.headers.get("git-protocol", "") if spoken is None else spoken,
             "REMOTE_ADDR": "127.0.0.1",
         }
         ran = subprocess.run(
@@ -222,6 +225,38 @@ def remote(server: Server, algorithm: str = "sha1", **settings: Any) -> Remote:
     made.git("config", "http.receivepack", "true")
     chosen: dict[str, Any] = {"url": server.url(), "private": True, "timeout": 60, **settings}
     return Remote(made.path, Settings(**chosen))
+
+
+@contextmanager
+def tunnel(port: int, asked: list[str]) -> Iterator[int]:
+    """Run a proxy that leads every CONNECT to one port of this machine; yields its own port."""
+
+    def carry(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    class Proxy(BaseRequestHandler):
+        def handle(self) -> None:
+            head = b""
+            while b"\r\n\r\n" not in head:
+                head += self.request.recv(65536)
+            asked.append(head.split(b"\r\n")[0].decode())
+            with socket.create_connection(("127.0.0.1", port)) as onward:
+                self.request.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+                back = threading.Thread(target=carry, args=(onward, self.request), daemon=True)
+                back.start()
+                carry(self.request, onward)
+                back.join()
+
+    with ThreadingTCPServer(("127.0.0.1", 0), Proxy) as listener:
+        listener.daemon_threads = True
+        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+        thread.start()
+        yield listener.server_address[1]
+        listener.shutdown()
+        thread.join()
 
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -276,6 +311,19 @@ def sshd(folder: Path) -> Iterator[Sshd]:
         yield Sshd(port, folder)
     finally:
         process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+@contextmanager
+def agent(place: Path, key: Path) -> Iterator[None]:
+    """Run an agent with one key at a socket as long as the block lasts."""
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(place)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(place.exists, within=10, what="the agent listens")
+        subprocess.run(["ssh-add", "-q", str(key)], env=ENVIRONMENT | {"SSH_AUTH_SOCK": str(place)}, check=True)
+        yield
+    finally:
+        process.terminate()
         process.wait()
 
 

@@ -9,4 +9,4 @@ from keyturn.cli.frame import Verbs
 
 @click.group(cls=Verbs, package="keyturn.cli.verbs.connector")
 def command() -> None:
-    """See the systems that are acted on, and ask them who we are there and what is missing."""
+    """See the systems acted on, and ask them who we are."""

@@ -28,6 +28,10 @@ _ADVICE: Final = (
     ("certificate has expired", "whoever runs the cluster has to renew the certificate of its API server"),
     ("not trusted", "take the authority from the cluster (kubectl config view --raw --flatten) and name its file"),
     ("for another name", "name what stands in the certificate with tls-server-name (tls_server_name with url)"),
+    (
+        "ended the connection",
+        "a client certificate may have expired: openssl x509 -noout -enddate tells; or there is no https",
+    ),
     ("no TLS connection", "does the cluster ask for a client certificate, or does something else listen there?"),
     ("private address", "set private = true beside it, if the cluster is meant to be in your own network"),
     ("no JSON", "look at the address: an API server answers there, not a web page"),
@@ -51,13 +55,13 @@ async def look(subject: Subject) -> list[Finding]:
 
 
 async def _server(subject: Subject, found: list[Finding]) -> None:
-    """Say where we are, and as whom. A cluster that does not tell (before 1.28) leaves that open."""
+    """Say where we are, and as whom. Clusters before 1.28, and strict ones, leave that open."""
     place, cluster = subject.place, subject.cluster
     version = await cluster.version()
     answer = await cluster.ask(_WHO, {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"})
     where = f"{place}: {cluster.way.server()} (Kubernetes {version or 'of no version'})"
     if answer is None:
-        found.append(Finding("note", f"{where}; it does not tell who we are, as those before 1.28 do not"))
+        found.append(Finding("note", f"{where}; it does not tell who we are"))
         return
     name = _member(answer, "status", "userInfo").get("username")
     if not isinstance(name, str) or name == "system:anonymous":
@@ -69,14 +73,18 @@ async def _server(subject: Subject, found: list[Finding]) -> None:
 
 async def _permissions(subject: Subject, found: list[Finding]) -> None:
     """Ask for each verb that is needed, and whether everything else is allowed as well."""
-    missing = False
+    missing = untold = False
     for verb, resource, consequence in _NEEDED:
         name = subject.name if resource == "deployments" else ""
-        if not await _may(subject, {"verb": verb, "group": "apps", "resource": resource, "name": name}):
+        allowed = await _may(subject, {"verb": verb, "group": "apps", "resource": resource, "name": name})
+        untold = untold or allowed is None
+        if allowed is False:
             text = f"{subject.place}: may not {verb} {resource} in namespace {subject.space}: {consequence}"
             found.append(Finding("wrong", text, _ROLE))
             missing = True
-    if not missing:
+    if untold:
+        found.append(Finding("note", f"{subject.place}: the cluster does not tell this account what it may do"))
+    elif not missing:
         text = f"{subject.place}: may get and patch the Deployment and list ReplicaSets in {subject.space}"
         found.append(Finding("ok", text))
     if await _may(subject, {"verb": "*", "group": "*", "resource": "*"}):
@@ -84,8 +92,11 @@ async def _permissions(subject: Subject, found: list[Finding]) -> None:
         found.append(Finding("note", text, "give Keyturn an account with the role of the how-to page, and no more"))
 
 
-async def _may(subject: Subject, attributes: Mapping[str, Json]) -> bool:
-    """https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/."""
+async def _may(subject: Subject, attributes: Mapping[str, Json]) -> bool | None:
+    """Ask whether a verb is allowed; None where the cluster does not say.
+
+    https://kubernetes.io/docs/reference/kubernetes-api/authorization-resources/self-subject-access-review-v1/
+    """
     asked = {name: value for name, value in attributes.items() if value}
     answer = await subject.cluster.ask(
         _MAY,
@@ -95,7 +106,7 @@ async def _may(subject: Subject, attributes: Mapping[str, Json]) -> bool:
             "spec": {"resourceAttributes": {**asked, "namespace": subject.space}},
         },
     )
-    return answer is not None and _member(answer, "status").get("allowed") is True
+    return None if answer is None else _member(answer, "status").get("allowed") is True
 
 
 def _object(subject: Subject, seen: Seen | None) -> list[Finding]:

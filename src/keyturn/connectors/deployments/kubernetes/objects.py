@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from keyturn.connectors.deployments.kubernetes.shapes import Deployment, ReplicaSet, Selector
 from keyturn.model.errors import ConnectorError
 
 REVISION: Final = "deployment.kubernetes.io/revision"
@@ -32,103 +33,6 @@ KEPT_BY_THE_DEPLOYMENT: Final = frozenset(
 `annotationsToSkip` in kubectl's pkg/polymorphichelpers/rollback.go.
 """
 _HASH: Final = "pod-template-hash"
-_MODEL = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
-
-
-class _Owner(BaseModel):
-    model_config = _MODEL
-
-    kind: str
-    name: str
-    uid: str
-    controller: bool = False
-
-
-class _Manager(BaseModel):
-    model_config = _MODEL
-
-    manager: str = ""
-
-
-class _Meta(BaseModel):
-    model_config = _MODEL
-
-    name: str
-    uid: str = Field(min_length=1)
-    version: str = Field(alias="resourceVersion", min_length=1)
-    generation: int | None = None
-    created: str = Field(default="", alias="creationTimestamp")
-    annotations: dict[str, str] | None = None
-    labels: dict[str, str] | None = None
-    owners: tuple[_Owner, ...] | None = Field(default=None, alias="ownerReferences")
-    managers: tuple[_Manager, ...] | None = Field(default=None, alias="managedFields")
-
-
-class _Requirement(BaseModel):
-    model_config = _MODEL
-
-    key: str
-    operator: str
-    values: tuple[str, ...] | None = None
-
-
-class _Selector(BaseModel):
-    model_config = _MODEL
-
-    labels: dict[str, str] | None = Field(default=None, alias="matchLabels")
-    expressions: tuple[_Requirement, ...] | None = Field(default=None, alias="matchExpressions")
-
-
-class _Spec(BaseModel):
-    model_config = _MODEL
-
-    template: dict[str, Any]
-    selector: _Selector
-    replicas: int | None = None
-    paused: bool | None = None
-    strategy: dict[str, Any] | None = None
-    kept: int | None = Field(default=None, alias="revisionHistoryLimit")
-
-
-class _Condition(BaseModel):
-    model_config = _MODEL
-
-    type: str
-    status: str = ""
-    reason: str = ""
-    message: str = ""
-    updated: str = Field(default="", alias="lastUpdateTime")
-
-
-class _Status(BaseModel):
-    model_config = _MODEL
-
-    observed: int | None = Field(default=None, alias="observedGeneration")
-    replicas: int | None = None
-    updated: int | None = Field(default=None, alias="updatedReplicas")
-    available: int | None = Field(default=None, alias="availableReplicas")
-    conditions: tuple[_Condition, ...] | None = None
-
-
-class _Deployment(BaseModel):
-    model_config = _MODEL
-
-    metadata: _Meta
-    spec: _Spec
-    status: _Status = _Status()
-
-
-class _SetSpec(BaseModel):
-    model_config = _MODEL
-
-    template: dict[str, Any]
-
-
-class _Set(BaseModel):
-    model_config = _MODEL
-
-    metadata: _Meta
-    spec: _SetSpec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +103,7 @@ class Kept:
 def deployment_in(place: str, value: Mapping[str, Any]) -> Live:
     """Read a Deployment. Raises `ConnectorError` naming what is missing in it."""
     try:
-        found = _Deployment.model_validate(value)
+        found = Deployment.model_validate(value)
     except ValidationError as error:
         problem = _said(error)
     else:
@@ -215,7 +119,7 @@ def replica_sets_in(place: str, values: list[Mapping[str, Any]], owner: str) -> 
     sets = []
     for value in values:
         try:
-            found = _Set.model_validate(value)
+            found = ReplicaSet.model_validate(value)
         except ValidationError as error:
             problem = _said(error)
         else:
@@ -234,7 +138,7 @@ def digest_of(value: object) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def _live(found: _Deployment) -> Live:
+def _live(found: Deployment) -> Live:
     meta, spec, status = found.metadata, found.spec, found.status
     condition = next((one for one in status.conditions or () if one.type == "Progressing"), None)
     generation = meta.generation or 0
@@ -266,7 +170,7 @@ def _live(found: _Deployment) -> Live:
     )
 
 
-def _kept(found: _Set, revision: int) -> Kept:
+def _kept(found: ReplicaSet, revision: int) -> Kept:
     annotations = found.metadata.annotations or {}
     was = (_number(part.strip()) for part in annotations.get(HISTORY, "").split(","))
     return Kept(
@@ -296,7 +200,7 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
-def _selector(selector: _Selector) -> str:
+def _selector(selector: Selector) -> str:
     """Write a selector as a query has it (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels)."""
     parts = [f"{name}={text}" for name, text in sorted((selector.labels or {}).items())]
     for one in selector.expressions or ():

@@ -43,6 +43,13 @@ def list_at(value: Any, *path: str) -> list[Any]:
     raise _unlike(path)
 
 
+def members(value: Any) -> Mapping[str, Any]:
+    """Return an answer that has to be an object. Raises `ConnectorError` for anything else."""
+    if isinstance(value, Mapping):
+        return value
+    raise ConnectorError("GitHub answered with something else than an object")
+
+
 def oid_at(value: Any, *path: str) -> str:
     """Return the object id (SHA-1, forty digits) at a path of members."""
     found = text_at(value, *path)

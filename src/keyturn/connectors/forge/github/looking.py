@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keyturn.connectors.checking import Finding
-from keyturn.connectors.forge.github.answers import text_at
+from keyturn.connectors.forge.github.answers import members, text_at
 from keyturn.connectors.forge.github.reading import Reading
 from keyturn.connectors.github import GitHub, segment
 from keyturn.connectors.github.standing import may_read, standing
@@ -64,7 +64,7 @@ async def _reads(hub: GitHub, repository: Mapping[str, Any]) -> list[Finding]:
 
 async def _protected(hub: GitHub, branch: str) -> Finding:
     """https://docs.github.com/en/rest/branches/branches#get-a-branch"""
-    found = (await hub.get(f"/branches/{segment(branch)}")).json()
+    found = members((await hub.get(f"/branches/{segment(branch)}")).json())
     if found.get("protected") is True:
         return Finding("ok", f"branch {branch} is protected on GitHub too")
     return Finding(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keyturn.connectors.forge import Check, CheckState, Pull, PullReview, PullStatus
-from keyturn.connectors.forge.github.answers import number_at, oid_at, text_at, truth_at
+from keyturn.connectors.forge.github.answers import members, number_at, oid_at, text_at, truth_at
 from keyturn.connectors.forge.github.marking import Marks, is_fence
 from keyturn.connectors.forge.github.reading import MISSING
 from keyturn.connectors.forge.merging import worst
@@ -56,25 +56,26 @@ class Request:
 
 def request_in(answer: Any, repository: str) -> Request:
     """Read a pull request. `mergeable` and `merged_by` are told of single ones, not in listings."""
-    people = [answer.get("user"), *(answer.get("assignees") or ()), *(answer.get("requested_reviewers") or ())]
-    merged = answer.get("merged_at") is not None
-    home = answer["head"].get("repo") if isinstance(answer.get("head"), Mapping) else None
+    told = members(answer)
+    people = [told.get("user"), *(told.get("assignees") or ()), *(told.get("requested_reviewers") or ())]
+    merged = told.get("merged_at") is not None
+    home = members(told.get("head")).get("repo")
     return Request(
         number=number_at(answer, "number"),
         url=text_at(answer, "html_url"),
         title=text_at(answer, "title"),
-        author=_login(answer.get("user")) or "ghost",
+        author=_login(told.get("user")) or "ghost",
         status="merged" if merged else "open" if text_at(answer, "state") == "open" else "closed",
         draft=truth_at(answer, "draft"),
         base=text_at(answer, "base", "ref"),
         branch=text_at(answer, "head", "ref"),
         head=oid_at(answer, "head", "sha"),
         own=isinstance(home, Mapping) and str(home.get("full_name")).casefold() == repository.casefold(),
-        touched=answer.get("updated_at") != answer.get("created_at"),
+        touched=told.get("updated_at") != told.get("created_at"),
         people=frozenset(name for person in people if (name := _login(person))),
         merge_commit=oid_at(answer, "merge_commit_sha") if merged else None,
-        mergeable=answer.get("mergeable"),
-        merged_by=_login(answer.get("merged_by")),
+        mergeable=told.get("mergeable"),
+        merged_by=_login(told.get("merged_by")),
     )
 
 
@@ -147,7 +148,7 @@ class Pulls:
         """
         newest: dict[str, PullReview] = {}
         for item in await self.hub.pages(f"/pulls/{number}/reviews", most=MOST_REPORTS):
-            state, person = text_at(item, "state"), _login(item.get("user")) or "ghost"
+            state, person = text_at(item, "state"), _login(members(item).get("user")) or "ghost"
             if state == "DISMISSED":
                 newest.pop(person, None)
             elif state in _VERDICTS and (state != "COMMENTED" or person not in newest):
@@ -159,7 +160,7 @@ class Pulls:
 
         https://docs.github.com/en/rest/repos/repos#get-a-repository (`subscribers_count`)
         """
-        found = (await self.hub.get("")).json()
+        found = members((await self.hub.get("")).json())
         return number_at(found, "subscribers_count") if "subscribers_count" in found else 0
 
     async def pull(self, action: str) -> Pull:

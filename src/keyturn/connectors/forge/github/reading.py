@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from keyturn.connectors.forge import MAX_BLOB, MAX_SNAPSHOT, File, FileState, Snapshot
-from keyturn.connectors.forge.github.answers import list_at, number_at, oid_at, text_at
+from keyturn.connectors.forge.github.answers import list_at, members, number_at, oid_at, text_at
 from keyturn.connectors.forge.names import shown
 from keyturn.connectors.forge.objects import FOLDER, LINK, REGULAR, SUBMODULE, TreeEntry, object_id, tree_bytes
 from keyturn.connectors.forge.trees import Difference, Trees, compare, locate
@@ -158,12 +158,12 @@ class Reading:
 
     async def _tree(self, oid: str) -> dict[bytes, TreeEntry]:
         """Read one tree. https://docs.github.com/en/rest/git/trees#get-a-tree"""
-        found = (await self.hub.get(f"/git/trees/{oid}")).json()
+        found = members((await self.hub.get(f"/git/trees/{oid}")).json())
         entries: dict[bytes, TreeEntry] = {}
         for item in list_at(found, "tree"):
             entry = TreeEntry(_mode(text_at(item, "mode")), oid_at(item, "sha"))
             entries[text_at(item, "path").encode("utf-8", "surrogatepass")] = entry
-            if entry.form == REGULAR and "size" in item:
+            if entry.form == REGULAR and "size" in members(item):
                 self._sizes[entry.oid] = number_at(item, "size")
         if found.get("truncated") or object_id("tree", tree_bytes(entries), WIDTH) != oid:
             raise ConnectorError(

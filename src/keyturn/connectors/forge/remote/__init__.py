@@ -28,7 +28,7 @@ from keyturn.connectors.forge.pulls import read_pull
 from keyturn.connectors.forge.remote.line import Line, Ssh
 from keyturn.connectors.forge.remote.looking import NO_PLACE, PLACE_ADVICE, look, version
 from keyturn.connectors.forge.remote.mirror import Mirror, folder_of
-from keyturn.connectors.forge.remote.repository import OtherFormat, RemoteRepository, Unauthorised
+from keyturn.connectors.forge.remote.repository import Failure, OtherFormat, RemoteRepository, Unauthorised
 from keyturn.connectors.forge.remote.target import Target, target_of
 from keyturn.connectors.http.connection import Connection, proxy_of, trust_of
 from keyturn.connectors.http.turn import Pausing, Turn, turn_of
@@ -74,7 +74,7 @@ class Settings(BaseModel):
     ca: _Place | None = None
     proxy: _Place | None = None
     private: bool = False
-    timeout: int = Field(default=120, ge=5, le=3600)
+    timeout: int = Field(default=120, ge=2, le=3600)
 
 
 def build(name: str, settings: Settings, world: World, *, place: str = "") -> RemoteForge:
@@ -125,7 +125,6 @@ class RemoteForge:
         self._turn = turn
         self._now = now
         self._rehearsed = False
-        self._shut: tuple[float, str] | None = None
         self._identity = Backend(
             port="forge", name=name, kind="git-remote", location=target.location, account=target.user
         )
@@ -187,12 +186,13 @@ class RemoteForge:
         """Look at git, at the server, and at what we may do there."""
         found: list[Finding] = []
         try:
-            found += await self._used(lambda repository: [version(repository.git), *look(repository)])
+            await self._used(partial(_looked, found))
+        except Failure as error:
+            found.append(Finding("wrong", error.found.words, error.found.advice))
         except ConnectorError as error:
-            words, _, advice = str(error).rpartition("; ")
-            found.append(Finding("wrong", words or advice, advice if words else ""))
-        if self._shut:
-            found.append(Finding("wrong", f"{NO_PLACE}: {self._shut[1]}", PLACE_ADVICE))
+            found.append(Finding("wrong", str(error)))
+        if words := self._mirror.word(self._now() - SHUT_FOR):
+            found.append(Finding("wrong", f"{NO_PLACE}: {words}", PLACE_ADVICE))
         return tuple(found)
 
     def _planned(self, branch: str, paths: Sequence[str], repository: RemoteRepository) -> Snapshot:
@@ -203,8 +203,8 @@ class RemoteForge:
         return seen
 
     def _refuse_shut(self) -> None:
-        if self._shut and self._now() < self._shut[0] + SHUT_FOR:
-            raise ConnectorError(f"{NO_PLACE}: {self._shut[1]}; {PLACE_ADVICE}")
+        if words := self._mirror.word(self._now() - SHUT_FOR):
+            raise ConnectorError(f"{NO_PLACE}: {words}; {PLACE_ADVICE}")
 
     @asynccontextmanager
     async def _turn_taken(self) -> AsyncIterator[None]:
@@ -252,9 +252,17 @@ class RemoteForge:
             if course.doubt and error.kind != "unknown":
                 raise ConnectorError(f"{course.doubt}; then: {error}", kind="unknown") from None
             if course.shut:
-                self._shut = self._now(), course.shut
+                self._mirror.keep_word(self._now(), course.shut)
+            if course.shut and error.kind != "unknown":
                 raise ConnectorError(f"{NO_PLACE}: {course.shut}; {PLACE_ADVICE}") from None
             raise
+
+
+def _looked(found: list[Finding], repository: RemoteRepository) -> None:
+    """Look, keeping what was found before something failed."""
+    found.clear()
+    found.append(version(repository.git))
+    found.extend(look(repository))
 
 
 def _refuse_foreign(place: str, settings: Settings, target: Target) -> None:

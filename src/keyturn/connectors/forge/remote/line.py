@@ -104,6 +104,9 @@ class Line:
             *trust,
             ("http.proxy", self._proxy()),
             ("http.emptyAuth", "false"),
+            # curl sends a request again when a kept connection turns out to be dead: a push is to be sent once
+            ("http.version", "HTTP/1.1"),
+            ("http.extraHeader", "Connection: close"),
             ("http.postBuffer", str(POST)),
             ("http.lowSpeedLimit", "100"),
             ("http.lowSpeedTime", str(min(self.timeout, SLOWEST))),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from keyturn.connectors.checking import Finding
 from keyturn.connectors.forge.process import Git
-from keyturn.connectors.forge.remote.repository import RemoteRepository
+from keyturn.connectors.forge.remote.repository import BLOCKING, PLACE, RemoteRepository
 from keyturn.model.errors import ConnectorError
 
 OLDEST = (2, 37)
@@ -28,7 +28,7 @@ def version(git: Git) -> Finding:
 def look(repository: RemoteRepository) -> Iterator[Finding]:
     """Yield what is found on the remote, by reads and a push that is only rehearsed. Raises `ConnectorError`."""
     target = repository.line.target
-    known = repository.ask("HEAD", "refs/heads/keyturn", "refs/keyturn/*")
+    known = repository.ask("HEAD", BLOCKING, PLACE)
     if "HEAD" not in known:
         yield Finding(
             "wrong",
@@ -37,14 +37,14 @@ def look(repository: RemoteRepository) -> Iterator[Finding]:
         )
         return
     yield Finding("ok", f"{target.location} can be read{f' as {target.user}' if target.user else ''}")
-    if "refs/heads/keyturn" in known:
+    if BLOCKING in known:
         yield Finding("wrong", "a branch called keyturn stands where keyturn/… has to go", "rename that branch")
     ref, head = "HEAD", known["HEAD"]
     if head not in repository.read(ref).values():
         raise ConnectorError("HEAD moved while it was read", kind="retry")
     repository.rehearse(head)
     yield Finding("ok", "pushes are let in, and several refs can be moved at once (a rehearsal; nothing was written)")
-    if any(name.startswith("refs/keyturn/") for name in known):
+    if PLACE in known:
         yield Finding("ok", "refs below refs/keyturn/ are taken")
     else:
         yield Finding(

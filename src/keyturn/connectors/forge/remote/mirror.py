@@ -23,6 +23,7 @@ MOST_PACKS = 300
 """Packs after which the copy is made anew: each fetch adds one, and nothing ever collects them."""
 _LOOK = 0.02  # seconds between two looks whether the copy is free
 _READY = "keyturn-ready"
+_SAID = "keyturn-said"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +60,21 @@ class Mirror:
         except OSError as error:
             raise ConnectorError(f"the cache cannot be used: {error.strerror}", kind="retry") from None
         self.git.run("init", "--quiet", "--bare", "--template=", f"--object-format={algorithm}")
+        self.git.run("config", "fetch.unpackLimit", "1")  # one pack for each fetch, which can be counted
         self.nothing.mkdir(mode=0o700)
         (folder / _READY).touch()
+
+    def keep_word(self, now: float, words: str) -> None:
+        """Keep what the server said that it will not do, for other processes; lost with the copy."""
+        (self.git.folder / _SAID).write_text(f"{now:.0f} {words}", "utf-8")
+
+    def word(self, since: float) -> str:
+        """Return what was kept at `since` (seconds since 1970) or later, "" where nothing was."""
+        try:
+            at, _, words = (self.git.folder / _SAID).read_text("utf-8").partition(" ")
+            return words if float(at) >= since else ""
+        except (OSError, ValueError):
+            return ""
 
     @property
     def nothing(self) -> Path:
@@ -86,4 +100,4 @@ class Mirror:
 
 def folder_of(cache: Path, location: str) -> Path:
     """Return the folder of a remote's copy, named by its URL with the user name."""
-    return cache / "git-remote" / hashlib.sha256(location.encode()).hexdigest()[:32]
+    return cache.absolute() / "git-remote" / hashlib.sha256(location.encode()).hexdigest()[:32]

@@ -4,6 +4,10 @@ A push names for every ref what it must still be (`--force-with-lease`), and is 
 locks and moves all of them or none. It cannot be told to verify a ref that is not moved. Hence two differences from
 the repository on this machine:
 
+Git's own server is atomic, but for refs that it hides (`receive.hideRefs`): those it turns down, and moves the
+others. So before anything lands, `refs/keyturn/place` is created by a push of its own, unless it is there already. A
+server that does not take it is sent nothing else.
+
 1. The fence is the marker itself. Each landing creates a ref that carries the action's id: `refs/keyturn/pull/…` (an
    opening), `refs/keyturn/update/…` (a revision), `refs/keyturn/close/…` (a closing). A probe that finds none creates
    that very ref, naming a commit that stands for "fenced". Both demand that it be absent, and the server lets one of
@@ -27,13 +31,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from keyturn.connectors.credentials import Secret
 from keyturn.connectors.forge import Change, Closing, Opening
 from keyturn.connectors.forge.building import build_fence, store
 from keyturn.connectors.forge.process import Called, Damaged
 from keyturn.connectors.forge.refs import (
+    Move,
     Seen,
     Transaction,
     Trouble,
@@ -53,6 +58,10 @@ TRIES = 3
 """Times that refs are listed again because one moved before it was fetched."""
 REHEARSED = "refs/keyturn/rehearsal"
 """The ref of a push that is only rehearsed; it is never written."""
+PLACE = "refs/keyturn/place"
+"""The ref that shows that the server takes refs of ours, made before the first landing."""
+BLOCKING = "refs/heads/keyturn"
+"""A branch beside which no branch `keyturn/…` can be."""
 
 _RACES = (
     "stale info",
@@ -63,10 +72,20 @@ _RACES = (
     "already exists",
     "incorrect old value",
 )
+# a ref that was deleted since it was listed, and a commit that a server does not give by its id
+_NOT_GIVEN = ("couldn't find remote ref", "not our ref", "unadvertised object")
 _COMPANIONS = ("atomic push fail", "atomic transaction failed", "transaction failed")
 
 
-class Unauthorised(ConnectorError):
+class Failure(ConnectorError):
+    """A call that failed, sorted: `found` has words and advice apart."""
+
+    def __init__(self, found: Sorted) -> None:
+        super().__init__(str(found), kind=found.kind)
+        self.found = found
+
+
+class Unauthorised(Failure):
     """The server refused the credential before anything happened."""
 
 
@@ -103,7 +122,8 @@ class RemoteRepository(Repository):
     def read(self, *refs: str) -> Mapping[str, str | None]:
         """Ask the remote what exactly these refs name, and fetch it."""
         for _ in range(TRIES):
-            found = self.ask(*refs)
+            asked = self.ask(*refs, PLACE, BLOCKING)
+            found = {ref: oid for ref, oid in asked.items() if ref in refs}
             missing = [ref for ref, oid in found.items() if not self._here(oid)]
             if missing:
                 self._fetch(missing)
@@ -129,10 +149,15 @@ class RemoteRepository(Repository):
         """Fetch a commit that is not here."""
         if self._here(commit):
             return
-        with self.line.open(self.secret) as link:
-            self.git.call(*_FETCH, "--depth=1", "--", self.line.target.url, commit, link=link)
+        self._done(*_FETCH, "--depth=1", "--", self.line.target.url, commit)
+        if self._here(commit):
+            return
         # a server need not give what it is asked for by id; then it is found in the history of what it shows
-        if not self._here(commit) and not (self._deepen() and self._here(commit)):
+        if not self.course.listed:
+            self.ask("refs/heads/*")
+        wanted = map(_kept, self.course.listed)
+        self._done(*_FETCH, *(["--unshallow"] if self._ends() else []), "--", self.line.target.url, *wanted)
+        if not self._here(commit):
             raise ConnectorError(f"the remote no longer has the commit {commit}")
 
     def is_ancestor(self, older: str, newer: str) -> bool:
@@ -201,38 +226,61 @@ class RemoteRepository(Repository):
 
     def commit(self, transaction: Transaction) -> Trouble | None:
         """Push a transaction; return why it did not come through, or may not have."""
+        if BLOCKING in self.course.listed and any(move.ref.startswith(f"{BLOCKING}/") for move in transaction.moves):
+            return Trouble("a branch called keyturn stands where keyturn/… has to go", "refused", final=True)
+        if PLACE not in self.course.listed and (trouble := self._make_place(transaction)):
+            return trouble
+        return self._push(transaction)
+
+    def _make_place(self, transaction: Transaction) -> Trouble | None:
+        """See that the server takes refs of ours, by creating one that lands nothing."""
+        # any commit does; one that the server has is at hand wherever there is a branch
+        known = [oid for ref, oid in self.course.listed.items() if ref.startswith("refs/heads/")]
+        new = known[0] if known else next(move.new or move.old for move in transaction.moves)
+        trouble = self._push(Transaction([Move(PLACE, new, None)]))
+        if trouble is None or PLACE in self.ask(PLACE):
+            self.course.doubt = ""
+            return None
+        if trouble.kind != "unknown":
+            return replace(trouble, final=True)
+        self.course.doubt = ""  # whatever becomes of this push, the action has not begun
+        return Trouble(f"nothing was landed yet: {trouble.said}", "retry", final=True)
+
+    def _push(self, transaction: Transaction) -> Trouble | None:
         leases = [f"--force-with-lease={move.ref}:{move.old or ''}" for move in transaction.moves]
         specs = [f"{move.new or ''}:{move.ref}" for move in transaction.moves]
         called = self._call("push", *_PUSH, *leases, "--", self.line.target.url, *specs)
         if called.code == 0 and not called.cut:
             return None
         hidden = self.line.hidden(self.secret)
-        rejected = [] if called.cut else _rejected(called.output)
+        rejected, moved = ([], False) if called.cut else _told(called.output)
         if rejected:
-            return self._judged(rejected, quoted(split(called.lines, hidden)[1]))
+            return self._judged(rejected, quoted(split(called.lines, hidden)[1]), moved=moved)
         return self._doubted(sort(called.lines, called.cut, hidden))
 
     def rehearse(self, commit: str) -> None:
         """Find out whether a push would be let in, writing nothing. Raises `ConnectorError` when it would not be."""
         self._done("push", "--dry-run", *_PUSH, "--", self.line.target.url, f"{commit}:{REHEARSED}")
 
-    def _judged(self, rejected: Sequence[tuple[str, str]], words: str) -> Trouble:
-        """Judge a push that the server, or git on its behalf, turned down ref by ref: nothing was moved."""
+    def _judged(self, rejected: Sequence[tuple[str, str]], words: str, *, moved: bool) -> Trouble:
+        """Judge a push that the server, or git on its behalf, turned down ref by ref; `moved`: some came through."""
         reasons = [(ref, why) for ref, why in rejected if not any(word in why for word in _COMPANIONS)]
         said = visible("; ".join(dict.fromkeys(f"{ref}: {why}" for ref, why in reasons)))[:300] + words
-        if any("remote failure" in why or "failed to report" in why for _, why in reasons):
-            self.course.doubt = f"the server did not say what came of the push: {said}"
-            return Trouble(self.course.doubt, "unknown", final=True)
-        if all(any(race in why for race in _RACES) for _, why in reasons):
-            return Trouble(said or "the server's refs moved", "retry")
-        if reasons and all(ref.startswith("refs/keyturn/") for ref, _ in reasons):
+        raced = all(any(race in why for race in _RACES) for _, why in reasons)
+        if not raced and all(ref.startswith("refs/keyturn/") for ref, _ in reasons):
             self.course.shut = said
+        if moved or any("remote failure" in why for _, why in reasons):
+            what = "the server moved a part of the refs" if moved else "the server did not say what came of the push"
+            self.course.doubt = f"{what}: {said}"
+            return Trouble(self.course.doubt, "unknown", final=True)
+        if raced:
+            return Trouble(said or "the server's refs moved", "retry")
         return Trouble(said, "refused", final=True)
 
     def _doubted(self, found: Sorted) -> Trouble:
         """Judge a push that ended without a word about its refs."""
         if found.unauthorised:
-            raise Unauthorised(str(found))
+            raise Unauthorised(found)
         if found.sure:
             return Trouble(str(found), found.kind, final=True)
         self.course.doubt = f"the push was sent, and its outcome is not known: {found.words}"
@@ -278,10 +326,10 @@ class RemoteRepository(Repository):
         if found is None:
             return called
         if found.unauthorised:
-            raise Unauthorised(str(found))
+            raise Unauthorised(found)
         if not found.known and arguments[0] == "fetch":
             raise Damaged(f"the copy of the remote cannot be brought up to date: {found}")
-        raise ConnectorError(str(found), kind=found.kind)
+        raise Failure(found)
 
     def _call(self, *arguments: str) -> Called:
         with self.line.open(self.secret) as link:
@@ -290,8 +338,8 @@ class RemoteRepository(Repository):
     def _failure(self, called: Called) -> Sorted | None:
         if called.code == 0 and not called.cut:
             return None
-        if any("couldn't find remote ref" in line for line in called.lines):
-            return None  # it was deleted since it was listed; whoever asked sees that it is not here
+        if any(phrase in line for line in called.lines for phrase in _NOT_GIVEN):
+            return None  # whoever asked sees that it is not here
         return sort(called.lines, called.cut, self.line.hidden(self.secret))
 
 
@@ -324,12 +372,16 @@ def _kept(ref: str) -> str:
     return f"+{ref}:refs/seen/{hashlib.sha256(ref.encode()).hexdigest()[:32]}"
 
 
-def _rejected(output: bytes) -> list[tuple[str, str]]:
-    """Return the refs that a push was turned down for, with the reason, from its porcelain output."""
-    found = []
+def _told(output: bytes) -> tuple[list[tuple[str, str]], bool]:
+    """Return the refs that a push was turned down for, with the reason, and whether others came through.
+
+    From its porcelain output: a line of flag, names and summary for each ref (git-push(1)).
+    """
+    found, moved = [], False
     for line in output.decode("utf-8", "replace").splitlines():
         flag, _, rest = line.partition("\t")
         names, _, summary = rest.partition("\t")
         if flag == "!":
             found.append((names.rpartition(":")[2], summary))
-    return found
+        moved = moved or flag in (" ", "+", "-", "*")
+    return found, moved

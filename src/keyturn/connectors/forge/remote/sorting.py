@@ -74,14 +74,14 @@ _AWAY = Sorted(kind="retry", words="the server cannot be reached", advice="see t
 _RULES = tuple(
     (re.compile(pattern, re.IGNORECASE), result)
     for pattern, result in (
-        (r"RPC failed.*(401|403|404|413)\b", Sorted(kind="refused", words="the server refuses the request")),
-        (r"RPC failed|hung up unexpectedly|unexpected disconnect|early EOF|remote failure", _LOST),
-        (r"remote error:", Sorted(kind="refused", words="the server refuses the request")),
         (r"does not support --atomic", Sorted(
             kind="refused",
             words="the server cannot move several refs at once (it lacks the capability `atomic`)",
-            advice="use a git server that speaks git's own protocol 2.4 or later; there is no safe way without",
+            advice="use a server that can, as git itself does since 2.4; there is no safe way without",
         )),
+        (r"RPC failed.*(401|403|404|413)\b", Sorted(kind="refused", words="the server refuses the request")),
+        (r"RPC failed|hung up unexpectedly|unexpected disconnect|early EOF|remote failure", _LOST),
+        (r"remote error:", Sorted(kind="refused", words="the server refuses the request")),
         (r"mismatched algorithms|unsupported object format", Sorted(
             kind="refused", words="the server's repository has another object format than this copy of it",
         )),
@@ -125,15 +125,19 @@ def sort(lines: Iterable[str], cut: str, secrets: Iterable[Secret]) -> Sorted:
     own, theirs = split(lines, secrets)
     if cut:
         return Sorted(kind="retry", words=f"git {cut}", advice="raise timeout if the repository is large", sure=False)
-    text = "\n".join(own)
-    found = next((result for pattern, result in _RULES if pattern.search(text)), None)
+    found, line = _matched(own)
+    words = ": ".join(part for part in (found.words, _piece(line)) if part)
+    return replace(found, words=words + quoted(theirs))
+
+
+def _matched(own: list[str]) -> tuple[Sorted, str]:
+    """Return the first rule that fits, and the line it fits; else the last line that tells of a failure."""
+    for pattern, result in _RULES:
+        for line in own:
+            if pattern.search(line):
+                return result, line
     last = next((line for line in reversed(own) if line.startswith(("fatal:", "error:"))), own[-1] if own else "")
-    if found is None:
-        found = Sorted(kind="refused", words="git cannot do it", sure=False, known=False)
-    words = ": ".join(part for part in (found.words, _piece(last)) if part)
-    if theirs:
-        words += f' (the server says: "{_piece(" ".join(theirs))}")'
-    return replace(found, words=words)
+    return Sorted(kind="refused", words="git cannot do it", sure=False, known=False), last
 
 
 def split(lines: Iterable[str], secrets: Iterable[Secret]) -> tuple[list[str], list[str]]:

@@ -44,8 +44,12 @@ _WORDS: Final = {"not_planned": "not planned", "duplicate": "duplicate"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issue:
-    """One issue. `author` and `assignees` are logins; `url` is its page; times are GitHub's own texts."""
+    """One issue. `author` and `assignees` are logins; `url` is its page; times are GitHub's own texts.
 
+    `id` is no other issue's on that GitHub, ever: a repository that takes another's name brings its own ids.
+    """
+
+    id: int
     number: int
     title: str
     status: str
@@ -140,6 +144,7 @@ def issue_in(value: Any) -> Issue:
     """Read an issue as GitHub describes it. Raises `ConnectorError` where it does otherwise."""
     match value:
         case {
+            "id": int(own),
             "number": int(number),
             "title": str(title),
             "state": "open" | "closed" as state,
@@ -147,6 +152,7 @@ def issue_in(value: Any) -> Issue:
             "created_at": str(created_at),
         }:
             return Issue(
+                id=own,
                 number=number,
                 title=title,
                 status="open" if state == "open" else _WORDS.get(str(value.get("state_reason")), "closed"),

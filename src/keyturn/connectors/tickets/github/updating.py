@@ -141,6 +141,8 @@ class Updating:
 
     def _moved(self, issue: Issue) -> tuple[str, ...]:
         """Compare what the issue itself shows of the reviewed facts."""
+        if issue.id != self.change.facts.get("issue"):
+            return ("issue",)
         if self.change.status is not None and issue.status != self.change.facts.get("status"):
             return ("status",)
         return ("unlocked",) if issue.locked else ()
@@ -243,7 +245,12 @@ def _check_status(issue: Issue, wanted: str, *, commented: bool) -> None:
 
 def _facts(issue: Issue, change: TicketChange, recipients: int) -> dict[str, Json]:
     """Return what the change and its reach depend on; what else is written to the issue does not void a review."""
-    facts: dict[str, Json] = {"ticket": str(issue.number), "recipients": recipients, "unlocked": not issue.locked}
+    facts: dict[str, Json] = {
+        "ticket": str(issue.number),
+        "issue": issue.id,
+        "recipients": recipients,
+        "unlocked": not issue.locked,
+    }
     if change.status is not None:
         facts["status"] = issue.status
     if change.comment is not None:
