@@ -1,4 +1,4 @@
-"""Holds what an anchor keeps against the ledger: did it only grow since, or go backwards, or fork?
+"""Holds what an anchor keeps against the ledger: that it only grew since, and neither went backwards nor forked.
 
 A person's signed word that the ledger was restored from an older copy explains a contradiction within what that word
 names as lost; at each anchor once. Notes that the log key did not sign prove nothing, and are not believed.

@@ -468,3 +468,14 @@ def test_a_door_says_where_it_leads_and_no_more(serve: Serve, door_to: Open) -> 
     door = door_to(server)
     assert repr(door) == f"Door(forge.shop, {server.url})"
     assert door.host == f"127.0.0.1:{server.port}"
+
+
+async def test_bytes_are_posted_as_they_are_and_again_where_a_connection_broke(serve: Serve, door_to: Open) -> None:
+    server = serve(in_turn(GONE, said(409, {}), said(200, raw=b"ok")))
+    door = door_to(server)
+    answer = await door.post_bytes("/add", data=b"old 0\n\n\xff", content="text/plain", expected=frozenset({409}))
+    assert answer.status == 409
+    answer = await door.post_bytes("/add", data=b"", content="text/plain")
+    assert (answer.status, answer.body) == (200, b"ok")
+    assert [(heard.method, heard.body) for heard in server.heard[-2:]] == [("POST", b"old 0\n\n\xff"), ("POST", b"")]
+    assert server.heard[-1].headers["content-type"] == "text/plain"
