@@ -38,7 +38,7 @@ from keyturn.gateway.reading import read
 from keyturn.gateway.review import Actor, cancel, draft_review, submit_review
 from keyturn.gateway.sweep import sweep
 from keyturn.gateway.undoing import UndoDraft, draft_undo, submit_undo
-from keyturn.ledger.keys import ENTRY_KEY, SigningKey, load_key
+from keyturn.ledger.keys import ENTRY_KEY, LOG_KEY, SigningKey, load_key
 from keyturn.ledger.writer import Ledger, Surroundings
 from keyturn.log.commitment import commit
 from keyturn.log.entry import Entry, leaf_hash, read_entry, write_body
@@ -149,6 +149,7 @@ class World:
     verifier: str
     people: People
     entry_key: SigningKey
+    log_key: SigningKey
     catalog: Catalog
     actions: dict[str, str] = field(default_factory=dict)
 
@@ -194,6 +195,7 @@ def build(folder: Path) -> World:
         verifier=new.verifier,
         people=people,
         entry_key=load_key(home.place.keys / ENTRY_KEY),
+        log_key=load_key(home.place.keys / LOG_KEY),
         catalog=read_own_catalog(home),
     )
     story = Story(gate, executor, home, clock, new.tokens, world)

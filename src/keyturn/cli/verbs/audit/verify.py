@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
 
 _GIVEN = "the one given with --key"
 _KEPT = "this home's own state/keys/log.vkey; compare it with the line you kept elsewhere"
+MOST = 1 << 20  # bytes of a file that the ledger is held against
+LONG = 5_000  # entries; fewer are verified before anybody wonders
 _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 
 
@@ -29,15 +34,52 @@ _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 @click.option(
     "--key", "verifier", metavar="VERIFIER", help="The log's verifier string you kept (default: this home's)."
 )
+@click.option(
+    "--against",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A checkpoint, receipt or proof kept elsewhere; the ledger must hold exactly that. May be repeated.",
+)
+@click.option(
+    "--witness",
+    "witnesses",
+    metavar="VKEY",
+    multiple=True,
+    help="The verifier key of a witness you trust: its cosignatures count. May be repeated.",
+)
+@click.option(
+    "--signers",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="An allowed-signers file: every reviewer's key must be in it, under that name.",
+)
 @click.option("--require-anchor", is_flag=True, help="Exit 11 when nothing outside this machine vouches for the end.")
+@click.option(
+    "--jobs",
+    metavar="N",
+    type=click.IntRange(1, 64),
+    default=1,
+    help="Verify signatures in so many processes (default: 1). The answer is the same.",
+)
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, ledger: Path | None, verifier: str | None, require_anchor: bool, as_json: AsJson
+    ctx: click.Context,
+    *,
+    ledger: Path | None,
+    verifier: str | None,
+    against: tuple[Path, ...],
+    witnesses: tuple[str, ...],
+    signers: Path | None,
+    require_anchor: bool,
+    jobs: int,
+    as_json: AsJson,
 ) -> None:
     """Check every entry, signature, payload and rule of the log from its bytes, and name the first that is wrong.
 
-    Exits 7 when one is. What a verdict without an anchor cannot tell: whether entries were cut off at the end.
+    Exits 7 when one is. Says PASS when a witness you name (--witness) or something you kept (--against) vouches for
+    the end, and PASS-UNANCHORED when nothing does: then nobody can tell whether entries were cut off there.
     """
     from keyturn.assembly.standing import remembered_end
     from keyturn.verifier import verify_ledger
@@ -45,14 +87,73 @@ def command(
     file, pinned, given = _what(ctx, ledger, verifier)
     # Read before the ledger: entries may come in meanwhile, and none that it names may be missing.
     end = remembered_end(home_of(ctx)) if ledger is None else None
-    report = verify_ledger(file, pinned=pinned, head=end)
+    brought = [(str(path), _read(path)) for path in against]
+    people = None if signers is None else _text(signers)
+    with _bar() as progress:
+        report = verify_ledger(
+            file,
+            pinned=pinned,
+            head=end,
+            against=brought,
+            witnesses=witnesses,
+            signers=people,
+            jobs=jobs,
+            progress=progress,
+        )
     if as_json:
         emit_json(report.to_json(), as_json)
     else:
         _say(report, given, at_home=ledger is None)
-    if ledger is None and end is None:
+    if ledger is None and end is None and report.verdict != "PASS":
         note("note: state/head is missing or damaged, so nothing here tells whether entries were cut off at the end")
     ctx.exit(_exit(report, require_anchor))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(MOST + 1)
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _text(path: Path) -> str:
+    data = _read(path)
+    if len(data) > MOST:
+        raise ConfigurationError(f"{path} has more than {MOST} bytes")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path} is not UTF-8 at byte {error.start}") from error
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[int, int], None] | None]:
+    """Draw how far it is, where a person watches and it takes a while."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    drawn: list[Callable[[int, int], None]] = []
+    with ExitStack() as stack:
+
+        def tell(done: int, total: int) -> None:
+            if total >= LONG and not drawn:
+                drawn.append(stack.enter_context(_drawn(total)))
+            for draw in drawn:
+                draw(done, total)
+
+        yield tell
+
+
+@contextmanager
+def _drawn(total: int) -> Iterator[Callable[[int, int], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
 def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tuple[Path, str | None, str | None]:
