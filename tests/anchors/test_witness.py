@@ -153,7 +153,7 @@ def test_a_conflict_without_a_size_of_the_one_form_is_told(serve: Serve, body: b
         return said(409, raw=body, Content_Type=CONFLICT)
 
     anchor = serve(script)
-    with pytest.raises(ConnectorError, match="409|cosigned another tree"):
+    with pytest.raises(ConnectorError, match=r"409|cosigned another tree"):
         anchor.put(offer(10))
     assert len(asked) <= 2
 

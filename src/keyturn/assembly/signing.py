@@ -15,7 +15,7 @@ from keyturn.log.keys import LogVerifier
 COUNT = 256
 """Entries of news after which a checkpoint is due at once."""
 RECORDED, NOTE = "anchor.recorded", "anchor.note"
-_LOOKED_AT = 256  # newest records of anchors that are looked at
+_LOOKED_AT = 32  # newest records of anchors that are looked at
 
 Look: TypeAlias = View[State]
 
