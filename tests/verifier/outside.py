@@ -88,9 +88,10 @@ def keep(world: World, size: int, data: bytes) -> None:
         db.execute("INSERT INTO checkpoint VALUES (?, ?)", (size, data))
 
 
-def record_anchor(thief: Thief, size: int, data: bytes, **facts: Any) -> Entry:
+def record_anchor(thief: Thief, size: int, data: bytes, /, **facts: Any) -> Entry:
     """Append that a note was brought to an anchor."""
-    said = {"anchor": "outside", "type": "witness", "size": size, "root": root(thief.world, size).hex(), **facts}
+    said: dict[str, Any] = {"anchor": "outside", "type": "witness", "size": size}
+    said |= {"root": root(thief.world, size).hex(), **facts}
     return thief.append("anchor.recorded", said, data={"anchor.note": canon.encode(data.decode())})
 
 

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from keyturn.model.errors import ConfigurationError
 from keyturn.model.sshkey import ALGORITHMS, PublicKey
 
-_LINE = re.compile(r'(?P<principals>\S+)\s+(?:(?P<options>(?:[^\s"]|"[^"]*")+)\s+)??(?P<key>\S+\s+\S+)(?:\s.*)?')
+_OPTIONS = re.compile(r'((?:[^\s"]|"[^"]*")+)\s+(.*)')
 _OPTION = re.compile(r'([a-z-]+)="([^"]*)"(?:,|$)')
 _TIME = re.compile(r"\d{8}(\d{4}(\d{2})?)?Z", re.ASCII)
 
@@ -73,17 +73,23 @@ def read_signers(text: str) -> Signers:
 
 
 def _allowed(line: str) -> _Allowed:
-    match = _LINE.fullmatch(line)
-    if match is None or match["key"].split()[0] not in ALGORITHMS:
-        raise ValueError("expected names, perhaps options, and an SSH public key")
-    options = _options(match["options"] or "")
+    names, _, rest = line.partition(" ") if " " in line else line.partition("\t")
+    options, key = _divided(rest.strip())
     return _Allowed(
-        names=match["principals"],
-        key=PublicKey.parse(match["key"]).fingerprint,
+        names=names,
+        key=PublicKey.parse(key).fingerprint,
         namespaces=options.get("namespaces"),
         after=_time(options.get("valid-after")),
         before=_time(options.get("valid-before")),
     )
+
+
+def _divided(text: str) -> tuple[Mapping[str, str], str]:
+    """Return the options and the public key of what follows the names."""
+    match = None if text.split(" ", maxsplit=1)[0] in ALGORITHMS else _OPTIONS.fullmatch(text)
+    if match is None:
+        return {}, text
+    return _options(match[1]), match[2]
 
 
 def _options(text: str) -> Mapping[str, str]:
