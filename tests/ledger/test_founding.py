@@ -199,6 +199,6 @@ def test_an_entry_key_the_log_never_added_appends_nothing(place: Place, tmp_path
     other = found_ledger(tmp_path / "other").place
     (place.keys / ENTRY_KEY).write_bytes((other.keys / ENTRY_KEY).read_bytes())
     with opened(place) as ledger:
-        with pytest.raises(LedgerError, match="this process may not append: entry 3: key"):
+        with pytest.raises(LedgerError, match=r"no key in .* may sign this log"):
             ledger.transact(use)
         assert ledger.look(lambda view: view.head.size) == 3

@@ -55,6 +55,7 @@ FIXED: dict[str, Check] = {
     "time": kinds.timestamp,
     "digest": kinds.digest,
     "commitment": kinds.commitment,
+    "payload field": kinds.payload_field,
     "uuid": kinds.uuid,
     "base64": kinds.base64_of(),
     "verb": kinds.pattern(re.compile(r"[a-z]+\.[a-z]+"), "two words"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,12 +14,12 @@ from keyturn.log import commitment
 from keyturn.log.chain import ChainError, follow, parse
 from keyturn.log.entry import read_entry
 from keyturn.log.keys import VerifyKey, parse_verifier
-from keyturn.log.kinds import KINDS
+from keyturn.log.kinds import BY_THE_LOG_KEY, KINDS
 from keyturn.model.time import format_timestamp
 from keyturn.sshsig import armor
 from tests.vectors.make import files
 from tests.vectors.reading import FOLDER, chain, head_after, load, names, stored
-from tests.vectors.story import ENTRY_KEY, LOG_KEY, Key
+from tests.vectors.story import ENTRY_KEY, LOG_KEY, NEXT_KEY, Key
 
 
 def test_making_the_vectors_again_changes_no_byte() -> None:
@@ -74,14 +75,16 @@ def test_the_golden_log_is_followed_to_its_end() -> None:
     assert head.size == len(rows)
     assert head.leaf == rows[-1].leaf
     assert head.verifier == parse_verifier(load("chain.json")["verifier"])
-    assert head.keys == {ENTRY_KEY.public.kid: ENTRY_KEY.public}
+    assert head.keys == {key.public.kid: key.public for key in (ENTRY_KEY, NEXT_KEY)}
+    assert (head.signs(ENTRY_KEY.public.kid), head.signs(NEXT_KEY.public.kid)) == (False, True)
 
 
 def test_the_golden_log_needs_no_signatures_but_those_that_add_keys_when_the_last_one_vouches() -> None:
     rows = chain()
     head = head_after(rows[:2])
     for seq, row in enumerate(rows[2:], 2):
-        head = follow(head, parse(seq, row.body, b""), signed=False)
+        entry = parse(seq, row.body, row.signature)
+        head = follow(head, entry if entry.kind in BY_THE_LOG_KEY else replace(entry, signature=b""), signed=False)
     assert head.leaf == rows[-1].leaf
     with pytest.raises(ChainError, match="signature"):
         follow(head_after(rows[:1]), parse(1, rows[1].body, b""), signed=False)
@@ -108,6 +111,8 @@ def test_a_damaged_entry_is_refused_for_its_reason(name: str) -> None:
         (12, "keyturn.act.v1"),
         (24, "keyturn.act.v1"),
         (25, "keyturn.act.v1"),
+        (29, "keyturn.act.v1"),
+        (30, "keyturn.act.v1"),
     ],
 )
 def test_stock_ssh_keygen_accepts_what_people_signed(seq: int, namespace: str, tmp_path: Path) -> None:

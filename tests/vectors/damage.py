@@ -17,6 +17,7 @@ from tests.vectors.story import (
     ENTRY_KEY,
     HELD,
     LOG_KEY,
+    NEXT_KEY,
     ORIGIN,
     OTHER_KEY,
     VERIFIER,
@@ -57,6 +58,7 @@ def damaged(log: Log) -> Iterator[Bad]:
     yield from _fields(log.rows[AT])
     yield from _places(log)
     yield from _keys(log)
+    yield from _changes(log)
     yield from _openings(log)
 
 
@@ -204,6 +206,32 @@ def _keys(log: Log) -> Iterator[Bad]:
     yield adding("key-of-small-order", "the identity, whose signature fits all", "small order", small)
     spelt = {**good, "key": b64((2**255 - 19 + 3).to_bytes(32, "little"))}
     yield adding("key-not-canonical", "a y coordinate that is not reduced", "not canonically", spelt)
+
+
+def _changes(log: Log) -> Iterator[Bad]:
+    """Damage done where one key has taken the place of another."""
+    [place] = [seq for seq, row in enumerate(log.rows) if row.fields["kind"] == "key.revoked"]
+    change, after = log.rows[place], log.rows[place + 1]
+
+    def bad(name: str, what: str, reason: str, key: Key, fields: Mapping[str, Json]) -> Bad:
+        body = canon.encode({**fields, "kid": key.public.kid})
+        return Bad(name, what, 4, reason, *signed(body, key), int(str(fields["seq"])))
+
+    late = after.fields
+    yield bad("signed-by-a-revoked-key", "by a key after its end", "was revoked", ENTRY_KEY, late)
+    early = log.rows[place - 2].fields
+    yield bad("signed-before-its-key", "by a key before its beginning", "was not added", NEXT_KEY, early)
+    by_key = change.fields
+    yield bad("key-revoked-by-an-entry-key", "only the log key revokes", "by the log key", ENTRY_KEY, by_key)
+    unknown = {**change.fields, "revoked": OTHER_KEY.public.kid}
+    yield bad("key-revoked-that-was-never-added", "a key the log does not know", "revokes", LOG_KEY, unknown)
+    mine = {**change.fields, "revoked": LOG_KEY.public.kid}
+    yield bad("log-key-revoked", "the log key ends with its log", "revokes", LOG_KEY, mine)
+    frame = {name: after.fields[name] for name in ("v", "log", "seq", "prev", "ts", "boot", "up")}
+    facts = {name: change.fields[name] for name in ("kind", "revoked", "reason", "act")}
+    yield bad("key-revoked-twice", "a key ends once", "none any more", LOG_KEY, {**frame, **facts})
+    again = {"kind": "key.added", **key_facts(ENTRY_KEY, place + 1, after.fields["prev"])}
+    yield bad("revoked-key-added", "a key that ended begins anew", "added before", LOG_KEY, frame | again)
 
 
 def _openings(log: Log) -> Iterator[Bad]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.vectors.damage import Bad, damaged
-from tests.vectors.story import ENTRY_KEY, LOG_KEY, VERIFIER, Log, Row, b64, make_log, reviewers, salt
+from tests.vectors.story import ENTRY_KEY, LOG_KEY, NEXT_KEY, VERIFIER, Log, Row, b64, make_log, reviewers, salt
 
 FOLDER: Final = Path(__file__).parent
 
@@ -44,6 +44,7 @@ def chain_json(log: Log) -> dict[str, object]:
         "verifier": str(VERIFIER),
         "log_key_seed": LOG_KEY.seed.hex(),
         "entry_key_seed": ENTRY_KEY.seed.hex(),
+        "next_entry_key_seed": NEXT_KEY.seed.hex(),
         "reviewers": reviewers(),
         "entries": [entry_json(row) for row in log.rows],
     }

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -63,6 +63,7 @@ class Key:
 LOG_KEY: Final = Key(b"\x01" * 32)
 ENTRY_KEY: Final = Key(b"\x02" * 32)
 OTHER_KEY: Final = Key(b"\x03" * 32)
+NEXT_KEY: Final = Key(b"\x04" * 32)
 VERIFIER: Final = LogVerifier(ORIGIN, LOG_KEY.public)
 
 
@@ -89,6 +90,7 @@ class Log:
     """A log under construction; time goes on by one second per entry."""
 
     rows: list[Row] = field(default_factory=list)
+    key: Key = ENTRY_KEY
 
     @property
     def prev(self) -> str:
@@ -103,9 +105,9 @@ class Log:
         facts: Mapping[str, Json],
         payloads: Mapping[str, bytes] | None = None,
         action: str | None = None,
-        key: Key = ENTRY_KEY,
+        key: Key | None = None,
     ) -> Row:
-        seq = len(self.rows)
+        seq, key = len(self.rows), key or self.key
         frame: dict[str, Json] = {
             "v": 1, "log": ORIGIN, "seq": seq, "prev": self.prev, "ts": self.at(seq), "boot": BOOT,
             "up": 86_400_000_000 + seq * 1_000_000, "kid": key.public.kid, "kind": kind,
@@ -377,6 +379,26 @@ def anchor(log: Log) -> None:
     log.add("anchor.recorded", facts, {"anchor.note": canon.encode(bytes(note).decode())})
 
 
+def change_key(log: Log) -> None:
+    """Append that another entry key takes the place of the first."""
+    added = key_facts(NEXT_KEY, len(log.rows), log.prev)
+    log.add("key.added", added, key=LOG_KEY)
+    old = log.key.public.kid
+    meant = canon.digest({"added": added["key"], "reason": "rotated", "revoked": old})
+    signed = act("keys.rotate", 12, old, meant, log.at(len(log.rows)))
+    log.add("key.revoked", {"revoked": old, "reason": "rotated", "act": signed}, key=LOG_KEY)
+    log.key = NEXT_KEY
+
+
+def erase(log: Log) -> None:
+    """Append that a payload of the shadowed action was erased, and take it away."""
+    facts: dict[str, Json] = {"entry": 13, "field": "client", "basis": "GDPR article 17"}
+    signed = act("payload.erase", 12, "13:client", canon.digest(facts), log.at(len(log.rows)))
+    log.add("payload.erased", {**facts, "act": signed})
+    row = log.rows[13]
+    log.rows[13] = replace(row, payloads={name: data for name, data in row.payloads.items() if name != "client"})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -393,4 +415,6 @@ def make_log() -> Log:
     restore(log)
     undo(log)
     anchor(log)
+    change_key(log)
+    erase(log)
     return log

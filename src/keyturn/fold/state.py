@@ -17,6 +17,8 @@ from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold import values
+from keyturn.fold.erasure import check_erasable, erasure
+from keyturn.fold.key_changes import key_change
 from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
@@ -33,6 +35,7 @@ from keyturn.policy.usage import Usage
 T = TypeVar("T")
 
 DENIAL_WINDOW = timedelta(minutes=1)
+FIRST_KEY = 1  # the entry of the first entry key, which comes with the log itself
 _MOST_DENIALS = 64  # times kept per principal: far more than a minute may record
 _TIDY_EVERY = 64  # entries
 
@@ -42,7 +45,7 @@ _Times: TypeAlias = list[tuple[str, list[datetime]]]
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 5
+    version = 6
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
@@ -55,6 +58,7 @@ class State:
         self.denials: dict[str, deque[datetime]] = {}
         self._remembered = Remembered()
         self._founding = True
+        self._newcomer: tuple[int, str] | None = None  # a key that was just added: its entry and itself in base64
         self._applied = 0
 
     @property
@@ -90,6 +94,7 @@ class State:
         numbers no clock counts to.
         """
         try:
+            self._check_newcomer(entry)
             self._HANDLERS[entry.kind](self, entry)
             self._applied += 1
             if self._applied % _TIDY_EVERY == 0:
@@ -126,6 +131,7 @@ class State:
         denials = values.from_json(_Times, fields["denials"])
         state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
         state._founding = fields["founding"] is True
+        state._newcomer = _optional(tuple[int, str], fields["newcomer"])
         state._applied = int(fields["applied"])
         return state
 
@@ -138,6 +144,7 @@ class State:
             "suspensions": values.to_json(self.suspensions.present()),
             "restored": values.to_json(self.restored),
             "founding": self._founding,
+            "newcomer": values.to_json(self._newcomer),
         }
 
     @classmethod
@@ -157,6 +164,18 @@ class State:
 
     def _genesis(self, entry: Entry) -> None:
         """The chain has verified it; nothing here depends on it."""
+
+    def _add_key(self, entry: Entry) -> None:
+        if entry.seq != FIRST_KEY:
+            self._newcomer = entry.seq, entry.text("key")
+
+    def _revoke_key(self, entry: Entry) -> None:
+        self._founding = False
+        seq, key = self._newcomer or (-1, "")
+        if seq + 1 != entry.seq:
+            raise Refused("key_alone", "a key is revoked directly after the one that takes its place is added")
+        self.check_act(entry.facts["act"], key_change(entry.facts, key), entry.log, entry.at)
+        self._newcomer = None
 
     def _activate(self, entry: Entry) -> None:
         previous = self.policy
@@ -312,7 +331,16 @@ class State:
         if not isinstance(size, int) or size > entry.seq:
             raise Refused("not_there", f"it records a checkpoint of {size} entries, more than there were")
 
+    def _erase(self, entry: Entry) -> None:
+        self._founding = False
+        check_erasable(entry.facts, entry.seq, (action for action, _ in self.open_actions(entry.at)))
+        self.check_act(entry.facts["act"], erasure(entry.facts), entry.log, entry.at)
+
     # --- parts of the handlers --------------------------------------------------------------------------------
+
+    def _check_newcomer(self, entry: Entry) -> None:
+        if self._newcomer is not None and entry.kind != "key.revoked":
+            raise Refused("not_signed", f"no person signed for the key that entry {self._newcomer[0]} added")
 
     def check_act(self, act: Json, expected: Act, log: str, now: datetime) -> str:
         """Verify an operator's act against the policy in force; return who signed. Raises `Refused`."""
@@ -399,7 +427,8 @@ class State:
 
     _HANDLERS: ClassVar[dict[str, Callable[[State, Entry], None]]] = {
         "log.opened": _genesis,
-        "key.added": _genesis,
+        "key.added": _add_key,
+        "key.revoked": _revoke_key,
         "policy.activated": _activate,
         "catalog.published": _publish,
         "token.issued": _issue,
@@ -420,6 +449,7 @@ class State:
         "suspension.lifted": _lift,
         "recovery": _recover,
         "anchor.recorded": _anchor,
+        "payload.erased": _erase,
     }
 
 

@@ -108,15 +108,25 @@ class Follower(Generic[F]):
                 f"{self._place.head} is missing: nothing says whether entries were cut off at the end; {MAKE_AGAIN}"
             )
         genesis = self._genesis()
-        found = newest_snapshot(self._connection, genesis, self._kind)
-        self.helped = found is not None
-        if found is not None:
-            self.head, self.state = found
         self._expect_unless_lost(record)
-        self._follow_new()
+        self._follow_all(genesis)
         check_links(self._connection, max(0, self.head.size - TAIL), TAIL)
         self._version, self._tail_due = self._data_version(), False
         self._loaded = True
+
+    def _follow_all(self, genesis: Head) -> None:
+        """Follow from the newest snapshot on that no key signed which has been revoked by the end."""
+        distrusted: frozenset[str] = frozenset()
+        while True:
+            self.head, self.state = Head(), self._kind.empty()
+            found = newest_snapshot(self._connection, genesis, self._kind, distrusted)
+            self.helped = found is not None
+            if found is not None:
+                self.head, self.state = found.head, found.state
+            self._follow_new()
+            if found is None or found.kid not in self.head.revoked:
+                return
+            distrusted |= self.head.revoked.keys()
 
     def _check_schema(self) -> None:
         """Look at the definitions again when they moved: a trigger added meanwhile acts on this connection too."""

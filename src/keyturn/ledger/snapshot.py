@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from keyturn import canon
 from keyturn.canon import Json
@@ -44,6 +44,7 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
             "up": head.up,
             "basis": _basis_json(head.basis),
             "keys": {kid: base64.b64encode(key.raw).decode() for kid, key in head.keys.items()},
+            "revoked": dict(head.revoked),
             "kid": key.public.kid,
             "fold": state.to_json(),
         }
@@ -61,32 +62,46 @@ def next_snapshot(connection: sqlite3.Connection, size: int, *, helped: bool) ->
     return EVERY if row is None or not helped else row[0] + min(max(EVERY, row[1] // BYTES), MOST)
 
 
-def newest_snapshot(connection: sqlite3.Connection, genesis: Head, kind: type[F]) -> tuple[Head, F] | None:
-    """Return the newest snapshot that a key of `genesis` signed and that fits the entries, or None.
+@dataclass(frozen=True, slots=True)
+class Snapshot(Generic[F]):
+    """A snapshot that fits the entries: head and state as of then, and the entry key that signed it."""
+
+    head: Head
+    state: F
+    kid: str
+
+
+def newest_snapshot(
+    connection: sqlite3.Connection, genesis: Head, kind: type[F], distrusted: Collection[str] = ()
+) -> Snapshot[F] | None:
+    """Return the newest snapshot that an entry key signed and that fits the entries, or None.
 
     A snapshot that does not verify is passed over: it saves work, and adds no authority. Whoever holds the entry key
     can sign any: so policy, catalog, tokens and keys are held against the entries that made them, and one that says
-    otherwise ends the search.
+    otherwise ends the search. Those that a key among `distrusted` signed do not count: whoever starts from one and
+    finds further on that its key was revoked, starts anew without it.
     """
     for body, signature in connection.execute("SELECT body, sig FROM snapshot ORDER BY seq DESC"):
-        if (found := _read(connection, genesis, kind, body, signature)) is not None:
-            head, state = found
-            return found if is_borne_out(connection, head, state) else None
+        found = _read(connection, genesis, kind, body, signature)
+        if found is not None and found.kid not in distrusted:
+            return found if is_borne_out(connection, found.head, found.state) else None
     return None
 
 
 def _read(
     connection: sqlite3.Connection, genesis: Head, kind: type[F], body: bytes, signature: bytes
-) -> tuple[Head, F] | None:
+) -> Snapshot[F] | None:
     try:
         value: dict[str, Any] = canon.decode_object(body)
-        head = _head(value, genesis)
-        key = genesis.keys[value["kid"]]
-        if value["v"] != kind.version or not key.verifies(pae(SNAPSHOT_TYPE, body), signature):
+        head, kid = _head(value, genesis), value["kid"]
+        # The key is one of those that the snapshot itself names: `is_borne_out` finds the entries that added them.
+        if value["v"] != kind.version or not head.signs(kid):
+            return None
+        if not head.keys[kid].verifies(pae(SNAPSHOT_TYPE, body), signature):
             return None
         if not _fits(connection, value, genesis):
             return None
-        return head, kind.from_json(value["fold"])
+        return Snapshot(head, kind.from_json(value["fold"]), kid)
     except (FoldError, KeyError, TypeError, ValueError, AttributeError):
         return None
 
@@ -95,6 +110,7 @@ def _head(value: Mapping[str, Any], genesis: Head) -> Head:
     return replace(
         genesis,
         keys={kid: VerifyKey(base64.b64decode(raw, validate=True)) for kid, raw in value["keys"].items()},
+        revoked={kid: int(seq) for kid, seq in value["revoked"].items()},
         size=value["size"],
         leaf=value["leaf"],
         at=parse_timestamp(value["at"]),

@@ -43,7 +43,8 @@ def is_borne_out(connection: sqlite3.Connection, head: Head, state: Fold) -> boo
         standing = state.standing_of(entries, head.size)
     except (ChainError, FoldError):
         return False
-    same = (proved.verifier, proved.keys, standing) == (head.verifier, head.keys, state.standing())
+    proved_keys, keys = (proved.verifier, proved.keys, proved.revoked), (head.verifier, head.keys, head.revoked)
+    same = (proved_keys, standing) == (keys, state.standing())
     signed = [entry for entry in entries if entry.kind == "recovery" and entry.facts["clock"] is not None]
     ahead = proved.basis.ahead if proved.basis else None
     return same and head.basis is not None and head.basis.ahead == ahead and _clock_stands(connection, head, signed)

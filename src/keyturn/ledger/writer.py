@@ -14,7 +14,8 @@ from keyturn.ledger.clock import read_clock
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable, sqlite_errors
 from keyturn.ledger.follower import Follower
 from keyturn.ledger.head import HeadRecord, write_head
-from keyturn.ledger.keys import ENTRY_KEY, VERIFIER, load_key
+from keyturn.ledger.keychain import Keychain
+from keyturn.ledger.keys import VERIFIER
 from keyturn.ledger.lock import held
 from keyturn.ledger.place import Place, check_place
 from keyturn.ledger.rows import END, check_links, check_payloads, check_stored
@@ -212,7 +213,7 @@ class Ledger(Reader[F]):
         super().__init__(place, kind, outside)
 
     def _open(self) -> sqlite3.Connection:
-        self._pen = Pen(load_key(self._place.keys / ENTRY_KEY), self._outside.entropy)
+        self._keychain = Keychain(self._place.keys)
         with held(self._lock, self._outside.program):
             return open_writer(self._place.database)
 
@@ -318,6 +319,7 @@ class Ledger(Reader[F]):
                 self._connection.execute("BEGIN IMMEDIATE")
                 self._follower.catch_up()
                 self._write_due_head()
+                self._keychain.settle(self._follower.head)
                 self._run_jobs(batch, finished)
                 self._connection.execute("COMMIT")
             except BaseException as error:
@@ -331,6 +333,7 @@ class Ledger(Reader[F]):
         # Neither of these can take back what is durable: their failures are no failures of the batch.
         with suppress(LedgerUnavailable):
             self._write_due_head()
+            self._keychain.settle(self._follower.head)
         self._fold_wal()
 
     def _was_committed(self, error: BaseException) -> bool:
@@ -348,19 +351,21 @@ class Ledger(Reader[F]):
             self._head_due = False
 
     def _run_jobs(self, batch: list[_Ticket], finished: list[tuple[_Ticket, object]]) -> None:
-        before = self._follower.head.size
+        before = self._follower.head
         for ticket in batch:
             self._run(ticket, finished)
-        if self._follower.head.size > before:
-            check_stored(self._connection, before, self._follower.head)
+        if self._follower.head.size > before.size:
+            check_stored(self._connection, before.size, self._follower.head)
             self.wrote = True
-        self._snapshot()
-        self._head_due = self._head_due or self._follower.head.size > before
+        # A snapshot that a revoked key signed helps nobody to start.
+        self._snapshot(due=self._follower.head.revoked != before.revoked)
+        self._head_due = self._head_due or self._follower.head.size > before.size
 
     def _run(self, ticket: _Ticket, finished: list[tuple[_Ticket, object]]) -> None:
         follower = self._follower
         reading = read_clock(self._outside.clock(), follower.head)
-        transaction = Transaction(self._connection, follower.state, follower.head, reading, self._pen)
+        pen = Pen(self._keychain.signing(follower.head), self._outside.entropy)
+        transaction = Transaction(self._connection, follower.state, follower.head, reading, pen)
         self._connection.execute("SAVEPOINT job")
         try:
             result = ticket.job(transaction)
@@ -377,12 +382,12 @@ class Ledger(Reader[F]):
         self._connection.execute("RELEASE job")
         finished.append((ticket, result))
 
-    def _snapshot(self) -> None:
+    def _snapshot(self, *, due: bool) -> None:
         head = self._follower.head
         if head.size >= self._snapshot_at:
             self._snapshot_at = next_snapshot(self._connection, head.size, helped=self._follower.helped)
-        if head.size >= self._snapshot_at:
-            write_snapshot(self._connection, head, self._follower.state, self._pen.key)
+        if due or head.size >= self._snapshot_at:
+            write_snapshot(self._connection, head, self._follower.state, self._keychain.signing(head))
             self._follower.helped = True
 
     def _fold_wal(self) -> None:

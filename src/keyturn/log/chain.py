@@ -4,7 +4,8 @@ What is proved of every entry, by number (the verifier's report uses the same nu
  1. its bytes are canonical and its kind is known, with every field as `docs/format.md` defines it;
  2. it belongs to this log, its `seq` follows, and its `prev` is the leaf hash of the entry before;
  3. its time does not go back;
- 4. its key is the log key (for `log.opened`, `key.added`) or an entry key the log key added before it;
+ 4. its key is the log key (for `log.opened`, `key.added`, `key.revoked`) or an entry key that the log key added
+    before it and has not revoked before it; a key is added once, and one that was revoked never again;
  5. its Ed25519 signature over DSSE PAE of the exact bytes is that key's.
 No IO: bytes in, verdict out.
 """
@@ -56,18 +57,24 @@ class Basis:
 class Head:
     """Where a chain stands: its log, its keys, and what the next entry must link to.
 
-    `size` is the number of entries; `leaf` the last one's leaf hash in hex; `at` the last one's time; `basis` what
-    clocks are held against, beside the last entry.
+    `keys` are the entry keys that were ever added, by kid; `revoked` says which of them sign nothing any more, since
+    which entry. `size` is the number of entries; `leaf` the last one's leaf hash in hex; `at` the last one's time and
+    `basis` what clocks are held against, beside it.
     """
 
     verifier: LogVerifier | None = None
     keys: Mapping[str, VerifyKey] = field(default_factory=dict)
+    revoked: Mapping[str, int] = field(default_factory=dict)
     size: int = 0
     leaf: str = ZERO_HASH
     at: datetime = _BEGINNING
     boot: str = ""
     up: int = 0
     basis: Basis | None = None
+
+    def signs(self, kid: str) -> bool:
+        """Tell whether the next entry may be signed by this entry key."""
+        return kid in self.keys and kid not in self.revoked
 
 
 def key_proof(origin: str, seq: int, prev: str, raw: bytes) -> bytes:
@@ -94,10 +101,12 @@ def follow(head: Head, entry: Entry, *, signed: bool = True) -> Head:
     if (signed or authority) and not key.verifies(entry.signed_bytes, entry.signature):
         raise ChainError(entry.seq, 5, f"the signature is not key {entry.kid}'s over these bytes")
     keys = _add_key(head, entry) if entry.kind == "key.added" else head.keys
+    revoked = _revoke_key(head, entry) if entry.kind == "key.revoked" else head.revoked
     # Not `replace`, which takes three times as long: this runs for every entry.
     return Head(
         verifier=head.verifier,
         keys=keys,
+        revoked=revoked,
         size=head.size + 1,
         leaf=entry.leaf,
         at=entry.at,
@@ -160,6 +169,9 @@ def _signer(head: Head, entry: Entry) -> VerifyKey:
     key = head.keys.get(entry.kid)
     if key is None:
         raise ChainError(entry.seq, 4, f"key {entry.kid} was not added to this log before it signed")
+    # By the entry's place, not the head's: a receipt from before the revocation stays one.
+    if (since := head.revoked.get(entry.kid)) is not None and entry.seq > since:
+        raise ChainError(entry.seq, 4, f"key {entry.kid} was revoked at entry {since}")
     return key
 
 
@@ -174,3 +186,10 @@ def _add_key(head: Head, entry: Entry) -> Mapping[str, VerifyKey]:
     if not key.verifies(key_proof(entry.log, entry.seq, entry.prev, key.raw), proof):
         raise ChainError(entry.seq, 4, "the new key does not prove possession")
     return MappingProxyType({**head.keys, key.kid: key})
+
+
+def _revoke_key(head: Head, entry: Entry) -> Mapping[str, int]:
+    kid = entry.text("revoked")
+    if not head.signs(kid):
+        raise ChainError(entry.seq, 4, f"it revokes {kid}, which is no entry key of this log, or none any more")
+    return MappingProxyType({**head.revoked, kid: entry.seq})

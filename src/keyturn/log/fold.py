@@ -12,6 +12,7 @@ STANDING = frozenset(
     {
         "log.opened",
         "key.added",
+        "key.revoked",
         "policy.activated",
         "catalog.published",
         "token.issued",

@@ -221,6 +221,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "verifier": text(300),
         },
         "key.added": {"key": base64_of(32), "proof": base64_of(64)},
+        "key.revoked": {"revoked": hexadecimal(32), "reason": one_of("rotated", "compromised"), "act": ACT},
         "policy.activated": {
             "policy": digest,
             "previous": nullable(digest),
@@ -307,6 +308,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "size": integer(1),
             "root": hexadecimal(64),
         },
+        "payload.erased": {"entry": integer(), "field": payload_field, "basis": name, "act": ACT},
     }
 )
 """Kind → its facts. Kinds that belong to one action also carry `action`."""
@@ -315,10 +317,11 @@ REQUESTS = frozenset({"action.requested", "action.undoing"})
 """Kinds that ask for an action; the leaf hash of such an entry is the action's digest."""
 
 OF_AN_ACTION = frozenset(kind for kind in KINDS if kind.startswith(("action.", "execution.")))
-BY_THE_LOG_KEY = frozenset({"log.opened", "key.added"})
+BY_THE_LOG_KEY = frozenset({"log.opened", "key.added", "key.revoked"})
 ADDS_AUTHORITY = frozenset(
     {
         "key.added",
+        "key.revoked",
         "policy.activated",
         "catalog.published",
         "token.issued",
@@ -328,6 +331,7 @@ ADDS_AUTHORITY = frozenset(
         "execution.resolved",
         "suspension.lifted",
         "recovery",
+        "payload.erased",
     }
 )
 """Kinds whose own signature a reader verifies, even where a later signature vouches for the chain."""

@@ -6,9 +6,11 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
  1. its bytes are canonical and its kind is known, with every field as `docs/format.md` defines it;
  2. it belongs to this log, its `seq` follows, and its `prev` is the leaf hash of the entry before;
  3. its time does not go back;
- 4. its key is the log key (for `log.opened`, `key.added`) or an entry key the log key added before it;
+ 4. its key is the log key (for `log.opened`, `key.added`, `key.revoked`) or an entry key that the log key added
+    before it and has not revoked before it; a key is added once, and one that was revoked never again;
  5. its Ed25519 signature over DSSE PAE of the exact bytes is that key's;
- 6. its payloads open their commitments; none is missing and none is there that no entry commits to;
+ 6. its payloads open their commitments; none is missing but those that a `payload.erased` entry names, and none is
+    there that no entry commits to;
  7. its stored columns are bytes, and its stored `seq` and leaf hash are those of its body;
  8. the file is a Keyturn ledger with exactly the tables, indexes and triggers of one, read without changing it;
  9. its actions tell a story that can have happened: known and live tokens; reviews and acts that are SSH signatures

@@ -20,6 +20,7 @@ from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
 from keyturn.verifier.against import Against
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
+from keyturn.verifier.erased import Erasures, missing_for_decision
 from keyturn.verifier.given import Given
 from keyturn.verifier.growth import Grown
 from keyturn.verifier.halts import Halts
@@ -33,13 +34,16 @@ from keyturn.verifier.report import (
     Anchored,
     Begun,
     ClockStep,
+    Erased,
     Findings,
     Issued,
+    KeyChange,
     Recovered,
     RefusedReview,
     Report,
     Stranger,
     Tail,
+    Underivable,
     Verdict,
     first_bad,
 )
@@ -74,6 +78,7 @@ class Examination:
         self._vouching = Vouching(given.witnesses, source)
         self._checkpoints = Checkpoints(source, self._grown, self._vouching)
         self._against = Against(given.brought, source=source, grown=self._grown, vouching=self._vouching)
+        self._erasures = Erasures(source)
         self._telling = 0
         self._anchors: dict[str, Anchored] = {}
         self._found = Findings()
@@ -100,7 +105,7 @@ class Examination:
 
     def _take(self, step: Step) -> None:
         entry = self._stands(step)
-        payloads = open_payloads(entry, step.row.payloads)  # 6
+        payloads = open_payloads(entry, step.row.payloads, self._erasures.named)  # 6
         if entry.kind != "catalog.published":
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
         self._HANDLERS[entry.kind](self, entry, payloads)
@@ -176,6 +181,19 @@ class Examination:
             )
         )
 
+    def _change_key(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        facts: Mapping[str, Any] = entry.facts
+        self._found.key_changes.add(
+            lambda: KeyChange(
+                seq=entry.seq,
+                at=entry.at,
+                revoked=facts["revoked"],
+                reason=facts["reason"],
+                by=facts["act"]["statement"]["by"],
+            )
+        )
+
     def _publish(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
         self._shelf.publish(entry, payloads)
@@ -199,14 +217,18 @@ class Examination:
         token = self._live_token(entry)
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry, reads=True)
-        check_read(entry, payloads, self._shelf.policy_for(entry), token, self._state.usage)
+        policy = self._shelf.policy_for(entry)
+        if self._derivable(entry, entry, payloads):
+            check_read(entry, payloads, policy, token, self._state.usage)
         self._follow(entry, payloads)
 
     def _request(self, entry: Entry, payloads: Payloads) -> None:
         token = self._live_token(entry)
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
-        check_request(entry, payloads, self._shelf.policy_for(entry), token, self._state.usage)
+        policy = self._shelf.policy_for(entry)
+        if self._derivable(entry, entry, payloads):
+            check_request(entry, payloads, policy, token, self._state.usage)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
@@ -216,8 +238,10 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
-        check_undone(entry, payloads, policy.contracts[entry.text("tool")], self._source)
-        check_request(entry, payloads, policy, token, self._state.usage)
+        contract = policy.contracts[entry.text("tool")]
+        lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
+        if self._derivable(entry, entry, payloads, lost):
+            check_request(entry, payloads, policy, token, self._state.usage)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
@@ -251,12 +275,15 @@ class Examination:
         self._halts.check(entry, asked)
         token = self._asked_with(entry, asked)
         with proving(entry.seq, 11):
-            request = planned_request(asked, open_payloads(asked, self._source.payloads(asked.seq)), token)
+            before = open_payloads(asked, self._source.payloads(asked.seq), self._erasures.named)
             words = self._lives.counted(entry)
             self._lives.started(entry)
-        usage = self._state.usage.without(asked.action or "")
         policy = self._shelf.policy_for(entry)
-        check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+        if self._derivable(entry, asked, before):
+            with proving(entry.seq, 11):
+                request = planned_request(asked, before, token)
+            usage = self._state.usage.without(asked.action or "")
+            check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
         self._follow(entry, payloads)
 
     def _finish(self, entry: Entry, payloads: Payloads) -> None:
@@ -307,6 +334,21 @@ class Examination:
                 seq=entry.seq, at=entry.at, anchor=facts["anchor"], type=facts["type"], size=facts["size"]
             )
 
+    def _erase(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._erasures.take(entry, {*self._lives.running, *self._lives.unknown})
+        facts: Mapping[str, Any] = entry.facts
+        self._found.erased.add(
+            lambda: Erased(
+                seq=entry.seq,
+                at=entry.at,
+                entry=facts["entry"],
+                field=facts["field"],
+                basis=facts["basis"],
+                by=facts["act"]["statement"]["by"],
+            )
+        )
+
     # --- parts of the handlers ------------------------------------------------------------------------------------
 
     def _check_reviewers(self, entry: Entry) -> None:
@@ -328,6 +370,14 @@ class Examination:
             return
         self._fails(NotProved(entry.seq, 16, f"the key {key.fingerprint} of {name}: {reason}"))
         self._found.strangers.add(lambda: Stranger(seq=entry.seq, reviewer=name, key=key.fingerprint, reason=reason))
+
+    def _derivable(self, entry: Entry, asked: Entry, payloads: Payloads, lost: tuple[str, ...] = ()) -> bool:
+        """Tell whether what the decision of `entry` follows from is there, and list it if it was erased."""
+        own = (f"{field} of entry {asked.seq}" for field in missing_for_decision(asked, payloads))
+        missing = (*own, *lost)
+        if missing:
+            self._found.underivable.add(lambda: Underivable(seq=entry.seq, kind=entry.kind, missing=missing))
+        return not missing
 
     def _token(self, entry: Entry, named: Entry) -> Token:
         """Prove 9 of a token: issued in this log, for the principal that `named` says used it."""
@@ -387,6 +437,9 @@ class Examination:
             "tokens": found.tokens.omitted,
             "recoveries": found.recoveries.omitted,
             "strangers": found.strangers.omitted,
+            "key_changes": found.key_changes.omitted,
+            "erased": found.erased.omitted,
+            "underivable": found.underivable.omitted,
             "vouched": self._vouching.count - len(self._vouching.newest),
             "open_intents": max(0, len(lives.running) - LISTED),
             "unknown_outcomes": max(0, len(lives.unknown) - LISTED),
@@ -416,12 +469,16 @@ class Examination:
             activations=found.activations.items,
             tokens=found.tokens.items,
             recoveries=found.recoveries.items,
+            key_changes=found.key_changes.items,
+            erased=found.erased.items,
+            underivable=found.underivable.items,
             omitted={name: count for name, count in lists.items() if count},
         )
 
     _HANDLERS: ClassVar[dict[str, Callable[[Examination, Entry, Payloads], None]]] = {
         "log.opened": _follow,
         "key.added": _follow,
+        "key.revoked": _change_key,
         "policy.activated": _activate,
         "catalog.published": _publish,
         "token.issued": _issue,
@@ -442,6 +499,7 @@ class Examination:
         "suspension.lifted": _lift,
         "recovery": _recover,
         "anchor.recorded": _anchor,
+        "payload.erased": _erase,
     }
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keyturn.model.errors import LedgerError
+from keyturn.verifier.erased import MARK, named_in
 from keyturn.verifier.proofs import NotProved
 from keyturn.verifier.schema import check_schema
 from keyturn.verifier.source import Payload, Row
@@ -23,6 +24,7 @@ _ENTRY = "SELECT seq, body, sig, leaf FROM entry WHERE seq = ?"
 _PAYLOADS = "SELECT seq, field, salt, data FROM payload ORDER BY seq, field"
 _PAYLOADS_OF = "SELECT seq, field, salt, data FROM payload WHERE seq = ? ORDER BY field"
 _CHECKPOINTS = "SELECT size, note FROM checkpoint ORDER BY size"
+_ERASED = "SELECT body FROM entry WHERE instr(body, ?) ORDER BY seq"
 _SUBTREE = "SELECT hash FROM subtree WHERE level = ? AND idx = ?"
 _SUBTREES = "SELECT count(*) FROM subtree"
 _NO_VERDICT = (
@@ -85,6 +87,11 @@ class LedgerFile:
         """Return the payloads of one entry, by field. Raises as `rows` does."""
         return {field: payload for _, field, payload in self._stored(_PAYLOADS_OF, (seq,))}
 
+    def erased(self) -> Iterator[tuple[int, str]]:
+        """Yield what entries name as erased. Raises `NotProved` (8), `LedgerError`."""
+        found = (body for (body,) in self._rows(_ERASED, (MARK,)))
+        return named_in(body for body in found if type(body) is bytes)
+
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
         """Yield the checkpoint notes by size. Raises `NotProved` (7 or 8), `LedgerError`."""
         for size, note in self._rows(_CHECKPOINTS, ()):
@@ -114,7 +121,7 @@ class LedgerFile:
                 raise NotProved(place, 7, f"payload {field!r}: a column is of another type")
             yield seq, field, Payload(salt, data)
 
-    def _rows(self, sql: str, values: tuple[int, ...]) -> Iterator[tuple[Any, ...]]:
+    def _rows(self, sql: str, values: tuple[int | bytes, ...]) -> Iterator[tuple[Any, ...]]:
         with sqlite_errors("read the ledger"):
             yield from self._connection.execute(sql, values)
 

@@ -108,6 +108,38 @@ class Recovered:
     ahead: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyChange:
+    """Another entry key took the place of `revoked` (a kid): why, and who signed."""
+
+    seq: int
+    at: datetime
+    revoked: str
+    reason: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """A payload that was deleted: of which entry, on what ground, and who signed. Its commitment stays."""
+
+    seq: int
+    at: datetime
+    entry: int
+    field: str
+    basis: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Underivable:
+    """A decision that was not derived again: `missing` are payloads it follows from, which were erased."""
+
+    seq: int
+    kind: str
+    missing: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Tail:
     """The entries at the end that nobody outside is known to have seen: first and last `seq`."""
@@ -197,6 +229,9 @@ class Report:
     activations: tuple[Activation, ...] = ()
     tokens: tuple[Issued, ...] = ()
     recoveries: tuple[Recovered, ...] = ()
+    key_changes: tuple[KeyChange, ...] = ()
+    erased: tuple[Erased, ...] = ()
+    underivable: tuple[Underivable, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -243,6 +278,9 @@ class Findings:
     tokens: Listing[Issued] = field(default_factory=Listing)
     recoveries: Listing[Recovered] = field(default_factory=Listing)
     strangers: Listing[Stranger] = field(default_factory=Listing)
+    key_changes: Listing[KeyChange] = field(default_factory=Listing)
+    erased: Listing[Erased] = field(default_factory=Listing)
+    underivable: Listing[Underivable] = field(default_factory=Listing)
 
 
 def first_bad(failure: NotProved) -> FirstBad:
@@ -339,6 +377,9 @@ def _events(report: Report) -> Iterator[str]:
     yield from _each("open intent", report.open_intents, _begun)
     yield from _each("unknown outcome", report.unknown_outcomes, _begun)
     yield from _each("recovery", report.recoveries, _recovered)
+    yield from _each("entry key changed", report.key_changes, _key_change)
+    yield from _each("erased", report.erased, _erased)
+    yield from _each("not derived again", report.underivable, _underivable)
     yield from _each("clock", report.clock_steps, _step)
     yield from _each("refused review", report.refused_reviews, _refused)
     yield from _each("not among the signers given", report.strangers, _stranger)
@@ -368,6 +409,20 @@ def _recovered(item: Recovered) -> str:
         return f"restored from a copy at {place}; nothing was known to be missing"
     size, leaf = item.missing
     return f"restored from a copy at {place}; a ledger of {size} entries that ended with {leaf} is lost"
+
+
+def _key_change(item: KeyChange) -> str:
+    place = f"entry {item.seq} ({_time(item.at)})"
+    return f"{item.revoked} signs nothing from {place} on, {item.reason}, signed by {item.by}"
+
+
+def _erased(item: Erased) -> str:
+    place = f"entry {item.seq} ({_time(item.at)})"
+    return f"{item.field} of entry {item.entry}, at {place} on the ground of {item.basis}, signed by {item.by}"
+
+
+def _underivable(item: Underivable) -> str:
+    return f"the decision of entry {item.seq} ({item.kind}), for want of {', '.join(item.missing)}"
 
 
 def _refused(item: RefusedReview) -> str:

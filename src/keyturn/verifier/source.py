@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -55,6 +55,10 @@ class Source(Protocol):
         """Return the payloads of one entry, by field."""
         ...
 
+    def erased(self) -> Iterator[tuple[int, str]]:
+        """Yield `seq` and field of each payload that a `payload.erased` entry names, nothing of it proved."""
+        ...
+
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
         """Yield the checkpoint notes kept, by the sizes they are kept under, ascending. Raises `NotProved` (7)."""
         ...
@@ -68,16 +72,22 @@ class Source(Protocol):
         ...
 
 
-def open_payloads(entry: Entry, stored: Mapping[str, Payload]) -> dict[str, bytes]:
+def open_payloads(
+    entry: Entry, stored: Mapping[str, Payload], erased: Container[tuple[int, str]] = frozenset()
+) -> dict[str, bytes]:
     """Return the payloads of `entry` by field. Raises `NotProved`.
 
-    Proof 6: each commitment is opened by a stored payload, and nothing else is stored.
+    Proof 6: each commitment is opened by a stored payload, or is among the `erased` and has none; nothing else is
+    stored.
     """
-    if missing := entry.data.keys() - stored.keys():
-        raise NotProved(entry.seq, 6, f"payload {min(missing)} is missing")
+    gone = {field for field in entry.data if (entry.seq, field) in erased}
+    if missing := entry.data.keys() - stored.keys() - gone:
+        raise NotProved(entry.seq, 6, f"payload {min(missing)} is missing, and no entry says that it was erased")
     if surplus := stored.keys() - entry.data.keys():
         raise NotProved(entry.seq, 6, f"the entry commits to no payload {min(surplus)!r}")
-    for field, promised in entry.data.items():
-        if not commitment.opens(promised, stored[field].salt, field, stored[field].data):
+    if kept := gone & stored.keys():
+        raise NotProved(entry.seq, 6, f"payload {min(kept)} is there, and an entry says that it was erased")
+    for field, payload in stored.items():
+        if not commitment.opens(entry.data[field], payload.salt, field, payload.data):
             raise NotProved(entry.seq, 6, f"payload {field} does not open its commitment")
     return {field: payload.data for field, payload in stored.items()}

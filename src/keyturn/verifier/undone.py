@@ -5,7 +5,7 @@ The entries it names are read once more where they stand: the pass has proved th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from keyturn.log.entry import Entry
 from keyturn.log.kinds import REQUESTS
 from keyturn.model.contract import Contract
 from keyturn.model.plan import Inverse
+from keyturn.verifier.erased import missing_for_decision
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.source import Source, open_payloads
 
@@ -32,22 +33,39 @@ class _Earlier:
     payloads: Mapping[str, bytes]
 
 
-def check_undone(entry: Entry, payloads: Mapping[str, bytes], contract: Contract, source: Source) -> None:
-    """Prove 9 of an `action.undoing` entry and what it undoes. Raises `NotProved`."""
+def check_undone(
+    entry: Entry,
+    payloads: Mapping[str, bytes],
+    contract: Contract,
+    source: Source,
+    erased: Container[tuple[int, str]],
+) -> tuple[str, ...]:
+    """Prove 9 of an `action.undoing` entry and what it undoes. Raises `NotProved`.
+
+    Returns the payloads of what it undoes that were `erased`, without which nothing tells what the way back was.
+    """
     named: Any = entry.facts["undoes"]
     if not named["request"] < named["outcome"] < entry.seq:
         raise NotProved(entry.seq, 9, "it undoes what was not over before it")
     with proving(entry.seq, 9):
-        request, outcome = _read(source, named["request"]), _read(source, named["outcome"])
+        request, outcome = _read(source, named["request"], erased), _read(source, named["outcome"], erased)
         _check_request(entry, request.entry)
         _check_outcome(entry, outcome.entry)
-        _check_call(entry, payloads, contract, _meant(named["action"], request, outcome))
+        lost = tuple(
+            f"{field} of entry {earlier.entry.seq}"
+            for earlier, field in ((request, "plan"), (outcome, "outcome"))
+            if field in earlier.entry.data.keys() - earlier.payloads.keys()
+        )
+        # Arguments of its own that were erased are no arguments of another call.
+        if not lost and not missing_for_decision(entry, payloads):
+            _check_call(entry, payloads, contract, _meant(named["action"], request, outcome))
+        return lost
 
 
-def _read(source: Source, seq: int) -> _Earlier:
+def _read(source: Source, seq: int, erased: Container[tuple[int, str]]) -> _Earlier:
     row = source.row(seq)
     entry = parse(seq, row.body, row.signature)
-    return _Earlier(entry, open_payloads(entry, row.payloads))
+    return _Earlier(entry, open_payloads(entry, row.payloads, erased))
 
 
 def _check_request(entry: Entry, request: Entry) -> None:
