@@ -316,3 +316,29 @@ def test_a_backup_that_holds_all_the_anchor_saw_names_nothing_as_lost(operator: 
     assert said.code == 0, said.err
     assert said.json["missing"] is None
     assert suspend(operator).code == 0
+
+
+# --- the doctor -------------------------------------------------------------------------------------------------
+
+
+def found(operator: Operator) -> list[tuple[str, str]]:
+    rows = operator.tell("doctor", "--json").json
+    return [(row["level"], row["told"]) for row in rows if row["check"] == "anchors"]
+
+
+def test_the_doctor_says_how_far_each_anchor_is(operator: Operator, mount: Path) -> None:
+    assert found(operator) == [("warn", "mount (file) has no checkpoint yet")]
+    anchor(operator)
+    ((level, told),) = found(operator)
+    assert (level, told.startswith("mount (file) has the checkpoint of 5 entries since ")) == ("ok", True)
+    mount.rename(mount.with_name("away"))
+    write(operator)
+    assert [level for level, _ in found(operator)] == ["ok"]
+
+
+def test_the_doctor_says_that_there_is_no_anchor_and_passes_over_a_wrong_one(operator: Operator) -> None:
+    ((level, told),) = found(operator)
+    assert level == "ok"
+    assert "none is declared" in told
+    declare(operator, '[anchors.a]\nkind = "floppy"\n')
+    assert found(operator) == []

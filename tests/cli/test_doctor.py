@@ -257,7 +257,7 @@ def test_on_a_terminal_it_is_one_screen_with_what_is_not_well_spelled_out(tmp_pa
     finally:
         world.close()
     assert "machine    ✓ python, sqlite, git, openssh\n" in screen
-    assert "around     ✓ processes, notices, 4 back ends\n" in screen
+    assert "around     ✓ anchors, processes, notices, 4 back ends\n" in screen
     assert "  → docs/how-to/install-under-its-own-account.md" in screen
     assert screen.rstrip().endswith("0 to mend")
     assert all(len(line) <= 80 for line in screen.splitlines())

@@ -20,7 +20,7 @@ from keyturn.log.keys import LogVerifier
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.time import parse_duration
 
-START = 10.0
+START = 5.0
 """Seconds that a start waits for an anchor, each beside the others."""
 
 _log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from keyturn.assembly.boundary import running as running_for
+from keyturn.assembly.doctor.anchors import anchors
 from keyturn.assembly.doctor.finding import GROUPS, Finding, fail
 from keyturn.assembly.doctor.ground import check_ground
 from keyturn.assembly.doctor.machine import check_machine
@@ -18,9 +19,11 @@ from keyturn.assembly.home import Home, no_home
 from keyturn.assembly.notifier import notify_state
 from keyturn.assembly.outside import environment
 from keyturn.assembly.ports import build_ports, world_of
+from keyturn.assembly.signing import standing
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.survey import survey
-from keyturn.assembly.wiring import read_wiring
+from keyturn.assembly.wiring import read_anchors, read_wiring
+from keyturn.assembly.writing import log_verifier
 from keyturn.model.errors import ConfigurationError, LedgerError
 
 __all__ = ["GROUPS", "Finding", "examine"]
@@ -44,6 +47,7 @@ def examine(home: Home) -> Iterator[Finding]:
     else:
         yield from check_ground(home, found.transports, present)
         yield from check_record(found, surveyed)
+        yield from _anchored(home)
     yield processes(present)
     yield from _around(home)
 
@@ -51,6 +55,19 @@ def examine(home: Home) -> Iterator[Finding]:
 def _look(home: Home) -> Record:
     with closing(open_reader(home, "keyturn doctor")) as reader:
         return reader.look(read_record)
+
+
+def _anchored(home: Home) -> Iterator[Finding]:
+    try:
+        declared, verifier = read_anchors(home.wiring), log_verifier(home)
+        with closing(open_reader(home, "keyturn doctor")) as reader:
+            seen, now = reader.look(lambda view: (standing(view, verifier), view.now))
+    except ConfigurationError:
+        return  # all that is wrong with the wiring is told below
+    except LedgerError as error:
+        yield fail("anchors", str(error), "nobody can tell how far they are", "keyturn audit verify")
+    else:
+        yield from anchors(declared, seen, now)
 
 
 def _around(home: Home) -> Iterator[Finding]:

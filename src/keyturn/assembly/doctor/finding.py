@@ -32,6 +32,7 @@ Check: TypeAlias = Literal[
     "suspended",
     "unknown",
     "processes",
+    "anchors",
     "notices",
     "wiring",
     "back end",
@@ -42,7 +43,7 @@ GROUPS: Mapping[str, tuple[Check, ...]] = MappingProxyType(
         "machine": ("python", "sqlite", "git", "openssh"),
         "home": ("owner", "modes", "program", "account", "state", "space", "log key"),
         "ledger": ("ledger", "clock", "start", "policy", "rules", "four eyes", "tokens", "suspended", "unknown"),
-        "around": ("processes", "notices", "wiring", "back end"),
+        "around": ("anchors", "processes", "notices", "wiring", "back end"),
     }
 )
 """What belongs together on a short screen: each check stands in one group."""
