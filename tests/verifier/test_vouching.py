@@ -85,7 +85,7 @@ def test_a_recorded_anchor_with_a_cosignature_makes_what_it_follows_pass(thief: 
         ("mount", "file", SIZE),
     ]
     told = " ".join(report.lines())
-    assert "unwitnessed: 2 entries, 53 to 54. They only say where checkpoints before them were brought" in told
+    assert "unwitnessed: 2 entries, 53 to 54. That only says where checkpoints of what is before were brought" in told
     assert "anchor mount (file): entry 54 says that it holds a checkpoint of 53 entries" in told
 
 

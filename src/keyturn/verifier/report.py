@@ -322,7 +322,7 @@ def _seen(report: Report) -> Iterator[str]:
     yield from (f"  {_voucher(voucher)}" for voucher in newest.values())
     if report.unwitnessed_tail is not None:
         first, last = report.unwitnessed_tail.first, report.unwitnessed_tail.last
-        which = f"entry {first}" if first == last else f"{report.unwitnessed} entries, {first} to {last}"
+        which = f"{report.unwitnessed} entries, {first} to {last}" if first < last else f"1 entry, {first}"
         yield f"unwitnessed: {which}. {_risk(report)}"
     for anchor in report.anchors:
         yield (
@@ -344,10 +344,10 @@ def _voucher(voucher: Vouched) -> str:
 
 def _risk(report: Report) -> str:
     if report.verdict == "PASS":
-        return "They only say where checkpoints before them were brought"
+        return "That only says where checkpoints of what is before were brought"
     return (
-        "Nobody outside is known to have seen them; whoever holds the keys could have rewritten them or cut off "
-        "later ones"
+        "Nobody outside is known to have seen that; whoever holds the keys could have rewritten it, or cut off what "
+        "came later"
     )
 
 
