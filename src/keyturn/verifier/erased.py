@@ -36,12 +36,23 @@ def missing_for_decision(entry: Entry, payloads: Mapping[str, bytes]) -> tuple[s
     return tuple(sorted(name for name in entry.data.keys() - payloads.keys() if name.startswith(_NEEDED)))
 
 
+class Absent:
+    """The payloads, as (`seq`, field), that must be missing: erased ones, and those that a source leaves out."""
+
+    def __init__(self, erased: frozenset[tuple[int, str]], source: Source) -> None:
+        self._erased = erased
+        self._source = source
+
+    def __contains__(self, what: object) -> bool:
+        return what in self._erased or (isinstance(what, tuple) and self._source.withholds(*what))
+
+
 class Erasures:
     """What the entries of a ledger name as erased, and of which that entry has been met and proved."""
 
     def __init__(self, source: Source) -> None:
         # Before anything is proved. Each of these entries is proved when its turn comes, or the verdict is FAIL.
-        self.named = frozenset(source.erased())
+        self.named = Absent(frozenset(source.erased()), source)
         self._source = source
         self._met: set[tuple[int, str]] = set()
 

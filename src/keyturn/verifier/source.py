@@ -59,6 +59,10 @@ class Source(Protocol):
         """Yield `seq` and field of each payload that a `payload.erased` entry names, nothing of it proved."""
         ...
 
+    def withholds(self, seq: int, field: str) -> bool:
+        """Tell whether whoever made the source left this payload out, and said so there."""
+        ...
+
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
         """Yield the checkpoint notes kept, by the sizes they are kept under, ascending. Raises `NotProved` (7)."""
         ...
@@ -77,8 +81,8 @@ def open_payloads(
 ) -> dict[str, bytes]:
     """Return the payloads of `entry` by field. Raises `NotProved`.
 
-    Proof 6: each commitment is opened by a stored payload, or is among the `erased` and has none; nothing else is
-    stored.
+    Proof 6: each commitment is opened by a stored payload, or is among the `erased` (or left out) and has none;
+    nothing else is stored.
     """
     gone = {field for field in entry.data if (entry.seq, field) in erased}
     if missing := entry.data.keys() - stored.keys() - gone:
@@ -86,7 +90,7 @@ def open_payloads(
     if surplus := stored.keys() - entry.data.keys():
         raise NotProved(entry.seq, 6, f"the entry commits to no payload {min(surplus)!r}")
     if kept := gone & stored.keys():
-        raise NotProved(entry.seq, 6, f"payload {min(kept)} is there, and an entry says that it was erased")
+        raise NotProved(entry.seq, 6, f"payload {min(kept)} is there, and is said to be erased or left out")
     for field, payload in stored.items():
         if not commitment.opens(entry.data[field], payload.salt, field, payload.data):
             raise NotProved(entry.seq, 6, f"payload {field} does not open its commitment")

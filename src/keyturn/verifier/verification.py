@@ -1,4 +1,4 @@
-"""Verifies a ledger file: opens it as evidence, examines it, and answers with a report."""
+"""Verifies a ledger file or a bundle: opens it as evidence, examines it, and answers with a report."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keyturn.model.errors import LedgerError
 from keyturn.verifier.brought import read_brought
+from keyturn.verifier.bundle import is_bundle, open_bundle
 from keyturn.verifier.examination import Examination
 from keyturn.verifier.file import open_file, stillness
 from keyturn.verifier.given import Given, read_pinned, read_witnesses
@@ -28,7 +29,7 @@ def verify_ledger(
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Verify the ledger file `database`; nothing is written to it.
+    """Verify `database`, a ledger file or a bundle; nothing is written to it.
 
     pinned     the log's verifier string as an auditor keeps it
     head       a size the ledger had and the leaf hash (hex) its last entry had then, remembered elsewhere
@@ -59,7 +60,7 @@ def verify_ledger(
 
 def _examined(database: Path, given: Given, progress: Callable[[int, int], None] | None, jobs: int) -> Report:
     try:
-        with open_file(database) as file:
+        with open_bundle(database) if is_bundle(database) else open_file(database) as file:
             return Examination(file, given, progress=progress, jobs=jobs).run()
     except NotProved as failure:
         return Report(
