@@ -133,3 +133,19 @@ def test_a_layout_before_that_holds_more_than_it_should_is_left_alone(place: Pla
         assert db.execute("PRAGMA user_version").fetchone() == (1,)
         with pytest.raises(sqlite3.OperationalError, match="no such table"):
             db.execute("SELECT * FROM subtree")
+
+
+@pytest.mark.parametrize(("first", "finds"), [(0, True), (200, True), (255, True), (256, False)])
+def test_a_subtree_that_is_not_that_of_its_entries_is_found_by_the_scrub(
+    place: Place, ledger: Ledger[Uses], first: int, finds: bool
+) -> None:
+    fill(ledger, 600)
+    with opened(place) as other:
+        assert other.scrub(0, 10_000) == 0
+        with raw(place) as db:
+            db.execute("UPDATE subtree SET hash = zeroblob(32) WHERE level = 8 AND idx = 0")
+        if not finds:
+            assert other.scrub(first, 10_000) == 0
+            return
+        with pytest.raises(LedgerBroken, match="subtree 0 of level 8 is not that of the entries below it"):
+            other.scrub(first, 10_000)

@@ -18,6 +18,7 @@ import pytest
 from keyturn import canon
 from keyturn.log.entry import Entry
 from keyturn.log.note import parse_note, parse_note_key, verify_note
+from tests.connectors.forge.remote.served import served
 from tests.server.home import SECONDS, Place, found, until
 from tests.server.test_witness import KEYTURN, keyturn
 from tests.server.web import site
@@ -227,3 +228,24 @@ def test_a_kill_around_anchoring_leaves_a_ledger_that_goes_on(places: list[Place
         assert verified.returncode == 0, verified.stdout
         newest = {name: recorded(place, name)[-1].facts["size"] for name in ("w1", "mount")}
         assert newest["w1"] == newest["mount"]
+
+
+def test_a_repository_elsewhere_keeps_a_rolled_back_home_from_being_served(
+    places: list[Place], tmp_path: Path
+) -> None:
+    place = places[0]
+    notes = tmp_path / "git" / "notes.git"
+    notes.mkdir(parents=True)
+    subprocess.run(["git", "init", "-q", "--bare", str(notes)], check=True)
+    subprocess.run(["git", "-C", str(notes), "config", "http.receivepack", "true"], check=True)
+    with served(tmp_path / "git") as git:
+        with (place.folder / "keyturn.toml").open("a") as wiring:
+            wiring.write(f'\n[anchors.notes]\nkind = "git"\nurl = "{git.url("notes.git")}"\nprivate = true\n')
+        before = copied(place, tmp_path / "before")
+        assert suspend(place, "create_ticket").returncode == 0
+        assert keyturn("--home", place.folder, "audit", "anchor").returncode == 0
+        roll_back(place, before)
+        for words in (("serve", "--http", "127.0.0.1:0"), ("worker",)):
+            done = keyturn("--home", place.folder, *words)
+            assert done.returncode == 1, (words, done)
+            assert "anchor notes (git): it saw" in done.stderr

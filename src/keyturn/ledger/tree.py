@@ -53,6 +53,22 @@ class Forest:
             root = fold_nodes(self._nodes(below, (count - 1) * WIDTH, WIDTH))
             self._connection.execute(_KEEP, (level, count - 1, root))
 
+    def check(self, size: int) -> None:
+        """Hold the kept roots of the subtrees that became complete with entry `size` - 1 against what is below them.
+
+        Raises `LedgerBroken`: whoever rewrote entries and left the roots would get proofs for what they were.
+        """
+        level, count = 0, size
+        while count and count % WIDTH == 0:
+            below, count = level, count // WIDTH
+            level += TILE
+            (kept,) = self._nodes(level, count - 1, 1)
+            if kept != fold_nodes(self._nodes(below, (count - 1) * WIDTH, WIDTH)):
+                raise LedgerBroken(
+                    f"the subtree {count - 1} of level {level} is not that of the entries below it, up to entry "
+                    f"{size - 1}; check with `keyturn audit verify`"
+                )
+
     def _nodes(self, level: int, first: int, count: int) -> Sequence[bytes]:
         values = (first, first + count) if level == 0 else (level, first, first + count)
         rows = self._connection.execute(_BODIES if level == 0 else _ROOTS, values).fetchall()
@@ -62,6 +78,13 @@ class Forest:
                 f"{what} {first} to {first + count - 1} are not all there; check with `keyturn audit verify`"
             )
         return [leaf_hash(body) for _, body in rows] if level == 0 else [value for _, value in rows]
+
+
+def check_grown(connection: sqlite3.Connection, first: int, end: int) -> None:
+    """Check every subtree that became complete with an entry of [first, end). Raises `LedgerBroken`."""
+    forest = Forest(connection)
+    for complete in range(first - first % WIDTH + WIDTH, end + 1, WIDTH):
+        forest.check(complete)
 
 
 def plant(connection: sqlite3.Connection) -> None:

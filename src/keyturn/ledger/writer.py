@@ -23,6 +23,7 @@ from keyturn.ledger.schema import BUSY_TIMEOUT, open_reader, open_writer
 from keyturn.ledger.snapshot import next_snapshot, write_snapshot
 from keyturn.ledger.standing import check_listed
 from keyturn.ledger.transaction import Pen, Transaction, View
+from keyturn.ledger.tree import check_grown
 from keyturn.log.fold import Fold
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import Moment
@@ -142,7 +143,7 @@ class Reader(Generic[F]):
         return ended
 
     def scrub(self, first: int, count: int) -> int:
-        """Recompute hashes and links of `count` entries from `first` and open their payloads' commitments.
+        """Recompute hashes, links and subtrees of `count` entries from `first`; open their payloads' commitments.
 
         In steps, so that others get their turns in between. Return where to go on (0 after the end).
         """
@@ -153,6 +154,7 @@ class Reader(Generic[F]):
                 try:
                     self._connection.execute("BEGIN")
                     done = check_links(self._connection, first, step)
+                    check_grown(self._connection, first, done)
                     check_listed(self._connection, first, done)
                     check_payloads(self._connection, first, done if done - first == step else END)
                 finally:

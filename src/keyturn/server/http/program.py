@@ -104,9 +104,10 @@ def _nobody() -> None:
 
 
 async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[Listener], metrics: str | None) -> None:
+    notary = await on_ledger(notary_of, home, gate.ledger)
     executor = become_executor(home)
     gate = replace(gate, executor=executor)
-    fault, leaving, notary = Fault(), Leaving(), notary_of(home, gate.ledger)
+    fault, leaving = Fault(), Leaving()
     door = make_door(settings.hosts, settings.origins, local=all(listener.local for listener in listeners))
     app = Application(gate, door, fault=fault, leaving=leaving, folder=home.place.folder)
     try:
