@@ -32,12 +32,10 @@ def checkpoint_now(home: Home) -> Kept:
 
     Raises `LedgerError` when there is none at all.
     """
-    if (home.place.keys / "log.key").exists():
+    signer, kept = log_signer(home), None
+    if signer is not None:
         with closing(open_ledger(home, "keyturn audit checkpoint")) as ledger:
-            signer = log_signer(home)
-            kept = None if signer is None else sign_checkpoint(ledger, signer)
-    else:
-        kept = None
+            kept = sign_checkpoint(ledger, signer)
     if kept is None:
         with closing(open_reader(home, "keyturn audit checkpoint")) as reader:
             kept = reader.look(lambda view: newest_checkpoint(view, log_verifier(home)))

@@ -15,6 +15,8 @@ from keyturn.assembly.outside import TOKEN
 from keyturn.model.errors import ConfigurationError
 
 MAX_BYTES = 256 * 1024
+LOG_KEY_FILE = "file:state/keys/log.key"
+_LOG_KEY = r"^(file:[^\x00-\x1f]+|agent:SHA256:[A-Za-z0-9+/]{43}|command:[^\x00-\x1f]+)$"
 _ANCHORS = "anchors"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
@@ -73,6 +75,14 @@ class Http(BaseModel):
     origins: tuple[Origin, ...] = Field(default=(), max_length=100)
 
 
+class Log(BaseModel):
+    """`[log]`: where the log key is, `file:PATH` below the home, `agent:SHA256:…` or `command:WORDS`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="rust-regex")
+
+    key: str = Field(default=LOG_KEY_FILE, max_length=4096, pattern=_LOG_KEY)
+
+
 class Wiring(BaseModel):
     """`keyturn.toml`: named back ends by port, each with the settings of its kind. Unknown keys are refused."""
 
@@ -84,6 +94,7 @@ class Wiring(BaseModel):
     deployments: Mapping[Name, Any] = Field(default_factory=dict)
     tickets: Mapping[Name, Any] = Field(default_factory=dict)
     anchors: Mapping[Name, Any] = Field(default_factory=dict)
+    log: Log = Field(default_factory=Log)
     http: Http = Field(default_factory=Http)
     notify: Notify | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
@@ -110,6 +121,16 @@ def read_anchors(path: Path) -> Mapping[str, Any]:
     if problems:
         raise ConfigurationError(*problems)
     return found
+
+
+def read_log(path: Path) -> Log:
+    """Read where the log key is, alone; where there is no file, nothing was said. Raises `ConfigurationError`."""
+    problems: list[str] = []
+    value = _read(path) if path.exists() else {}
+    found = _checked(Log, value.get("log", {}), f"{path.name}: log", problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    return cast(Log, found)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -11,10 +11,9 @@ from keyturn.assembly.outside import surroundings
 from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import LogSigner
 from keyturn.ledger.errors import LedgerUnavailable
-from keyturn.ledger.keys import LOG_KEY, load_key
 from keyturn.ledger.writer import Ledger, Surroundings, read_verifier
 from keyturn.log.keys import BadKey, LogVerifier, parse_verifier
-from keyturn.model.errors import LedgerError
+from keyturn.model.errors import ConfigurationError, LedgerError
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +30,7 @@ class SigningLedger(Ledger[State]):
         try:
             if self.wrote:
                 self._sign()
-        except (LedgerError, OSError, ValueError) as error:
+        except (ConfigurationError, LedgerError, OSError, ValueError) as error:
             _log.warning("no checkpoint was signed at the end: %s", error)
         finally:
             super().close()
@@ -52,18 +51,11 @@ def log_verifier(home: Home) -> LogVerifier:
         raise LedgerUnavailable(f"{home.place.keys}: what it keeps is no verifier string: {error}") from error
 
 
-def log_signer(home: Home) -> LogSigner | None:
-    """Return what signs for the log, None where its key is not kept in the home.
+def log_signer(home: Home, *, asked: bool = True) -> LogSigner | None:
+    """Return what signs for the log, None where its key is not at hand; as `find_log_key`."""
+    from keyturn.assembly.log_key import find_log_key  # noqa: PLC0415 - it reads the wiring, which most verbs do not
 
-    Raises `LedgerUnavailable` for a key that others can read, or that is not the log's.
-    """
-    path = home.place.keys / LOG_KEY
-    if not path.exists():
-        return None
-    key, verifier = load_key(path), log_verifier(home)
-    if key.public != verifier.key:
-        raise LedgerUnavailable(f"{path} is not the key of this log; put the right one back, or take it away")
-    return LogSigner(verifier, key.sign)
+    return find_log_key(home, log_verifier(home), asked=asked)
 
 
 def open_writing(home: Home, program: str, anchors: Mapping[str, Any] | None = None) -> SigningLedger:
@@ -71,7 +63,7 @@ def open_writing(home: Home, program: str, anchors: Mapping[str, Any] | None = N
 
     Raises `ConfigurationError` and `LedgerError`: `LedgerBroken` where an anchor nearby contradicts the ledger.
     """
-    ledger = SigningLedger(home, surroundings(program), lambda: log_signer(home))
+    ledger = SigningLedger(home, surroundings(program), lambda: log_signer(home, asked=False))
     try:
         _hold(home, ledger, _anchors(home) if anchors is None else anchors)
     except BaseException:

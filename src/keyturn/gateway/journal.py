@@ -71,10 +71,8 @@ def sentence(view: Look, entry: Entry) -> str:
     """Tell an entry in one sentence, with the words that people and systems gave."""
     facts: Mapping[str, Any] = entry.facts
     match entry.kind:
-        case "log.opened":
-            return f"the log {entry.log} begins"
-        case "key.added":
-            return "a new entry key may sign"
+        case "log.opened" | "key.added" | "key.revoked" | "payload.erased":
+            return _about_log(entry, facts)
         case "policy.activated" | "catalog.published" | "token.issued" | "token.revoked":
             return _about_rules(view, entry, facts)
         case "read.served":
@@ -93,6 +91,18 @@ def sentence(view: Look, entry: Entry) -> str:
             seen = "cosigned" if facts["type"] == "witness" else "keeps"
             return f"{facts['anchor']} ({facts['type']}) {seen} the checkpoint of {facts['size']} entries"
     return _about_action(view, entry, facts)
+
+
+def _about_log(entry: Entry, facts: Mapping[str, Any]) -> str:
+    match entry.kind:
+        case "log.opened":
+            return f"the log {entry.log} begins"
+        case "key.added":
+            return "a new entry key may sign"
+    by = facts["act"]["statement"]["by"]
+    if entry.kind == "key.revoked":
+        return f"{by} ended the entry key {facts['revoked']}: {facts['reason']}"
+    return f"{by} erased {facts['field']} of entry {facts['entry']}, on the ground of {facts['basis']}"
 
 
 def _about_request(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:

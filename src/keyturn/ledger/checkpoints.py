@@ -15,7 +15,7 @@ from keyturn.ledger.transaction import View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.checkpoint import Checkpoint, parse_checkpoint
 from keyturn.log.fold import Fold
-from keyturn.log.keys import LogVerifier
+from keyturn.log.keys import LogVerifier, VerifyKey
 from keyturn.log.note import Note, NoteError, NoteKey, parse_note, signature_of, to_sign, verify_note
 from keyturn.log.tree import ProofError, verify_consistency
 
@@ -28,6 +28,11 @@ class LogSigner:
 
     verifier: LogVerifier
     sign: Callable[[bytes], bytes]
+
+    @property
+    def public(self) -> VerifyKey:
+        """Its public half."""
+        return self.verifier.key
 
     @property
     def key(self) -> NoteKey:

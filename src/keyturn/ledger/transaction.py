@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from keyturn.canon import Json
 from keyturn.ledger.clock import Reading
@@ -18,6 +18,7 @@ from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import VERSION, Entry, write_entry
 from keyturn.log.fold import Fold
+from keyturn.log.keys import VerifyKey
 from keyturn.log.kinds import REQUESTS
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import format_timestamp
@@ -32,6 +33,20 @@ _PAYLOAD = "INSERT INTO payload (seq, field, salt, data) VALUES (?, ?, ?, ?)"
 _LOOKUP = "INSERT OR REPLACE INTO lookup (seq, kind, action, principal, tool, ts) VALUES (?, ?, ?, ?, ?, ?)"
 
 _BEGINNINGS = REQUESTS | {"action.denied"}
+
+
+class Signs(Protocol):
+    """A key that signs entries, wherever its private half is."""
+
+    @property
+    def public(self) -> VerifyKey:
+        """Its public half."""
+        ...
+
+    @property
+    def sign(self) -> Callable[[bytes], bytes]:
+        """What returns its 64-byte Ed25519 signature over a message."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +170,7 @@ class Transaction(View[F]):
         action: str | None = None,
         data: Mapping[str, bytes] | None = None,
         salts: Mapping[str, bytes] | None = None,
-        key: SigningKey | None = None,
+        key: Signs | None = None,
     ) -> Entry:
         """Sign and insert one entry with its payloads; durable when the batch commits.
 
@@ -191,7 +206,7 @@ class Transaction(View[F]):
         facts: Mapping[str, Json],
         commitments: Mapping[str, str],
         action: str | None,
-        key: SigningKey,
+        key: Signs,
     ) -> tuple[Entry, Head]:
         moment = self.reading.moment
         origin = self.head.verifier.origin if self.head.verifier else str(facts["verifier"]).split("+", 1)[0]
