@@ -65,7 +65,7 @@ def _build(
         path.mkdir(mode=0o700)
     check_place(place)
     log_key, entry_key = make_key(outside.entropy(32)), make_key(outside.entropy(32))
-    store_key(place.keys / LOG_KEY, log_key)
+    store_key(place.keys / LOG_KEY, log_key, for_ssh=True)
     store_key(place.keys / ENTRY_KEY, entry_key)
     origin = f"{name}/{outside.entropy(16).hex()}"
     check_origin(origin)

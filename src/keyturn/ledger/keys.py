@@ -17,6 +17,7 @@ from keyturn.log.keys import VerifyKey
 ENTRY_KEY = "entry.key"
 LOG_KEY = "log.key"
 VERIFIER = "log.vkey"
+_OPENSSH = b"-----BEGIN OPENSSH"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,13 +40,15 @@ def make_key(seed: bytes) -> SigningKey:
     return _signing_key(Ed25519PrivateKey.from_private_bytes(seed))
 
 
-def store_key(path: Path, key: SigningKey) -> None:
-    """Write a new private key (PKCS #8 PEM, 0600). Refuses to replace a file."""
+def store_key(path: Path, key: SigningKey, *, for_ssh: bool = False) -> None:
+    """Write a new private key, 0600: PKCS #8 PEM, or in OpenSSH's form, which `ssh-add` takes into an agent.
+
+    Refuses to replace a file.
+    """
     from cryptography.hazmat.primitives import serialization  # noqa: PLC0415 - see `load_key`
 
-    text = key.private.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    form = serialization.PrivateFormat.OpenSSH if for_ssh else serialization.PrivateFormat.PKCS8
+    text = key.private.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(text)
@@ -56,12 +59,17 @@ def store_key(path: Path, key: SigningKey) -> None:
 def load_key(path: Path) -> SigningKey:
     """Read a private key. Refused: a key that other accounts could read, a link, anything but Ed25519."""
     # Imported here: it is slow to load, and who only reads a ledger has no private key.
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
+    from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415
+        load_pem_private_key,
+        load_ssh_private_key,
+    )
 
     _check_private(path.parent, stat.S_ISDIR, "a folder", 0o700)
     _check_private(path, stat.S_ISREG, "a file", 0o600)
     try:
-        private = load_pem_private_key(path.read_bytes(), password=None)
+        text = path.read_bytes()
+        load = load_ssh_private_key if text.startswith(_OPENSSH) else load_pem_private_key
+        private = load(text, password=None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise LedgerUnavailable(f"{path}: not a readable private key: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
