@@ -18,6 +18,7 @@ import pytest
 from keyturn import canon
 from keyturn.log.entry import Entry
 from keyturn.log.note import parse_note, parse_note_key, verify_note
+from tests.cli.operator import Said, tell
 from tests.connectors.forge.remote.served import served
 from tests.server.home import SECONDS, Place, found, until
 from tests.server.test_witness import KEYTURN, keyturn
@@ -68,7 +69,7 @@ def declare(place: Place, witnesses: dict[str, tuple[str, str]], mount: Path | N
     text = ""
     for name, (url, key) in witnesses.items():
         text += f'\n[anchors.{name}]\nkind = "witness"\nurl = "{url}"\nverifier = "{key}"\n'
-        text += f'private = true\nevery = "{every}"\n'
+        text += f'private = true\ndeadline = 3\nevery = "{every}"\n'
     if mount is not None:
         text += f'\n[anchors.mount]\nkind = "file"\npath = "{mount}"\nsame_filesystem = true\nevery = "{every}"\n'
     with (place.folder / "keyturn.toml").open("a") as wiring:
@@ -90,8 +91,12 @@ def note_of(place: Place, entry: Entry) -> bytes:
     return text.encode()
 
 
-def suspend(place: Place, tool: str) -> subprocess.CompletedProcess[str]:
-    return keyturn("--home", place.folder, "suspend", "--tool", tool, "-m", "x")
+def verb(place: Place, *words: str) -> Said:
+    return tell("--home", place.folder, *words)
+
+
+def suspend(place: Place, tool: str) -> int:
+    return verb(place, "suspend", "--tool", tool, "-m", "x").code
 
 
 def copied(place: Place, to: Path) -> Path:
@@ -113,24 +118,24 @@ def test_two_witnesses_cosign_two_ledgers_and_reject_the_rollback_of_each(
         for place in places:
             declare(place, witnesses, None)
             before = copied(place, place.folder.parent / "before")
-            assert suspend(place, "create_ticket").returncode == 0
-            done = keyturn("--home", place.folder, "audit", "anchor")
-            assert done.returncode == 0, done.stderr + done.stdout
+            assert suspend(place, "create_ticket") == 0
+            done = verb(place, "audit", "anchor")
+            assert done.code == 0, done.err + done.out
             for name, (_, key) in witnesses.items():
                 (entry,) = recorded(place, name)
                 note = parse_note(note_of(place, entry))
                 signed = verify_note(note, [parse_note_key(verifier_of(place)), parse_note_key(key)])
                 assert len(signed) == 2
-            assert keyturn("--home", place.folder, "audit", "verify").returncode == 0
+            assert verb(place, "audit", "verify").code == 0
             roll_back(place, before)
-            refused = keyturn("--home", place.folder, "audit", "anchor")
-            assert refused.returncode == 1
-            assert refused.stdout.count("the ledger went backwards") == 2
+            refused = verb(place, "audit", "anchor")
+            assert refused.code == 1
+            assert refused.out.count("the ledger went backwards") == 2
             assert recorded(place, "w1") == []
             for tool in ("update_ticket", "merge_pull_request"):
-                assert suspend(place, tool).returncode == 0
-            forked = keyturn("--home", place.folder, "audit", "anchor")
-            assert forked.returncode == 1
+                assert suspend(place, tool) == 0
+            forked = verb(place, "audit", "anchor")
+            assert forked.code == 1
             assert recorded(place, "w2") == []
 
 
@@ -138,10 +143,10 @@ def test_a_server_anchors_while_it_runs_and_when_it_ends(places: list[Place], tm
     place = places[0]
     with witnessing(tmp_path / "w1", verifier_of(place)) as witness:
         declare(place, {"w1": witness}, tmp_path / "mount", every="1h")
-        assert suspend(place, "create_ticket").returncode == 0
+        assert suspend(place, "create_ticket") == 0
         with site(place) as running:
             until(lambda: recorded(place, "w1") and recorded(place, "mount"))
-            assert suspend(place, "update_ticket").returncode == 0
+            assert suspend(place, "update_ticket") == 0
             assert running.stop() == 0
             assert running.said() == []
         sizes = {name: [entry.facts["size"] for entry in recorded(place, name)] for name in ("w1", "mount")}
@@ -154,7 +159,7 @@ def test_a_witness_that_is_gone_stops_neither_the_server_nor_its_end(places: lis
     place = places[0]
     with witnessing(tmp_path / "w1", verifier_of(place)) as witness:
         declare(place, {"w1": witness}, tmp_path / "nowhere")
-    assert suspend(place, "create_ticket").returncode == 0
+    assert suspend(place, "create_ticket") == 0
     with site(place) as running:
         until(lambda: "anchor w1 (witness)" in running.errors.read_text())
         assert running.envelope(place.token, "get_ticket", ticket="OPS-1")["status"] == "succeeded"
@@ -168,8 +173,8 @@ def test_a_rolled_back_home_is_neither_served_nor_worked_for(places: list[Place]
     place = places[0]
     declare(place, {}, tmp_path / "mount")
     before = copied(place, tmp_path / "before")
-    assert suspend(place, "create_ticket").returncode == 0
-    assert keyturn("--home", place.folder, "audit", "anchor").returncode == 0
+    assert suspend(place, "create_ticket") == 0
+    assert verb(place, "audit", "anchor").code == 0
     roll_back(place, before)
     environment = {**os.environ, "KEYTURN_TOKEN": place.token}
     for words in (("serve", "--http", "127.0.0.1:0"), ("serve",), ("worker",)):
@@ -192,7 +197,7 @@ def test_a_server_whose_ledger_is_contradicted_while_it_runs_ends_with_that(
     place = places[0]
     declare(place, {}, tmp_path / "mount")
     fork = copied(place, tmp_path / "fork")
-    assert suspend(place, "create_ticket").returncode == 0
+    assert suspend(place, "create_ticket") == 0
     with site(place) as running:
         until(lambda: recorded(place, "mount"))
         # The same log goes on elsewhere, and anchors there first.
@@ -201,9 +206,9 @@ def test_a_server_whose_ledger_is_contradicted_while_it_runs_ends_with_that(
         shutil.copytree(fork, other.folder / "state", symlinks=True)
         shutil.rmtree(tmp_path / "mount")
         (tmp_path / "mount").mkdir()
-        assert suspend(other, "update_ticket").returncode == 0
-        assert keyturn("--home", other.folder, "audit", "anchor").returncode == 0
-        assert suspend(place, "merge_pull_request").returncode == 1
+        assert suspend(other, "update_ticket") == 0
+        assert verb(other, "audit", "anchor").code == 0
+        assert suspend(place, "merge_pull_request") == 1
         before = [path.read_bytes() for path in (tmp_path / "mount").glob("*/checkpoint")]
         assert running.envelope(place.token, "get_ticket", ticket="OPS-1")["status"] == "succeeded"
         assert running.stop() == 1
@@ -215,17 +220,17 @@ def test_a_kill_around_anchoring_leaves_a_ledger_that_goes_on(places: list[Place
     place = places[0]
     with witnessing(tmp_path / "w1", verifier_of(place)) as witness:
         declare(place, {"w1": witness}, tmp_path / "mount")
-        for round_, tool in enumerate(("create_ticket", "update_ticket", "merge_pull_request", "open_pull_request")):
-            assert suspend(place, tool).returncode == 0
+        for round_, tool in enumerate(("create_ticket", "update_ticket", "merge_pull_request")):
+            assert suspend(place, tool) == 0
             with site(place) as running:
                 if round_ % 2:
                     until(partial(more_than, place, len(place.entries("anchor.recorded"))))
                 running.process.send_signal(signal.SIGKILL)
                 running.process.wait(SECONDS)
-        done = keyturn("--home", place.folder, "audit", "anchor")
-        assert done.returncode == 0, done.stderr + done.stdout
-        verified = keyturn("--home", place.folder, "audit", "verify")
-        assert verified.returncode == 0, verified.stdout
+        done = verb(place, "audit", "anchor")
+        assert done.code == 0, done.err + done.out
+        verified = verb(place, "audit", "verify")
+        assert verified.code == 0, verified.out
         newest = {name: recorded(place, name)[-1].facts["size"] for name in ("w1", "mount")}
         assert newest["w1"] == newest["mount"]
 
@@ -242,8 +247,8 @@ def test_a_repository_elsewhere_keeps_a_rolled_back_home_from_being_served(
         with (place.folder / "keyturn.toml").open("a") as wiring:
             wiring.write(f'\n[anchors.notes]\nkind = "git"\nurl = "{git.url("notes.git")}"\nprivate = true\n')
         before = copied(place, tmp_path / "before")
-        assert suspend(place, "create_ticket").returncode == 0
-        assert keyturn("--home", place.folder, "audit", "anchor").returncode == 0
+        assert suspend(place, "create_ticket") == 0
+        assert verb(place, "audit", "anchor").code == 0
         roll_back(place, before)
         for words in (("serve", "--http", "127.0.0.1:0"), ("worker",)):
             done = keyturn("--home", place.folder, *words)
