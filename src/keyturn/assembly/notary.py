@@ -35,7 +35,7 @@ from keyturn.ledger.place import Place
 from keyturn.ledger.transaction import Transaction
 from keyturn.ledger.writer import Ledger
 from keyturn.log.keys import LogVerifier
-from keyturn.model.errors import ConnectorError, LedgerError
+from keyturn.model.errors import ConfigurationError, ConnectorError, LedgerError
 from keyturn.telemetry.speech import tell
 
 SECONDS = 60.0
@@ -125,7 +125,7 @@ class Notary:
             kept = sign_news(self.ledger, self.signer)
         except LedgerBroken:
             raise
-        except (LedgerError, OSError, ValueError) as error:
+        except (ConfigurationError, LedgerError, OSError, ValueError) as error:
             self._news = self.clock()  # as if it had come now: tried again when that is due
             self._tell("the log key", f"no checkpoint can be signed: {error}")
             return None
