@@ -25,8 +25,8 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
  14  the tree over the entries has the roots of the checkpoints, and the log key signed those
  15  the log holds what you brought with --against
 
-Not proved here: that the policy decides as it was decided (11), and with it that a limit was kept or that an undo is
-the way back which the plan stated. `keyturn audit verify BUNDLE.zip` derives decisions again.
+Not proved here: that a policy loads with its contracts (10) and decides as it was decided (11), with its limits.
+`keyturn audit verify BUNDLE.zip` derives decisions again.
 
 Exit codes: 0 the log passes; 7 it does not; 11 nobody outside vouches for its end (only with --require-anchor);
 2 the command is wrong; 1 there is nothing to read.
@@ -908,8 +908,18 @@ class Bundle:
     """A ZIP that holds a log. Nothing is unpacked to a disk, and no member is read beyond what it may hold."""
 
     def __init__(self, path: str) -> None:
+        self.file = open(path, "rb")  # noqa: PTH123, SIM115 - open for as long as the bundle is looked at
+        self._tile: tuple[tuple[int, int], Sequence[bytes]] = ((-1, -1), ())
+        self._bodies: tuple[int, list[bytes]] = (-1, [])
+        self._group: tuple[int, dict[int, dict[str, tuple[bytes, bytes]]]] = (-1, {})
         try:
-            self.file = open(path, "rb")  # noqa: PTH123, SIM115 - open for as long as the program runs
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        try:
             self.archive = zipfile.ZipFile(self.file)
             self.members = self._members()
         except _ZIP_ERRORS as error:
@@ -918,8 +928,10 @@ class Bundle:
         self.size: int = self.manifest["size"]
         self._expect()
         self.notes = sorted(self._notes(), key=lambda note: note.size)
-        self._tile: tuple[tuple[int, int], Sequence[bytes]] = ((-1, -1), ())
-        self._bodies: tuple[int, list[bytes]] = (-1, [])
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
 
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         members: dict[str, zipfile.ZipInfo] = {}
@@ -931,7 +943,7 @@ class Bundle:
             leads_out = path.startswith(("/", "\\")) or ".." in path.split("/") or ":" in path or "\\" in path
             need(not leads_out, None, 8, f"the member {path!r} leads out of the archive")
             need(path not in members, None, 8, f"the member {path!r} is there twice")
-            plain = (not kind or stat.S_ISREG(kind)) and not info.flag_bits & 1 and path == info.filename
+            plain = stat.S_IFMT(kind) in (0, stat.S_IFREG) and not info.flag_bits & 1 and path == info.filename
             need(plain, None, 8, f"the member {path!r} is no plain file")
             need(info.compress_type in (0, 8), None, 8, f"the member {path!r} is packed in another way")
             members[path] = info
@@ -1037,12 +1049,20 @@ class Bundle:
         """Return the fields of an entry that was proved before."""
         return dict(json.loads(self.bodies(seq // WIDTH)[seq % WIDTH]))
 
+    def payload(self, seq: int, field: str) -> bytes | None:
+        """Return a payload of an entry that was proved before; None where it is not disclosed."""
+        index = seq // WIDTH
+        opening = self._payloads(index, len(self.bodies(index))).get(seq, {}).get(field)
+        return opening[1] if opening else None
+
     def _payloads(self, index: int, count: int) -> dict[int, dict[str, tuple[bytes, bytes]]]:
         path = f"payloads/{numbered(index)}.json"
-        if path not in self.members:
-            return {}
+        if self._group[0] == index or path not in self.members:
+            return self._group[1] if self._group[0] == index else {}
         try:
-            return dict(self._opened(item, index, count) for item in read_json(self.read(path, MAX_PAYLOADS)).items())
+            openings = read_json(self.read(path, MAX_PAYLOADS)).items()
+            self._group = index, dict(self._opened(item, index, count) for item in openings)
+            return self._group[1]
         except (ValueError, AttributeError, TypeError, KeyError) as error:
             raise Bad(None, 8, f"{path}: {error}") from error
 
@@ -1166,14 +1186,16 @@ Scope = Tuple[str, Optional[str]]
 class Rules:
     """What may follow what: policies and whose keys they list, tokens, suspensions, and the lives of actions."""
 
-    def __init__(self, earlier: Callable[[int], dict[str, Any]], payload: Callable[[str], bytes | None]) -> None:
-        self.earlier = earlier  # returns an entry that was proved before
-        self.payload = payload  # returns a disclosed payload of the entry that is looked at
+    def __init__(self, bundle: Bundle, payload: Callable[[str], bytes | None]) -> None:
+        self.earlier = bundle.entry  # returns an entry that was proved before
+        self.earlier_payload = bundle.payload  # returns a payload of one, None where it is not disclosed
+        self.payload = payload  # returns a payload of the entry that is looked at
         self.founding = True
         self.policy: str | None = None
         self.policy_seq = -1
         self.people: dict[str, list[str]] = {}
         self.contracts: dict[str, str] = {}
+        self.defaults: dict[str, dict[str, Any]] = {}  # contract → what its arguments are unless they are given
         self.tokens: dict[str, Token] = {}
         self.revoked: set[str] = set()
         self.halts: dict[Scope, tuple[str, str]] = {}  # scope → mode, digest of its entry
@@ -1231,15 +1253,25 @@ class Rules:
         self.policy, self.policy_seq, self.people = entry["policy"], seq, entry["reviewers"]
 
     def _catalog_published(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
-        self._texts(entry, "catalog.files", entry["catalog"])
         self.contracts = entry["contracts"]
+        for text in self._texts(entry, "catalog.files", entry["catalog"]).values():
+            self._note_defaults(text)
 
-    def _texts(self, entry: dict[str, Any], field: str, promised: str) -> None:
+    def _note_defaults(self, text: str) -> None:
+        """Note the defaults of a contract; whether a text is one that counts is for `audit verify` to say."""
+        try:
+            contract = json.loads(text)
+            shapes = contract["input"]["properties"]
+            label = f"v{contract['version']} {sha256(contract)}"
+            self.defaults[label] = {name: shapes[name]["default"] for name in shapes if "default" in shapes[name]}
+        except (ValueError, LookupError, TypeError):
+            return
+
+    def _texts(self, entry: dict[str, Any], field: str, promised: str) -> dict[str, str]:
         """Prove 10 of texts that are disclosed: their digest is the one that entries name."""
         data = self.payload(field)
         if data is None:
-            need(field in entry.get("data", {}), entry["seq"], 10, f"it comes without its texts ({field})")
-            return
+            raise Bad(entry["seq"], 10, f"it comes without its texts ({field})")
         try:
             files = read_json(data)
             digests = {path: "sha256:" + hashlib.sha256(text.encode()).hexdigest() for path, text in files.items()}
@@ -1247,6 +1279,7 @@ class Rules:
             raise Bad(entry["seq"], 10, f"payload {field}: {error}") from error
         found = sha256(digests)
         need(found == promised, entry["seq"], 10, f"the texts in {field} do not have the digest of the fact")
+        return dict(files)
 
     def _token_issued(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         seq = entry["seq"]
@@ -1329,6 +1362,7 @@ class Rules:
         done = outcome["kind"] in ("execution.finished", "execution.resolved") and outcome["effect"] is True
         done = done and outcome["action"] == named["action"]
         need(done, seq, 9, "the entry it names does not say that what it undoes was done")
+        self._check_way_back(entry, named)
         before = self.undoing.get(named["action"])
         free = before is None or before.status(at) not in ("pending", "approved", "running", "unknown", "succeeded")
         need(free, seq, 9, "what it undoes is undone already")
@@ -1338,6 +1372,25 @@ class Rules:
             self._act(entry, "action.undo", named["action"], content)
         self._request(entry, leaf, at)
         self.undoing[named["action"]] = self.actions[entry["action"]]
+
+    def _check_way_back(self, entry: dict[str, Any], named: dict[str, Any]) -> None:
+        """Prove that it asks for the inverse which the plan of that action stated, as far as both are disclosed."""
+        plan, outcome = (self.earlier_payload(named[k], v) for k, v in (("request", "plan"), ("outcome", "outcome")))
+        fields = [field for field in entry["data"] if field.startswith("argument.")]
+        given = {field[len("argument.") :]: self.payload(field) for field in fields}
+        hidden = outcome is None and "outcome" in self.earlier(named["outcome"]).get("data", {})
+        if plan is None or hidden or None in given.values() or self.payload("plan") is None:
+            return
+        stated = read_json(plan)["inverse"] or {"tool": None, "arguments": {}}
+        told = (read_json(outcome).get("result") or {}) if outcome is not None else {}
+        meant = dict(self.defaults.get(entry["contract"], {}))
+        for argument, value in stated["arguments"].items():
+            source = value.get("from") if isinstance(value, dict) else None
+            meant[argument] = named["action"] if source == "action" else told[value["name"]] if source else value
+        for apart in ("reason", "repeat"):
+            meant.pop(apart, None)
+        same = stated["tool"] == entry["tool"] and meant == {k: read_json(v or b"") for k, v in given.items()}
+        need(same, entry["seq"], 9, "it is not the way back that the plan of the action states")
 
     def _request(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         seq = entry["seq"]
@@ -1759,7 +1812,7 @@ class Examination:
         self.report, self.log, self.signatures = Report(), Log(), Signatures(jobs)
         self.tree = Tree(bundle.tile)
         self.payloads: dict[str, bytes] = {}
-        self.rules = Rules(bundle.entry, self._payload)
+        self.rules = Rules(bundle, self._payload)
         self.due = deque(bundle.notes)
         self.brought = deque(sorted(brought, key=size_of))
         self.erased = set(bundle.erased())
@@ -1793,13 +1846,13 @@ class Examination:
     def _take(self, row: Row) -> None:
         seq, leaf = row.seq, leaf_hash(row.body)
         entry = self.log.read(row)  # 1 to 4
+        named = seq > 0 or entry["verifier"] == self.bundle.log.text
+        need(named, seq, 8, "manifest.json names another log than the one that is opened here")
         self.signatures.take(seq, self.log.signer, row, entry["kind"] in BY_THE_LOG_KEY)  # 5
         self.log.advance(entry, leaf)
         need(row.leaf == leaf, seq, 7, "the hash in the tile is not that of the body")
         same = self.log.key is not None and self.log.key.text == self.pinned.text
         need(same, seq, 12, "it is another log than the one named with --key")
-        named = seq > 0 or self.pinned.text == self.bundle.log.text
-        need(named, seq, 8, "the manifest names another log")
         self.tree.add(leaf)  # 14
         self._open(row, entry)  # 6
         self.rules.take(entry, leaf.hex())  # 9, 10
@@ -2013,8 +2066,6 @@ def main() -> int:
         parser.error("a key given with --witness is not that of a witness")
     examination = None
     try:
-        with open(asked.bundle, "rb"):  # noqa: PTH123 - a file that cannot be had is no verdict
-            pass
         bundle = Bundle(asked.bundle)
         examination = Examination(bundle, key, witnesses, brought, max(1, min(asked.jobs, 64)))
         report = examination.run(watch(bundle.size))

@@ -290,7 +290,7 @@ def _check_member(info: zipfile.ZipInfo) -> None:
     name, mode = info.orig_filename, info.external_attr >> 16
     leads_out = name.startswith(("/", "\\")) or ".." in name.split("/") or ":" in name or "\\" in name
     _need(not leads_out, f"the member {name!r} leads out of the archive")
-    plain = (not mode or stat.S_ISREG(mode)) and not info.flag_bits & 1 and name == info.filename
+    plain = stat.S_IFMT(mode) in (0, stat.S_IFREG) and not info.flag_bits & 1 and name == info.filename
     _need(plain, f"the member {name!r} is no plain file")
     packed = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
     _need(packed, f"the member {name!r} is packed in another way")
