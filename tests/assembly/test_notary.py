@@ -292,3 +292,32 @@ def test_a_notary_is_built_from_the_wiring(world: World, caplog: pytest.LogCaptu
         wiring.write('\n[anchors.b]\nkind = "git"\npath = "nowhere"\n')
     with pytest.raises(ConfigurationError, match=r"anchors\.b\.path: .* is not a git repository"):
         notary_of(world.home, world.gate.ledger)
+
+
+def test_a_ledger_that_cannot_be_read_for_the_moment_is_told_and_the_notary_goes_on(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene.write()
+    closed = scene.world.open().ledger
+    closed.close()
+    well, scene.notary.ledger = scene.notary.ledger, closed
+    for _ in range(3):
+        scene.turn()
+    assert caplog.text.count("no checkpoint is signed or brought anywhere at present") == 1
+    scene.notary.ledger = well
+    scene.turn()
+    scene.turn(SECONDS)
+    assert scene.signed == scene.size
+
+
+def test_a_note_of_nobodys_that_an_anchor_returns_is_not_recorded(scene: Scene, tmp_path: Path) -> None:
+    class Odd(Outside):
+        def put(self, offer: Offer) -> bytes:
+            self.got.append(offer.checkpoint.size)
+            return b"thank you\n"
+
+    odd = Odd()
+    with_anchor(scene, odd)
+    scene.settle(lambda: scene.notary.failing)
+    assert "no checkpoint" in scene.notary.failing["anchor own (witness)"]
+    assert recorded(scene.world) == []

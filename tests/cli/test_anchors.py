@@ -17,6 +17,7 @@ from keyturn.log.keys import parse_verifier
 from keyturn.log.note import Note, NoteKey, parse_note, signature_of, to_sign, verify_note
 from tests.cli.operator import Operator, Said
 from tests.cli.test_restore import backup, end, restore
+from tests.witness.test_witness import KEY
 
 TOOLS = ("create_ticket", "update_ticket", "open_pull_request", "update_pull_request", "close_pull_request")
 
@@ -316,6 +317,23 @@ def test_a_backup_that_holds_all_the_anchor_saw_names_nothing_as_lost(operator: 
     assert said.code == 0, said.err
     assert said.json["missing"] is None
     assert suspend(operator).code == 0
+
+
+def test_a_restore_passes_over_anchors_that_say_nothing(
+    operator: Operator, mount: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "witness.example/w+00000000+none"
+    declare(operator, f'[anchors.w]\nkind = "witness"\nurl = "https://w.example.org"\nverifier = "{key}"\n')
+    copy = backup(operator)
+    said = restore(operator, copy)
+    assert said.code == 1
+    assert "anchors.w.verifier" in said.err
+    text = (operator.home / "keyturn.toml").read_text()
+    (operator.home / "keyturn.toml").write_text(text.replace(key, str(KEY.key)))
+    declare(operator, '[anchors.gone]\nkind = "file"\npath = "nowhere"\n')
+    assert restore(operator, copy, "--json").json["missing"] is None
+    assert "anchor gone (file) cannot be asked" in caplog.text
+    assert list(mount.iterdir()) == []
 
 
 # --- the doctor -------------------------------------------------------------------------------------------------
