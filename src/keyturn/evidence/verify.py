@@ -118,7 +118,7 @@ def doubled(point: Point) -> Point:
 def encoded(point: Point) -> bytes:
     """Return the 32 bytes of a point."""
     x, y, z, _ = point
-    inverse = pow(z, P - 2, P)
+    inverse = pow(z, -1, P)
     return (y * inverse % P | (x * inverse % P & 1) << 255).to_bytes(32, "little")
 
 

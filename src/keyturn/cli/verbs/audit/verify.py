@@ -25,6 +25,9 @@ _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 
 
 @click.command(short_help="Check every entry, signature and rule.")
+@click.argument(
+    "bundle", metavar="[B.zip]", required=False, type=click.Path(path_type=Path, exists=True, dir_okay=False)
+)
 @click.option(
     "--ledger",
     metavar="FILE",
@@ -67,6 +70,7 @@ _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 def command(
     ctx: click.Context,
     *,
+    bundle: Path | None,
     ledger: Path | None,
     verifier: str | None,
     against: tuple[Path, ...],
@@ -78,12 +82,17 @@ def command(
 ) -> None:
     """Check every entry, signature, payload and rule of the log from its bytes, and name the first that is wrong.
 
+    Of B.zip, which `audit export` wrote: payloads left out there are passed over, and decisions over them are listed.
+
     Exits 7 when one is. Says PASS when a witness you name (--witness) or something you kept (--against) vouches for
     the end, and PASS-UNANCHORED when nothing does: then nobody can tell whether entries were cut off there.
     """
     from keyturn.assembly.standing import remembered_end
     from keyturn.verifier import verify_ledger
 
+    if bundle is not None and ledger is not None:
+        raise click.UsageError("name a bundle or a ledger, not both")
+    ledger = ledger or bundle
     file, pinned, given = _what(ctx, ledger, verifier)
     # Read before the ledger: entries may come in meanwhile, and none that it names may be missing.
     end = remembered_end(home_of(ctx)) if ledger is None else None
