@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -72,15 +73,28 @@ def test_what_contradicts_the_note_there_replaces_nothing(folder: Path) -> None:
     assert anchor.newest(ORIGIN) == Seen(bytes(TREE.note(20)))
 
 
-def test_a_step_back_that_is_explained_replaces_it_and_is_remembered(folder: Path) -> None:
+def test_a_step_back_that_is_explained_replaces_it_and_what_explained_it_is_kept_with_the_new_one(
+    folder: Path,
+) -> None:
     anchor = anchor_at(folder)
     anchor.put(offer(20))
-    assert anchor.put(offer(9, FORKED, given_up="leaf root")) == bytes(FORKED.note(9))
-    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(9)), frozenset({"leaf root"}))
-    assert anchor.put(offer(12, FORKED)) == bytes(FORKED.note(12))
-    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(12)), frozenset({"leaf root"}))
-    kept = {size_of(path.read_bytes()) for path in (folder / NAME / "history" / "00000000").iterdir()}
-    assert kept == {20, 9, 12}
+    assert anchor.put(offer(9, FORKED, step="leaf")) == bytes(FORKED.note(9))
+    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(9)), frozenset({"leaf"}))
+    with pytest.raises(Contradicted):
+        anchor.put(offer(8, TREE, step="leaf"))
+    assert anchor.put(offer(12, FORKED, step="leaf")) == bytes(FORKED.note(12))
+    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(12)), frozenset({"leaf"}))
+    kept = {size_of(path.read_bytes()) for path in (folder / NAME / "history" / "00000000").glob("*[0-9a-f]")}
+    assert kept >= {20, 9, 12}
+
+
+def test_what_belongs_to_a_note_may_be_gone(folder: Path) -> None:
+    anchor = anchor_at(folder)
+    anchor.put(offer(9, step="leaf"))
+    shutil.rmtree(folder / NAME / "history" / "00000000")
+    assert anchor.newest(ORIGIN) == Seen(bytes(TREE.note(9)))
+    (folder / NAME / "history").rmdir()
+    assert anchor.newest(ORIGIN) == Seen(bytes(TREE.note(9)))
 
 
 class Dying(Disk):
@@ -119,22 +133,22 @@ class Dying(Disk):
         super().mkdir(folder, name)
 
 
-@pytest.mark.parametrize("given_up", ["", "leaf root"])
-def test_a_death_at_any_step_leaves_a_whole_note_and_the_next_goes_on(tmp_path: Path, given_up: str) -> None:
-    tree = FORKED if given_up else TREE
+@pytest.mark.parametrize("step_back", ["", "leaf"])
+def test_a_death_at_any_step_leaves_a_whole_note_and_the_next_goes_on(tmp_path: Path, step_back: str) -> None:
+    tree = FORKED if step_back else TREE
     for step in range(1000):
         folder = tmp_path / f"{step}"
         folder.mkdir()
         anchor_at(folder).put(offer(20))
         try:
-            anchor_at(folder, Dying(step)).put(offer(30, tree, given_up=given_up))
+            anchor_at(folder, Dying(step)).put(offer(30, tree, step=step_back))
         except KeyboardInterrupt:
             seen = anchor_at(folder).newest(ORIGIN)
             assert seen is not None
             assert seen.note in (bytes(TREE.note(20)), bytes(tree.note(30)))
         else:
             break
-        assert anchor_at(folder).put(offer(31, tree, given_up=given_up)) == bytes(tree.note(31))
+        assert anchor_at(folder).put(offer(31, tree, step=step_back)) == bytes(tree.note(31))
     assert step > 10
 
 

@@ -75,10 +75,12 @@ def test_what_contradicts_the_note_there_moves_nothing(repository: Path) -> None
 def test_a_step_back_that_is_explained_is_a_further_commit(repository: Path) -> None:
     anchor = anchor_at(repository)
     anchor.put(offer(20))
-    anchor.put(offer(9, FORKED, given_up="leaf root"))
-    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(9)), frozenset({"leaf root"}))
-    anchor.put(offer(10, FORKED))
-    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(10)), frozenset({"leaf root"}))
+    anchor.put(offer(9, FORKED, step="leaf"))
+    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(9)), frozenset({"leaf"}))
+    with pytest.raises(Contradicted):
+        anchor.put(offer(8, TREE, step="leaf"))
+    anchor.put(offer(10, FORKED, step="leaf"))
+    assert anchor.newest(ORIGIN) == Seen(bytes(FORKED.note(10)), frozenset({"leaf"}))
     assert len(run(repository, "rev-list", BRANCH).split()) == 3
 
 

@@ -22,21 +22,22 @@ NAME = ORIGIN.replace("/", "-")
 BEGAN = 1_700_000_000.0
 
 
-def offer(size: int, tree: Tree = TREE, *, last: int = 0, began: float = BEGAN, given_up: str = "") -> Offer:
-    """Offer the checkpoint of so many entries; `given_up` is what explains any contradiction."""
+def offer(size: int, tree: Tree = TREE, *, last: int = 0, began: float = BEGAN, step: str = "") -> Offer:
+    """Offer the checkpoint of so many entries; `step` is the recovery that explains any contradiction."""
 
     def judge(seen: Seen) -> Judged:
         kept = read_kept(seen.note, VERIFIER)
         if kept.size <= 255 and kept.root == root_of(kept.size, tree.nodes):
-            return Judged(stands=True, explained=seen.explained)
-        if not given_up:
+            return Judged()
+        if not step or step in seen.recoveries:
             raise Contradicted("the ledger was rewritten, or forked", kept.size)
-        return Judged(stands=False, explained=seen.explained | {given_up})
+        return Judged(step)
 
     note = tree.note(size)
     return Offer(
         checkpoint=parse_checkpoint(note.text),
         note=bytes(note),
+        recoveries=frozenset({step} - {""}),
         began=began,
         last=last,
         judge=judge,

@@ -286,7 +286,7 @@ def test_a_loss_that_somebody_signed_for_goes_on_and_the_anchor_follows(operator
     (row,) = anchor(operator)
     assert (row["size"], row["problem"]) == (7, "")
     assert operator.tell("audit", "verify").code == 0
-    history = sorted(path.name[:12] for path in mount.glob("*/history/*/*"))
+    history = sorted(path.name[:12] for path in mount.glob("*/history/*/*[0-9a-f]") if "." not in path.name)
     assert history == ["000000000007", "000000000008"]
 
 
@@ -302,6 +302,22 @@ def test_a_recovery_explains_one_step_back_and_no_second(operator: Operator, mou
     write(operator, "merge_pull_request")
     anchor(operator)
     roll_back(operator, restored)
+    said = suspend(operator)
+    assert said.code == 1
+    assert "it saw 7 entries and here are 6" in said.err
+
+
+def test_a_recovery_from_before_an_anchor_explains_nothing_to_it(operator: Operator, tmp_path: Path) -> None:
+    copy = backup(operator)
+    for name in TOOLS:
+        write(operator, name)
+    assert restore(operator, copy).code == 0
+    (tmp_path / "late").mkdir()
+    declare(operator, f'[anchors.late]\nkind = "file"\npath = "{tmp_path / "late"}"\nsame_filesystem = true\n')
+    old = copied(operator, "old")
+    write(operator, "merge_pull_request")
+    anchor(operator)
+    roll_back(operator, old)
     said = suspend(operator)
     assert said.code == 1
     assert "it saw 7 entries and here are 6" in said.err

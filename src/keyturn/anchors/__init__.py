@@ -20,37 +20,38 @@ SOONEST, LATEST = 1.0, 86_400.0  # seconds between two checkpoints of one anchor
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What an anchor keeps of a log: the newest note, and which recoveries explained which note that is given up.
+    """What an anchor keeps of a log: the newest note, and the recoveries in its tree.
 
-    `explained` holds lines `<leaf hash of the recovery> <root of the note>`, in hex: each recovery explains one step
-    back at one anchor.
+    `recoveries` are leaf hashes (hex) of entries that say the ledger was restored. They came before the note: none of
+    them explains why the ledger contradicts it.
     """
 
     note: bytes
-    explained: frozenset[str] = frozenset()
+    recoveries: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """What became of `Seen`: whether its tree begins the ledger's, and what `explained` becomes where it does not."""
+    """What became of `Seen`: `step` is the recovery (leaf hash) that explains a step back, None without one."""
 
-    stands: bool
-    explained: frozenset[str]
+    step: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
     """A checkpoint on its way to an anchor.
 
-    note      its note, signed by the log key alone
-    began     seconds since 1970 of the newest entry in it: nobody can have seen it before
-    last      the size this anchor had last, as far as the ledger knows; 0 for none
-    judge     holds what the anchor keeps against the ledger; raises `judging.Contradicted`
-    grown     returns the proof (RFC 6962) that the tree of the first so many entries begins the checkpoint's
+    note        its note, signed by the log key alone
+    recoveries  leaf hashes of the recoveries in it, as `Seen` has them
+    began       seconds since 1970 of the newest entry in it: nobody can have seen it before
+    last        the size this anchor had last, as far as the ledger knows; 0 for none
+    judge       holds what the anchor keeps against the ledger; raises `judging.Contradicted`
+    grown       returns the proof (RFC 6962) that the tree of the first so many entries begins the checkpoint's
     """
 
     checkpoint: Checkpoint
     note: bytes
+    recoveries: frozenset[str]
     began: float
     last: int
     judge: Callable[[Seen], Judged]

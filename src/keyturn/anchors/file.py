@@ -1,8 +1,8 @@
 """An anchor in a folder on another file system: the newest note of each log, and every one before it.
 
     <name>-<32 hex>/checkpoint                 the newest note
-    <name>-<32 hex>/recoveries                 which recoveries explained a step back, one to a line
     <name>-<32 hex>/history/<n>/<size>-<root>  each note that was kept; n is the size in ten thousands
+    <name>-<32 hex>/history/<n>/<size>-<root>.recoveries  leaf hashes of the recoveries in its tree, if there are any
 
 A note is put into the history first, and each file whole and durably: whoever reads meets a whole note, an old or a
 new one. Two that write at once wait for each other, by a lock in the folder, and look again what is there.
@@ -24,11 +24,12 @@ from keyturn.anchors import EVERY, NOTE_LIMIT, AnchorType, Every, Offer, Seen, f
 from keyturn.connectors.files import Disk, Folder, refusing
 from keyturn.connectors.world import World
 from keyturn.log.checkpoint import Checkpoint, parse_checkpoint
-from keyturn.log.note import parse_note
+from keyturn.log.note import NoteError, parse_note
 from keyturn.model.errors import ConnectorError
 
-CHECKPOINT, RECOVERIES, HISTORY, LOCK = "checkpoint", "recoveries", "history", ".lock"
+CHECKPOINT, RECOVERIES, HISTORY, LOCK = "checkpoint", ".recoveries", "history", ".lock"
 PER_FOLDER = 10_000
+LIST_LIMIT = 1024 * 1024
 SECONDS = 10.0
 _LOCK_WAIT, _LOCK_LOOK = 5.0, 0.02  # seconds
 _LOCK_FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -87,12 +88,9 @@ class FileAnchor:
             seen = _read(folder)
             if seen is not None:
                 judged = offer.judge(seen)
-                if judged.stands and _size(seen.note) >= offer.checkpoint.size:
+                if judged.step is None and _said(seen.note).size >= offer.checkpoint.size:
                     return seen.note
-                # Before the note: a recovery that is noted too early explains the same step still.
-                if judged.explained != seen.explained:
-                    folder.replace(RECOVERIES, "".join(f"{line}\n" for line in sorted(judged.explained)).encode())
-            _remember(folder, offer.checkpoint, offer.note)
+            _remember(folder, offer)
             folder.replace(CHECKPOINT, offer.note, 0o644)
             return offer.note
 
@@ -111,18 +109,43 @@ def _read(folder: Folder) -> Seen | None:
     note = folder.read(CHECKPOINT, NOTE_LIMIT)
     if note is None:
         return None
-    words = folder.read(RECOVERIES, NOTE_LIMIT) or b""
-    return Seen(note, frozenset(words.decode("ascii", "replace").splitlines()))
+    try:
+        said = _said(note)
+    except NoteError:
+        return Seen(note)  # whoever judges it says what it is
+    return Seen(note, _recoveries(folder, said))
 
 
-def _size(note: bytes) -> int:
-    return parse_checkpoint(parse_note(note).text).size
+def _recoveries(folder: Folder, said: Checkpoint) -> frozenset[str]:
+    if folder.stat(HISTORY) is None:
+        return frozenset()
+    with folder.child(HISTORY) as history:
+        if history.stat(_part(said)) is None:
+            return frozenset()
+        with history.child(_part(said)) as part:
+            words = part.read(_name(said) + RECOVERIES, LIST_LIMIT) or b""
+    return frozenset(words.decode("ascii", "replace").splitlines())
 
 
-def _remember(folder: Folder, checkpoint: Checkpoint, note: bytes) -> None:
-    """Put a note into the history, where one of the same tree may be already."""
-    with folder.make(HISTORY) as history, history.make(f"{checkpoint.size // PER_FOLDER:08d}") as part:
-        part.create(f"{checkpoint.size:012d}-{checkpoint.root.hex()[:16]}", note)
+def _said(note: bytes) -> Checkpoint:
+    return parse_checkpoint(parse_note(note).text)
+
+
+def _part(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.size // PER_FOLDER:08d}"
+
+
+def _name(checkpoint: Checkpoint) -> str:
+    return f"{checkpoint.size:012d}-{checkpoint.root.hex()[:16]}"
+
+
+def _remember(folder: Folder, offer: Offer) -> None:
+    """Put a note into the history, where one of the same tree may be already, and before it what belongs to it."""
+    name = _name(offer.checkpoint)
+    with folder.make(HISTORY) as history, history.make(_part(offer.checkpoint)) as part:
+        if offer.recoveries:
+            part.replace(name + RECOVERIES, "".join(f"{leaf}\n" for leaf in sorted(offer.recoveries)).encode("ascii"))
+        part.create(name, offer.note)
 
 
 @contextmanager

@@ -1,8 +1,8 @@
 """An anchor in a git repository: a branch for each log, and a commit for each checkpoint.
 
-The branch is `keyturn-checkpoints/<name>-<32 hex>`. Its tree holds `checkpoint` (the note) and, once a restored
-ledger went back, `recoveries` as in a folder. The branch only ever grows: what was given up stays in its history.
-Git's own comparison when a ref moves lets one of two through that write at once.
+The branch is `keyturn-checkpoints/<name>-<32 hex>`. Its tree holds `checkpoint` (the note) and, where the log was
+restored before it, `recoveries`: leaf hashes of the entries that say so. The branch only ever grows: what was given up
+stays in its history. Git's own comparison when a ref moves lets one of two through that write at once.
 
 A repository here is worked on as `connectors.forge.git` does, one elsewhere as `connectors.forge.remote` does.
 """
@@ -115,13 +115,11 @@ class GitAnchor:
     def _put(self, offer: Offer, repository: Repository) -> bytes:
         tip = _tip(repository, offer.checkpoint.origin)
         seen = _read(repository, tip)
-        explained: frozenset[str] = frozenset()
         if seen is not None:
             judged = offer.judge(seen)
-            if judged.stands and parse_checkpoint(parse_note(seen.note).text).size >= offer.checkpoint.size:
+            if judged.step is None and parse_checkpoint(parse_note(seen.note).text).size >= offer.checkpoint.size:
                 return seen.note
-            explained = judged.explained
-        built = _commit(offer, explained, tip, repository.width(), self._now())
+        built = _commit(offer, tip, repository.width(), self._now())
         store(repository.git, built)
         transaction = Transaction()
         transaction.move(BRANCHES + folder_name(offer.checkpoint.origin), built.commit, tip)
@@ -147,10 +145,10 @@ def _read(repository: Repository, tip: str | None) -> Seen | None:
     return Seen(note, frozenset(lines.decode("ascii", "replace").splitlines()))
 
 
-def _commit(offer: Offer, explained: frozenset[str], tip: str | None, width: int, now: float) -> Built:
+def _commit(offer: Offer, tip: str | None, width: int, now: float) -> Built:
     files = {CHECKPOINT: offer.note}
-    if explained:
-        files[RECOVERIES] = "".join(f"{line}\n" for line in sorted(explained)).encode("ascii")
+    if offer.recoveries:
+        files[RECOVERIES] = "".join(f"{leaf}\n" for leaf in sorted(offer.recoveries)).encode("ascii")
     tree = {name: TreeEntry(REGULAR | 0o644, object_id("blob", data, width)) for name, data in files.items()}
     message = f"Checkpoint of {offer.checkpoint.size} entries of {offer.checkpoint.origin}\n"
     at = datetime.fromtimestamp(int(now), UTC)

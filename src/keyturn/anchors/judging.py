@@ -1,7 +1,8 @@
 """Holds what an anchor keeps against the ledger: that it only grew since, and neither went backwards nor forked.
 
 A person's signed word that the ledger was restored from an older copy explains a contradiction within what that word
-names as lost; at each anchor once. Notes that the log key did not sign prove nothing, and are not believed.
+names as lost, unless the note saw that word already. Notes that the log key did not sign prove nothing, and are not
+believed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from keyturn.log.note import NoteError, NoteKey, parse_note, verify_note
 from keyturn.model.errors import ConnectorError
 
 F = TypeVar("F", bound=Fold)
+RESTORED = "restored"
 _RECOVERIES = 10_000  # newest ones that are looked at
 
 
@@ -61,11 +63,17 @@ def judge(view: View[F], seen: Seen, verifier: LogVerifier) -> Judged:
     checkpoint = read_kept(seen.note, verifier)
     difference = difference_from(view, checkpoint)
     if difference is None:
-        return Judged(stands=True, explained=seen.explained)
-    explanation = _explanation(view, checkpoint, seen.explained)
-    if explanation is None:
+        return Judged()
+    step = _explanation(view, checkpoint, seen.recoveries)
+    if step is None:
         raise Contradicted(difference, checkpoint.size)
-    return Judged(stands=False, explained=seen.explained | {explanation})
+    return Judged(step)
+
+
+def recoveries_in(view: View[F], size: int) -> frozenset[str]:
+    """Return the leaf hashes of the entries among the first `size` that say the ledger was restored."""
+    found = view.newest("recovery", _RECOVERIES)
+    return frozenset(entry.leaf for entry in found if entry.seq < size and entry.facts["reason"] == RESTORED)
 
 
 def difference_from(view: View[F], checkpoint: Checkpoint) -> str | None:
@@ -78,17 +86,15 @@ def difference_from(view: View[F], checkpoint: Checkpoint) -> str | None:
     return None
 
 
-def _explanation(view: View[F], checkpoint: Checkpoint, explained: frozenset[str]) -> str | None:
+def _explanation(view: View[F], checkpoint: Checkpoint, seen: frozenset[str]) -> str | None:
     """Find a recovery, its signature proved by the fold, that names what the checkpoint saw as lost.
 
-    One that explained another note before explains nothing more: what it names as lost was given up then.
+    One that the checkpoint's own tree holds was there before it: what it names as lost was lost by then.
     """
-    used = {line.partition(" ")[0]: line for line in explained}
     for entry in view.newest("recovery", _RECOVERIES):
         facts: dict[str, Any] = dict(entry.facts)
         lost = facts["missing"]
         within = lost is not None and entry.seq < checkpoint.size <= lost["size"]
-        line = f"{entry.leaf} {checkpoint.root.hex()}"
-        if facts["reason"] == "restored" and within and used.get(entry.leaf, line) == line:
-            return line
+        if facts["reason"] == RESTORED and within and entry.leaf not in seen:
+            return entry.leaf
     return None

@@ -17,7 +17,7 @@ import anyio
 
 from keyturn import canon
 from keyturn.anchors import Keeper, Offer
-from keyturn.anchors.judging import Contradicted, judge, read_kept
+from keyturn.anchors.judging import Contradicted, judge, read_kept, recoveries_in
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_against
 from keyturn.assembly.home import Home
@@ -189,6 +189,7 @@ class Notary:
         return Offer(
             checkpoint=kept.checkpoint,
             note=kept.note,
+            recoveries=self.ledger.look(lambda view: recoveries_in(view, size)),
             began=self.ledger.look(lambda view: view.entry(size - 1).at).timestamp(),
             last=0 if last is None else last.size,
             judge=lambda seen: self.ledger.look(lambda view: judge(view, seen, self.verifier)),
