@@ -1,8 +1,8 @@
 """An anchor in a git repository: a branch for each log, and a commit for each checkpoint.
 
 The branch is `keyturn-checkpoints/<name>-<32 hex>`. Its tree holds `checkpoint` (the note) and, where the log was
-restored before it, `recoveries`: leaf hashes of the entries that say so. The branch only ever grows: what was given up
-stays in its history. Git's own comparison when a ref moves lets one of two through that write at once.
+restored before it, `recoveries`: leaf hashes of the entries that say so. The branch only ever grows: what was given
+up stays in its history. Git's own comparison when a ref moves lets one of two through that write at once.
 
 A repository here is worked on as `connectors.forge.git` does, one elsewhere as `connectors.forge.remote` does.
 """
