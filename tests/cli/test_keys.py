@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,13 +31,13 @@ print(base64.b64encode(key.sign(sys.stdin.buffer.read())).decode())
 """
 
 
-def rotate(operator: Operator) -> dict[str, object]:
+def rotate(operator: Operator) -> dict[str, Any]:
     said = operator.tell("audit", "keys", "rotate", "--key", operator.key, "--json")
     assert said.code == 0, said.err
     return dict(json.loads(said.out))
 
 
-def rows(operator: Operator) -> list[dict[str, object]]:
+def rows(operator: Operator) -> list[dict[str, Any]]:
     said = operator.tell("audit", "keys", "list", "--json")
     assert said.code == 0, said.err
     return list(json.loads(said.out))
@@ -48,7 +49,7 @@ def keep(operator: Operator, where: str) -> None:
     wiring.write_text(f"{wiring.read_text()}\n[log]\nkey = {json.dumps(where)}\n")
 
 
-def verdict(operator: Operator) -> dict[str, object]:
+def verdict(operator: Operator) -> dict[str, Any]:
     return dict(operator.tell("audit", "verify", "--json").json)
 
 
@@ -76,7 +77,7 @@ def test_a_key_is_changed_by_a_reviewer_and_the_log_verifies(operator: Operator)
 
 
 def test_a_compromised_key_is_named_by_the_beginning_of_its_id(operator: Operator) -> None:
-    kid = str(rows(operator)[1]["kid"])
+    kid: str = rows(operator)[1]["kid"]
 
     def revoke(named: str, *more: str) -> int:
         return operator.tell("audit", "keys", "revoke", named, "--key", str(operator.key), *more).code
@@ -129,7 +130,7 @@ def test_a_log_key_in_an_agent_signs_and_none_is_left_in_the_home(
         subprocess.run(["ssh-add", "-q", str(file)], env=environment, check=True)
         file.unlink()
         done = rotate(operator)
-        assert done["checkpoint"] == int(str(done["entry"])) + 1
+        assert done["checkpoint"] == done["entry"] + 1
         assert operator.tell("audit", "checkpoint").code == 0
     assert verdict(operator)["verdict"] == "PASS-UNANCHORED"
 
@@ -147,7 +148,7 @@ def test_a_log_key_behind_a_program_signs(operator: Operator, tmp_path: Path) ->
     moved = file.rename(tmp_path / "elsewhere")
     keep(operator, f"command:{shlex.join([sys.executable, str(tmp_path / 'sign.py'), str(moved)])}")
     done = rotate(operator)
-    assert done["checkpoint"] == int(str(done["entry"])) + 1
+    assert done["checkpoint"] == done["entry"] + 1
     assert verdict(operator)["verdict"] == "PASS-UNANCHORED"
 
 

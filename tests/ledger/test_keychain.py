@@ -20,13 +20,13 @@ from keyturn.ledger.keychain import Keychain, path_of, take_away, whereabouts, w
 from keyturn.ledger.keys import ENTRY_KEY, LOG_KEY, SigningKey, load_key, make_key
 from keyturn.ledger.place import Place
 from keyturn.ledger.transaction import Transaction
-from keyturn.log.chain import ChainError, Head, follow, verify_signature
+from keyturn.log.chain import ChainError, Head, follow, key_proof, verify_signature
 from keyturn.log.entry import read_entry
 from keyturn.log.envelope import ENTRY_TYPE, pae
 from keyturn.model.errors import LedgerError
 from tests.ledger.processes import heard, running, told
 from tests.ledger.world import body_at, entry_key, forged, found_ledger, opened, raw, tamper, use, used, verified
-from tests.vectors.story import b64, key_proof
+from tests.vectors.story import b64
 
 ROUNDS = 12
 ACT: dict[str, Any] = {

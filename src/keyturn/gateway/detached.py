@@ -119,7 +119,7 @@ def read_signed(data: bytes) -> tuple[ReviewDraft, bytes]:
 def _carried(view: Look, entry: Entry, field: str) -> Json:
     opening = view.opening(entry, field)
     if opening is None:
-        raise LedgerError(f"entry {entry.seq}: payload {field} is not there")
+        raise LedgerError(f"entry {entry.seq}: payload {field} was erased: the request cannot be carried elsewhere")
     return {"salt": _text(opening[0]), "data": _text(opening[1])}
 
 

@@ -15,10 +15,13 @@ def earlier_action(view: Look, principal: str, action_id: str) -> EarlierAction 
     action = find(view, action_id)
     if action is None or action.principal != principal:
         return None
+    request = view.entry(action.seq)
+    if view.erased(request, "plan") or view.erased(request, "diff"):
+        return None
     return EarlierAction(
         action=action.id,
         tool=action.tool,
         status=status(action, view.now),
-        plan=read_plan(view, view.entry(action.seq)),
+        plan=read_plan(view, request),
         result=result_of(view, entries_of(view, action)) or {},
     )

@@ -15,7 +15,7 @@ from keyturn.approvals.action import TERMINAL, Action, status, tallies
 from keyturn.canon import Json
 from keyturn.gateway.desk import Look
 from keyturn.gateway.finding import entries_of, find
-from keyturn.gateway.payloads import read_plan, read_reasons, read_value
+from keyturn.gateway.payloads import read_reasons, read_summary, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
 from keyturn.model.errors import Refused
@@ -82,7 +82,7 @@ def describe(view: Look, action: Action, *, repeated: bool = False, history: Seq
     request = view.entry(action.seq)
     entries = history or (entries_of(view, action) if state not in {"pending", "approved", "running"} else ())
     reasons = read_reasons(view, request) + _later_reasons(view, entries)
-    known = AtHand(read_plan(view, request).summary, reasons, result_of(view, entries))
+    known = AtHand(read_summary(view, request), reasons, result_of(view, entries))
     return _described(action, known, view.now, repeated=repeated)
 
 

@@ -10,7 +10,7 @@ from keyturn.canon import Json
 from keyturn.gateway.desk import Look
 from keyturn.gateway.envelope import refusal_in_words
 from keyturn.gateway.finding import find_beginning, find_entries
-from keyturn.gateway.payloads import read_value
+from keyturn.gateway.payloads import ERASED, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
 
@@ -214,8 +214,8 @@ def _backwards(view: Look, action: str | None) -> Iterator[Entry]:
 def _opened(view: Look, entry: Entry, field: str) -> Json:
     if field == "diff":
         payload = view.payload(entry, field)
-        return None if payload is None else payload.decode("utf-8", errors="replace")
-    return read_value(view, entry, field)
+        return ERASED if payload is None else payload.decode("utf-8", errors="replace")
+    return ERASED if view.erased(entry, field) else read_value(view, entry, field)
 
 
 def _outcome(view: Look, entry: Entry) -> str:

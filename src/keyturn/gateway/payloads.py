@@ -16,6 +16,8 @@ from keyturn.model.outcome import Failed, Outcome, Stale, Succeeded, Unknown
 from keyturn.model.plan import Plan, plan_from_json
 
 ARGUMENT = "argument."
+ERASED = "(erased)"
+"""Shown in the place of words that were erased."""
 
 
 def request_payloads(arguments: Mapping[str, Json], plan: Plan, reason: str, client: str) -> dict[str, bytes]:
@@ -35,12 +37,27 @@ def read_arguments(view: View[State], entry: Entry) -> dict[str, Json]:
 
 
 def read_plan(view: View[State], entry: Entry) -> Plan:
-    """Return the plan of a requested action, diff included."""
+    """Return the plan of a requested action, diff included. Raises `LedgerError` where either was erased."""
     plan = read_value(view, entry, "plan")
     diff = view.payload(entry, "diff")
     if not isinstance(plan, dict) or diff is None:
-        raise LedgerError(f"entry {entry.seq} has no plan")
+        raise LedgerError(f"entry {entry.seq} has no plan, or it was erased")
     return plan_from_json(plan, diff.decode("utf-8"))
+
+
+def read_summary(view: View[State], entry: Entry) -> str:
+    """Return what the plan of a request says in a sentence, for showing."""
+    plan = read_value(view, entry, "plan")
+    return str(plan["summary"]) if isinstance(plan, dict) else ERASED
+
+
+def left_of_plan(entry: Entry) -> dict[str, Json]:
+    """Return what the facts of a request tell of its plan, in the form of one, where the plan was erased."""
+    facts: Mapping[str, Any] = entry.facts
+    kept = {name: facts[name] for name in ("tool", "target", "backend", "environment")}
+    effects = {name: count for name, count in facts["effects"].items() if name != "calls"}
+    nothing: dict[str, Json] = {"view": {}, "facts": {}, "guard": {}, "change": {}, "inverse": None}
+    return {**kept, "summary": ERASED, "effects": effects, **nothing}
 
 
 def read_value(view: View[State], entry: Entry, field: str) -> Json:

@@ -19,7 +19,7 @@ from keyturn.canon import Json
 from keyturn.gateway.desk import Look
 from keyturn.gateway.envelope import describe, describe_denied
 from keyturn.gateway.finding import entries_of, find, find_beginning
-from keyturn.gateway.payloads import ARGUMENT, read_reasons, read_value
+from keyturn.gateway.payloads import ARGUMENT, left_of_plan, read_reasons, read_value
 from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
@@ -129,16 +129,18 @@ def asked_in(view: Look, entry: Entry) -> Asked:
 
 
 def read_asked(entry: Entry, payload: Payload) -> Asked:
-    """Return what the entry of a request asks. Raises `LedgerError` when a payload is missing."""
-    plan, diff = _value(payload, "plan"), payload("diff")
-    if not isinstance(plan, dict) or diff is None:
+    """Return what the entry of a request asks, as far as it was not erased. Raises `LedgerError` for no request."""
+    if not {"plan", "diff"} <= entry.data.keys():
+        raise LedgerError(f"entry {entry.seq} has no plan")
+    plan = left_of_plan(entry) if payload("plan") is None else _value(payload, "plan")
+    if not isinstance(plan, dict):
         raise LedgerError(f"entry {entry.seq} has no plan")
     names = [field.removeprefix(ARGUMENT) for field in entry.data if field.startswith(ARGUMENT)]
     stored: Any = _value(payload, "decision.values") or []
     return Asked(
         entry=entry,
         action=life.requested(entry),
-        plan=plan_from_json(plan, diff.decode("utf-8")),
+        plan=plan_from_json(plan, (payload("diff") or b"").decode("utf-8")),
         arguments={name: _value(payload, ARGUMENT + name) for name in names},
         reason=str(_value(payload, "reason") or ""),
         client=str(_value(payload, "client") or ""),

@@ -59,6 +59,7 @@ def way_back(view: Look, action_id: str, principal: str | None = None) -> WayBac
     action, state = find_state(view, action_id, principal)
     _require_done(action, state)
     history = entries_of(view, action)
+    _require_kept(view, action, history)
     inverse = read_plan(view, history[0]).inverse
     if inverse is None or inverse.tool is None:
         raise Refused("no_inverse", _by_hand(action, inverse))
@@ -75,6 +76,13 @@ def undo_of(view: Look, action_id: str) -> Action | None:
     known = view.state.undos.of(action_id)
     undoing = None if known is None else find(view, known)
     return undoing if undoing is not None and status(undoing, view.now) in UNDOING else None
+
+
+def _require_kept(view: Look, action: Action, history: list[Entry]) -> None:
+    """Refuse where what tells the way back was erased."""
+    needed = ((history[0], "plan"), (history[0], "diff"), (_outcome(history), "outcome"))
+    if any(view.erased(entry, field) for entry, field in needed):
+        raise Refused("no_inverse", f"what tells the way back from action {action.id} was erased: undo it by hand")
 
 
 def _require_done(action: Action, state: str) -> None:

@@ -14,6 +14,7 @@ from keyturn.log.entry import Entry, leaf_hash
 END = 2**62  # beyond every seq
 _ENTRIES = "SELECT seq, body, sig, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
 _PAYLOADS = "SELECT seq, field, salt, data FROM payload WHERE seq >= ? AND seq < ? ORDER BY seq, field"
+_ERASURES = "SELECT seq FROM lookup JOIN entry USING (seq) WHERE kind = 'payload.erased' ORDER BY seq"
 _LINKS = "SELECT seq, body, leaf FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
 
 
@@ -31,9 +32,10 @@ def read_entry_at(connection: sqlite3.Connection, seq: int) -> Entry:
 
 
 def read_payload(connection: sqlite3.Connection, entry: Entry, field: str) -> bytes | None:
-    """Return a payload that opens its commitment; None when the entry has no such field.
+    """Return a payload that opens its commitment; None when the entry has no such field, or an erased one.
 
-    Raises `LedgerBroken` when it is missing or is not what the entry committed to.
+    Raises `LedgerBroken` when it is missing although no entry says that it was erased, or is not what the entry
+    committed to.
     """
     opening = read_opening(connection, entry, field)
     return None if opening is None else opening[1]
@@ -44,9 +46,23 @@ def read_opening(connection: sqlite3.Connection, entry: Entry, field: str) -> tu
     if field not in entry.data:
         return None
     row = read_payload_row(connection, entry.seq, field)
+    if row is None and is_erased(connection, entry.seq, field):
+        return None
     if row is None or not commitment.opens(entry.data[field], row[0], field, row[1]):
         raise LedgerBroken(f"entry {entry.seq}: payload {field} is missing or was changed")
     return row
+
+
+def is_erased(connection: sqlite3.Connection, seq: int, field: str) -> bool:
+    """Tell whether an entry says that this payload was erased. Asked only of what is missing."""
+    return (seq, field) in _erased(connection)
+
+
+def _erased(connection: sqlite3.Connection) -> set[tuple[object, object]]:
+    # The derived table only says where to look; one that hides such an entry makes the payload seem lost.
+    places = connection.execute(_ERASURES).fetchall()
+    found = (read_entry_at(connection, seq) for (seq,) in places)
+    return {(entry.facts["entry"], entry.facts["field"]) for entry in found if entry.kind == "payload.erased"}
 
 
 def read_payload_row(connection: sqlite3.Connection, seq: int, field: str) -> tuple[bytes, bytes] | None:
@@ -77,16 +93,21 @@ def check_payloads(connection: sqlite3.Connection, first: int, end: int) -> None
     """
     rows = connection.execute(_PAYLOADS, (first or -END, end))
     row = next(rows, None)
+    erased: set[tuple[object, object]] | None = None
     for entry in read_entries(connection, first, end):
-        opened = set()
+        opened, stored = set(), set()
         while row is not None and row[0] <= entry.seq:
             seq, field, salt, data = row
             if seq != entry.seq or field not in entry.data:
                 _surplus(seq, field)
+            stored.add(field)
             if commitment.opens(entry.data[field], salt, field, data):
                 opened.add(field)
             row = next(rows, None)
-        if lost := entry.data.keys() - opened:
+        lost = entry.data.keys() - opened
+        if lost and erased is None:
+            erased = _erased(connection)
+        if lost := {field for field in lost if field in stored or (entry.seq, field) not in (erased or ())}:
             raise LedgerBroken(
                 f"entry {entry.seq}: payload {min(lost)} is missing or was changed; check with `keyturn audit verify`"
             )

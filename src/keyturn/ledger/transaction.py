@@ -10,6 +10,7 @@ from typing import Generic, Protocol, TypeVar
 
 from keyturn.canon import Json
 from keyturn.ledger.clock import Reading
+from keyturn.ledger.erasing import delete_payload
 from keyturn.ledger.errors import sqlite_errors
 from keyturn.ledger.keys import SigningKey
 from keyturn.ledger.rows import read_entries, read_entry_at, read_opening, read_payload
@@ -86,12 +87,16 @@ class View(Generic[F]):
         return read_entry_at(self._connection, seq)
 
     def payload(self, entry: Entry, field: str) -> bytes | None:
-        """Return a payload of `entry` that opens its commitment, or None when the entry has no such field."""
+        """Return a payload of `entry` that opens its commitment; None when it has no such field, or an erased one."""
         return read_payload(self._connection, entry, field)
 
     def opening(self, entry: Entry, field: str) -> tuple[bytes, bytes] | None:
-        """Return (salt, payload) that open a commitment of `entry`: for taking the payload elsewhere."""
+        """Return (salt, payload) that open a commitment of `entry`, as `payload`: for taking it elsewhere."""
         return read_opening(self._connection, entry, field)
+
+    def erased(self, entry: Entry, field: str) -> bool:
+        """Tell whether a payload that the entry committed to was erased."""
+        return field in entry.data and read_opening(self._connection, entry, field) is None
 
     def history(self, action: str) -> list[Entry]:
         """Return the entries of an action in order, found by the derived table: for showing, not for deciding."""
@@ -194,6 +199,16 @@ class Transaction(View[F]):
         self.appended.append(entry)
         self.head = head
         return entry
+
+    def erase(self, entry: Entry, field: str) -> None:
+        """Delete a payload of `entry` with its salt; the job appends the `payload.erased` entry that says so.
+
+        Whoever commits this sweeps the files afterwards. Raises `LedgerError` when there is no such payload.
+        """
+        with sqlite_errors("erase a payload"):
+            count = delete_payload(self._connection, entry.seq, field)
+        if count != 1:
+            raise LedgerError(f"entry {entry.seq} has no payload {field} that could be erased")
 
     def keep_checkpoint(self, size: int, note: bytes) -> None:
         """Keep a signed checkpoint of the first `size` entries. The first one of a size stays."""
