@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from keyturn.log.signatures import first_bad_signature
 from keyturn.model.errors import LedgerError
 from keyturn.verifier import Report
 from keyturn.verifier.proofs import NotProved
 from keyturn.verifier.source import Row
-from keyturn.verifier.steps import CHUNK_BYTES, Step, first_bad_signature, follow_rows
+from keyturn.verifier.steps import CHUNK_BYTES, Step, follow_rows
 from tests.verifier.outside import fill
 from tests.verifier.test_file import bad
 from tests.verifier.world import World, entries, raw, tamper

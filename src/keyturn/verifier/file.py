@@ -8,10 +8,11 @@ SQLite reads both, under its usual read locks.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 from keyturn.model.errors import LedgerError
 from keyturn.verifier.erased import MARK, named_in
@@ -47,6 +48,13 @@ class LedgerFile:
         self._connection = connection
         self._size = size
         self._opened = opened
+        self._reading: WeakSet[Generator[tuple[Any, ...], None, None]] = WeakSet()
+
+    def close(self) -> None:
+        """End what is still being read, which outlives a failed proof in its traceback, and close the file."""
+        for rows in list(self._reading):
+            rows.close()
+        self._connection.close()
 
     @property
     def size(self) -> int:
@@ -126,8 +134,16 @@ class LedgerFile:
             yield seq, field, Payload(salt, data)
 
     def _rows(self, sql: str, values: tuple[int | bytes, ...]) -> Iterator[tuple[Any, ...]]:
-        with sqlite_errors("read the ledger"):
-            yield from self._connection.execute(sql, values)
+        rows = _read(self._connection, sql, values)
+        self._reading.add(rows)
+        return rows
+
+
+def _read(
+    connection: sqlite3.Connection, sql: str, values: tuple[int | bytes, ...]
+) -> Generator[tuple[Any, ...], None, None]:
+    with sqlite_errors("read the ledger"):
+        yield from connection.execute(sql, values)
 
 
 def _check_columns(place: int, columns: tuple[Any, ...]) -> None:
@@ -158,7 +174,8 @@ def open_file(path: Path) -> Iterator[LedgerFile]:
             _prepare(connection)
             check_schema(connection)
             last = connection.execute("SELECT max(seq) FROM entry").fetchone()[0]
-        yield LedgerFile(connection, last + 1 if type(last) is int else 0, opened)
+        with closing(LedgerFile(connection, last + 1 if type(last) is int else 0, opened)) as file:
+            yield file
     finally:
         connection.close()
 

@@ -13,15 +13,12 @@ from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
-from functools import lru_cache
 from multiprocessing import get_context
-from typing import TypeAlias
 
 from keyturn.log.chain import Head, follow, parse, verify_signature
 from keyturn.log.entry import Entry
-from keyturn.log.envelope import ENTRY_TYPE, pae
-from keyturn.log.keys import VerifyKey
 from keyturn.log.kinds import BY_THE_LOG_KEY
+from keyturn.log.signatures import Signature, first_bad_signature
 from keyturn.model.errors import LedgerError
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.source import Row
@@ -29,9 +26,6 @@ from keyturn.verifier.source import Row
 CHUNK = 256  # rows that are verified together
 CHUNK_BYTES = 1 << 20  # or fewer, where they carry much
 AHEAD = 2  # chunks read ahead for each process
-
-Signature: TypeAlias = tuple[bytes, bytes, bytes]
-"""A raw public key, the body it is said to have signed, and the signature."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,19 +78,6 @@ def follow_rows(rows: Iterator[Row], jobs: int) -> Generator[Step, None, None]:
         yield step
 
 
-def first_bad_signature(work: list[Signature]) -> int | None:
-    """Return the place of the first signature that is not its key's; None if all are good."""
-    for place, (raw, body, signature) in enumerate(work):
-        if not _key(raw).verifies(pae(ENTRY_TYPE, body), signature):
-            return place
-    return None
-
-
-@lru_cache(maxsize=64)
-def _key(raw: bytes) -> VerifyKey:
-    return VerifyKey(raw)
-
-
 def _step(head: Head, row: Row, *, signed: bool) -> Step:
     with proving(row.seq, 1):
         entry = parse(row.seq, row.body, row.signature)
@@ -104,8 +85,9 @@ def _step(head: Head, row: Row, *, signed: bool) -> Step:
 
 
 def _apart(rows: Iterator[Row], jobs: int) -> Iterator[Step]:
-    # Fresh processes: a forked one would hold this one's database connection.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_leave_interrupts)
+    # Fresh processes: a forked one would hold this one's database connection. Ctrl-C is left to this process.
+    ignoring = (signal.SIGINT, signal.SIG_IGN)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=signal.signal, initargs=ignoring)
     waiting: deque[tuple[_Chunk, Future[int | None]]] = deque()
     try:
         for chunk in _chunks(rows):
@@ -131,7 +113,8 @@ def _chunks(rows: Iterator[Row]) -> Iterator[_Chunk]:
                 yield chunk
                 chunk = _Chunk()
     except NotProved as failure:
-        chunk.failure = failure  # told when its turn comes: a signature before it may be bad
+        # Told when its turn comes: a signature before it may be bad.
+        chunk.failure = failure.with_traceback(None)
     yield chunk
 
 
@@ -146,8 +129,3 @@ def _settled(chunk: _Chunk, verdict: Future[int | None]) -> Iterator[Step]:
         raise LedgerError(f"two processes disagree on the signature of entry {step.entry.seq}; no verdict")
     if chunk.failure is not None:
         raise chunk.failure
-
-
-def _leave_interrupts() -> None:
-    """Leave Ctrl-C to the process that started this one, which then ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
