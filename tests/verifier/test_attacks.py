@@ -262,6 +262,17 @@ def test_a_checkpoint_under_the_logs_name_by_another_key_fails(story: World) -> 
     assert "by another key" in reason(report)
 
 
+def test_a_checkpoint_that_only_a_witness_signed_is_not_the_logs(story: World) -> None:
+    text = text_of(story, SIZE)
+    forged = bytes(Note(text, (WITNESS.cosign(text),)))
+    assert bad(against(story, forged, witnesses=[WITNESS.vkey])) == (0, 15)
+    drop_checkpoints(story)
+    keep(story, SIZE, forged)
+    report = against(story, witnesses=[WITNESS.vkey])
+    assert bad(report) == (SIZE - 1, 14)
+    assert "the log key has not signed it" in reason(report)
+
+
 def test_one_key_under_two_names_is_not_two_witnesses(story: World) -> None:
     with pytest.raises(ConfigurationError, match="have one key"):
         story.verify(witnesses=[WITNESS.vkey, Witness(name="witness.example/two").vkey])

@@ -10,7 +10,7 @@ from keyturn.model.errors import ConfigurationError
 from keyturn.model.sshkey import PublicKey
 from keyturn.verifier.signers import read_signers
 from tests.verifier.test_file import bad
-from tests.verifier.world import ACT, REVIEW, World, entries
+from tests.verifier.world import ACT, REVIEW, Thief, World, b64, entries
 
 PEOPLE = ("alice", "bob", "carol", "dave")
 
@@ -60,6 +60,14 @@ def test_a_review_at_a_time_its_key_is_not_listed_for_is_named(good: World) -> N
     report = good.verify(signers=text)
     assert bad(report) == (first_reviewed(good), 16)
     assert report.strangers[0].reason == "it is not listed for that time"
+
+
+def test_a_review_that_nobody_signed_is_no_strangers(thief: Thief) -> None:
+    honest = thief.find("action.reviewed", "approved")
+    broken = {**honest.facts, "signature": b64(b"nothing")}
+    forged = thief.append("action.reviewed", broken, action=honest.action, data={"review.reason": b'"yes"'})
+    report = thief.world.verify(signers=listed(thief.world, *PEOPLE))
+    assert (bad(report), report.strangers) == ((forged.seq, 9), ())
 
 
 # --- the file -----------------------------------------------------------------------------------------------------

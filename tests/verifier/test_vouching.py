@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from keyturn.log.tree import TILE, WIDTH, Frontier, fold_nodes, leaf_hash
 from keyturn.model.errors import ConfigurationError
 from keyturn.verifier import Tail
+from keyturn.verifier.growth import Grown
+from keyturn.verifier.source import Payload, Row
 from tests.verifier.outside import NOON, Witness, fill, keep, note, proof, receipt, record_anchor, root, throttle
 from tests.verifier.test_file import bad
 from tests.verifier.world import Thief, World, entries, tamper
@@ -242,6 +245,20 @@ def test_a_witness_named_twice_is_one(good: World) -> None:
     assert good.verify(witnesses=[WITNESS.vkey, f" {WITNESS.vkey}\n"]).verdict == "PASS-UNANCHORED"
 
 
+def test_a_tree_is_worked_out_at_any_size_it_had(good: World) -> None:
+    fill_to = 70_000
+    grown = Grown(_Leaves(fill_to))
+    for seq in range(fill_to):
+        grown.add(leaf_hash(b"%d" % seq))
+        if seq % 16 == 0:
+            grown.root(seq + 1)  # remembered, more of them than are kept
+    for size in (1, 255, 256, 257, 65_536, 65_537, 69_999, fill_to):
+        edge = Frontier()
+        for seq in range(size):
+            edge.add(leaf_hash(b"%d" % seq))
+        assert grown.root(size) == edge.root(), size
+
+
 def test_a_long_ledger_of_checkpoints_lists_the_newest_who_vouch(world: World) -> None:
     fill(world, 1100)
     for size in range(1, 1101):
@@ -250,3 +267,39 @@ def test_a_long_ledger_of_checkpoints_lists_the_newest_who_vouch(world: World) -
     assert (report.verdict, report.checkpoints, len(report.vouched)) == ("PASS", 1100, 1000)
     assert report.omitted["vouched"] == 100
     assert report.vouched[-1].size == 1100
+
+
+class _Leaves:
+    """A source of entries that are numbers, with the subtrees over them."""
+
+    opened = "as numbers"
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def rows(self) -> Iterator[Row]:
+        return (self.row(seq) for seq in range(self.size))
+
+    def row(self, seq: int) -> Row:
+        return Row(seq=seq, body=b"%d" % seq, signature=b"", leaf=b"", payloads={})
+
+    def payloads(self, seq: int) -> Mapping[str, Payload]:
+        return {}
+
+    def erased(self) -> Iterator[tuple[int, str]]:
+        return iter(())
+
+    def withholds(self, seq: int, field: str) -> bool:
+        return False
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        return iter(())
+
+    def subtree(self, level: int, index: int) -> bytes:
+        if level == TILE:
+            first = index * WIDTH
+            return fold_nodes([leaf_hash(b"%d" % seq) for seq in range(first, first + WIDTH)])
+        return fold_nodes([self.subtree(level - TILE, index * WIDTH + place) for place in range(WIDTH)])
+
+    def subtrees(self) -> int:
+        return self.size // WIDTH
