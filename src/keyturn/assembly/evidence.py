@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+import base64
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
+from keyturn import canon
 from keyturn.assembly.home import Home
 from keyturn.assembly.outward import checkpoint_now
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.writing import log_verifier
-from keyturn.evidence.bundle import Opening, write_bundle
+from keyturn.evidence.bundle import cosigned, write_bundle
+from keyturn.evidence.proving import Evidence, files_of
 from keyturn.gateway.desk import Look
+from keyturn.gateway.finding import find_entries
+from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.entry import Entry
-from keyturn.log.keys import LogVerifier
+from keyturn.log.keys import LogVerifier, VerifyKey
 from keyturn.log.manifest import EVERYWHERE, Manifest
-from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.log.note import Note, parse_note
+from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 
-ERASED = "payload.erased"
-_EVERY = 2**53
+_EVERY = 2**53  # more than there are entries
+_ANCHORS = 64  # newest records of anchors that are looked at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,24 +49,6 @@ class Exported:
     checkpoint: int
 
 
-class EvidenceShelf:
-    """A look at a ledger from which evidence is made; payloads that were erased are not there."""
-
-    def __init__(self, view: Look) -> None:
-        self._view = view
-        self._erased: set[tuple[Any, Any]] = {
-            (entry.facts["entry"], entry.facts["field"]) for entry in view.newest(ERASED, _EVERY)
-        }
-
-    def entries(self, first: int, end: int) -> list[Entry]:
-        """Return the entries of [first, end)."""
-        return self._view.entries(first, end)
-
-    def opening(self, entry: Entry, field: str) -> Opening | None:
-        """Return salt and bytes of a payload; None where it was erased. Raises `LedgerBroken`."""
-        return None if (entry.seq, field) in self._erased else self._view.opening(entry, field)
-
-
 def export_bundle(
     home: Home, out: Path, choice: Choice, progress: Callable[[int, int], None] | None = None
 ) -> Exported:
@@ -77,7 +65,7 @@ def export_bundle(
     def write(view: Look) -> Exported:
         manifest = _manifest(view, verifier, choice)
         with new_file(out) as file:
-            write_bundle(file, EvidenceShelf(view), manifest, kept.note, progress)
+            write_bundle(file, view, manifest, kept.note, progress)
         return Exported(manifest=manifest, checkpoint=kept.checkpoint.size)
 
     with closing(open_reader(home, "keyturn audit export")) as reader:
@@ -131,3 +119,69 @@ def _first_at(view: Look, at: datetime) -> int:
         else:
             high = middle
     return low
+
+
+def prove_action(home: Home, action: str, folder: Path, withheld: frozenset[str]) -> int:
+    """Write the evidence of one action into the new folder; return how many files.
+
+    Raises `Refused` ("not_found") for an unknown action, `ConfigurationError` when the folder cannot be made, and
+    `LedgerError` as `export_bundle` does.
+    """
+    kept, verifier = checkpoint_now(home), log_verifier(home)
+
+    def evidence(view: Look) -> list[tuple[str, bytes]]:
+        story = find_entries(view, action)
+        if not story:
+            raise Refused("not_found", f"there is no action {action}")
+        keys = _admitting(view, {entry.kid for entry in story})
+        return list(
+            files_of(
+                Evidence(
+                    verifier=verifier,
+                    story=story,
+                    keys=keys,
+                    note=_best_note(view, kept.note, story[-1].seq + 1),
+                    include=view.tree.inclusion,
+                    opening=lambda entry, name: None if name in withheld else view.opening(entry, name),
+                )
+            )
+        )
+
+    with closing(open_reader(home, "keyturn audit prove")) as reader:
+        files = reader.look(evidence)
+    write_folder(folder, files)
+    return len(files)
+
+
+def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Write files into a new folder that only its owner can enter. Raises `ConfigurationError`."""
+    try:
+        folder.mkdir(mode=0o700)
+        for name, data in files:
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(f"{folder}: {error.strerror}; name a new folder with --out") from error
+
+
+def signers_at(home: Home) -> dict[str, tuple[str, ...]]:
+    """Return whose keys the policy in force lists: person → lines of public keys."""
+    with closing(open_reader(home, "keyturn audit signers")) as reader:
+        return reader.look(lambda view: dict(view.state.policy.reviewers) if view.state.policy else {})
+
+
+def _admitting(view: Look, kids: set[str]) -> list[Entry]:
+    """Return the entries that admitted these entry keys."""
+    added = view.newest("key.added", _EVERY)
+    return [entry for entry in reversed(added) if VerifyKey(base64.b64decode(entry.text("key"))).kid in kids]
+
+
+def _best_note(view: Look, newest: bytes, size: int) -> Note:
+    """Return a checkpoint of `size` entries or more: one that most have cosigned, else the newest."""
+    recorded = [view.payload(entry, "anchor.note") for entry in view.newest("anchor.recorded", _ANCHORS)]
+    notes = [parse_note(newest), *(parse_note(str(canon.decode(note)).encode()) for note in recorded if note)]
+    enough = [note for note in notes if parse_checkpoint(note.text).size >= size]
+    if not enough:
+        raise LedgerError("no checkpoint covers the whole action yet: sign one where the log key is")
+    return max((cosigned(note, notes) for note in enough), key=lambda note: len(note.signatures))
