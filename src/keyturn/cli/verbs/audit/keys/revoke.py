@@ -16,9 +16,7 @@ from keyturn.cli.signer import signer_of, signer_options
 
 @click.command(short_help="End a key that somebody else may have, signed.")
 @click.argument("named", metavar="KEY")
-@click.option(
-    "--compromised", is_flag=True, required=True, help="Say that somebody else may have it."
-)
+@click.option("--compromised", is_flag=True, required=True, help="Say that somebody else may have it.")
 @signer_options
 @json_option
 @click.pass_context
