@@ -221,3 +221,30 @@ def test_the_verifier_string_of_a_home_stays_through_changes_of_its_entry_key(op
     assert (operator.home / "state" / "keys" / "log.vkey").read_text() == before
     assert verdict(operator)["log"] == str(parse_verifier(before.strip()))
     assert len(base64.b64decode(before.strip().split("+", 2)[2])) == 33
+
+
+def test_a_copy_from_before_a_change_is_restored_with_the_key_that_was_kept_with_it(
+    operator: Operator, tmp_path: Path
+) -> None:
+    keys = operator.home / "state" / "keys"
+    before = rows(operator)[1]["kid"]
+    assert operator.tell("audit", "backup", tmp_path / "copy.db").code == 0
+    kept = (keys / "entry.key").read_bytes()
+    after = rotate(operator)["added"]
+
+    def restore() -> int:
+        said = operator.tell("audit", "restore", tmp_path / "copy.db", "-m", "test", "--key", operator.key)
+        assert said.code == 0 or f"entry-{before}.key would hold" in said.err
+        return said.code
+
+    assert restore() == 1
+    assert [row["kid"] for row in rows(operator)][1:] == [before, after]
+    named = keys / f"entry-{before}.key"
+    named.touch(mode=0o600)
+    named.write_bytes(kept)
+    assert restore() == 0
+    _, entry, stranger = rows(operator)
+    assert (entry["kid"], entry["state"], entry["private"]) == (before, "signs", named.name)
+    assert (stranger["kid"], stranger["state"]) == (after, "unknown to this log")
+    assert rotate(operator)["revoked"] == before
+    assert verdict(operator)["verdict"] == "PASS-UNANCHORED"
