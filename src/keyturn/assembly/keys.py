@@ -35,6 +35,7 @@ Signer: TypeAlias = Callable[[Mapping[str, Sequence[str]]], tuple[str, Sign]]
 TURN = "keys"
 """The lock of `state/run/` under which one process of the home changes keys."""
 
+_MOST = 100_000  # changes of keys that are listed
 _SHORTEST = 8  # digits of a kid by which somebody may name it
 
 
@@ -162,7 +163,7 @@ def _log_row(home: Home, head: Head) -> dict[str, Json]:
 
 def _entry_rows(view: Look, here: Mapping[str, str]) -> list[dict[str, Json]]:
     rows = []
-    ends: dict[str, Any] = {entry.text("revoked"): entry for entry in view.newest("key.revoked", 100_000)}
+    ends: dict[str, Any] = {entry.text("revoked"): entry for entry in view.newest("key.revoked", _MOST)}
     for kid, since in _since(view).items():
         end = ends.get(kid)
         state = "signs" if end is None else f"{end.text('reason')} at entry {end.seq}"
@@ -170,12 +171,10 @@ def _entry_rows(view: Look, here: Mapping[str, str]) -> list[dict[str, Json]]:
     return rows
 
 
-def _since(view: Look) -> dict[str, int | None]:
+def _since(view: Look) -> dict[str, int]:
     """Return kid → entry of every entry key, oldest first."""
-    places: dict[str, int | None] = dict.fromkeys(view.head.keys)
-    for entry in view.newest("key.added", 100_000):
-        places[VerifyKey(base64.b64decode(entry.text("key"))).kid] = entry.seq
-    return places
+    found = view.newest("key.added", _MOST)
+    return {VerifyKey(base64.b64decode(entry.text("key"))).kid: entry.seq for entry in reversed(found)}
 
 
 def _row(kid: str, duty: str, since: int | None, state: str, where: str) -> dict[str, Json]:
