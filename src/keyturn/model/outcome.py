@@ -32,6 +32,11 @@ class Stale:
     moved: tuple[str, ...]
 
 
+def differing(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
+    """Name the facts that are not as they were reviewed, sorted: what `Stale` holds; one that is missing counts."""
+    return tuple(name for name in sorted(seen.keys() | reviewed.keys()) if seen.get(name) != reviewed.get(name))
+
+
 @dataclass(frozen=True, slots=True)
 class Unknown:
     """It may or may not have happened; only a probe or an operator's signed word settles it."""

@@ -16,6 +16,7 @@ from keyturn.canon import Json
 from keyturn.connectors.github import GitHub
 from keyturn.connectors.tickets.github.issues import Comment, Issue, same
 from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import differing
 from keyturn.model.text import visible
 
 PAGES: Final = 10
@@ -94,8 +95,7 @@ def reviewed_reach(reviewed: Mapping[str, Json]) -> int:
 
 def moved_facts(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
     """Return the names of facts that are not as reviewed, sorted; a few recipients more, or fewer, are fine."""
-    names = seen.keys() | reviewed.keys()
-    moved = {name for name in names if seen.get(name) != reviewed.get(name)}
+    moved = differing(seen, reviewed)
     if "recipients" in reviewed and reviewed_reach(seen) <= tolerated(reviewed_reach(reviewed)):
-        moved.discard("recipients")
-    return tuple(sorted(moved))
+        return tuple(name for name in moved if name != "recipients")
+    return moved
