@@ -17,10 +17,9 @@ from tests.bed.cluster import Cluster
 from tests.bed.faults import FaultProxy, Faults
 from tests.bed.recorder import Record
 from tests.bed.tls import Authority, Certificate
-from tests.canaries.marks import MARK
 
-TOKEN = f"{MARK}-token-of-deployer"
-READING = f"{MARK}-token-of-reader"
+TOKEN = "token-of-deployer"
+READING = "token-of-reader"
 NAMESPACE = "prod"
 
 
