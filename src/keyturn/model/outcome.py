@@ -27,7 +27,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The world is not the one that was reviewed; nothing was done. `moved` names the facts that differ."""
+    """The world is not the one that was reviewed; nothing was done.
+
+    `moved` names the facts that differ, or says in sentences what does.
+    """
 
     moved: tuple[str, ...]
 
