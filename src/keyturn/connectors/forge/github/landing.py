@@ -33,6 +33,7 @@ from keyturn.connectors.github import said, segment
 from keyturn.connectors.http import Answer
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
+from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef
 
 _NO_DRAFTS = "draft pull requests are not supported"
@@ -136,6 +137,12 @@ class Landing:
         if found is None:
             await self._set_branch(marker)
             found = await self._request(opening, marker)
+        if not await self.pulls.hub.is_us(found.author):
+            raise ConnectorError(
+                f"pull request #{found.number} of branch {self.branch} was opened by {visible(found.author)} before "
+                f"we could, and not in the words that were reviewed; look at {found.url}",
+                kind="unknown",
+            )
         if not found.touched and (found.base, found.draft) != (opening.base, opening.draft):
             raise ConnectorError(
                 f"pull request #{found.number} is there, but was not opened as reviewed: its base is {found.base}, "
