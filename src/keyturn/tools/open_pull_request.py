@@ -49,7 +49,7 @@ class OpenPullRequest:
             draft=arguments.draft,
             patch=worked.patch,
         )
-        return planned(_proposed(forge, opening, worked, await forge.audience()))
+        return planned(_proposed(forge, opening, worked, await forge.audience(body)))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""

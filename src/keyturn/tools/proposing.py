@@ -84,7 +84,7 @@ async def objecting(plan: Plan, again: Proposed, forge: Forge, action: ActionRef
     said = disagreeing(plan, planned(again))
     if said is not None:
         return Failed(said)
-    more = more_are_told(again.recipients, await forge.audience())
+    more = more_are_told(again.recipients, await forge.audience(again.opening.body))
     # Opened by this very action already, in a ledger since restored: then landing it finds that, whoever came since.
     return None if more is None or await _there(forge, action) else Stale((more,))
 

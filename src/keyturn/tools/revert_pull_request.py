@@ -54,7 +54,7 @@ class RevertPullRequest:
             draft=arguments.draft,
             patch=worked.patch,
         )
-        return planned(_proposed(forge, cleaned(opening), worked, merging, await forge.audience()))
+        return planned(_proposed(forge, cleaned(opening), worked, merging, await forge.audience(opening.body)))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""

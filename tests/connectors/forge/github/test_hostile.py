@@ -113,6 +113,16 @@ def test_a_number_of_watchers_that_cannot_be_is_refused(world: World, count: int
         anyio.run(world.forge().audience)
 
 
+def test_people_whom_a_body_mentions_are_counted(world: World) -> None:
+    assert anyio.run(world.forge().audience, "cc @ann, _@bob_, &#64;eve and me@example.org") == 3
+
+
+@pytest.mark.parametrize("body", ["cc @shop-co/everybody", "_@shop-co/everybody_", "&commat;shop-co/everybody"])
+def test_a_body_that_mentions_a_team_is_refused(world: World, body: str) -> None:
+    with pytest.raises(ConnectorError, match="the team @shop-co/everybody"):
+        anyio.run(world.forge().audience, body)
+
+
 def test_an_approval_by_somebody_without_a_say_is_a_comment(world: World) -> None:
     number = proposed(world)
     world.repository.review(number, "APPROVE")

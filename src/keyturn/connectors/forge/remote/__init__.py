@@ -170,7 +170,7 @@ class RemoteForge:
         except ConnectorError as error:
             return CannotTell(str(error))
 
-    async def audience(self) -> int:
+    async def audience(self, body: str = "") -> int:
         """Return 0: a push tells nobody whom we could count."""
         return 0
 
