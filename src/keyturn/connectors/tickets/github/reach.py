@@ -21,7 +21,7 @@ from keyturn.model.outcome import differing
 PAGES: Final = 10
 """Pages of a hundred watchers that are read by name; more are counted by pages, and nobody in them twice."""
 
-_LAST: Final = re.compile(r'[?&]page=([0-9]{1,9})[^>]*>\s*;\s*rel="last"')
+_LAST: Final = re.compile(r'[?&]page=([0-9]{1,9})[^<>]{0,500}>\s*;\s*rel="last"')
 
 
 @dataclass(frozen=True, slots=True)
