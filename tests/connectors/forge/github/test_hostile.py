@@ -5,13 +5,14 @@ from __future__ import annotations
 import anyio
 import pytest
 
+from keyturn.connectors.forge import Closing
 from keyturn.connectors.forge.github.marking import fence_message, marker_of
 from keyturn.connectors.forge.merging import Merged
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotTell
 from tests.bed.faults import DropAfter, DropBefore, Fault, Instead, Meanwhile
 from tests.bed.recorder import answer
-from tests.connectors.forge.contract import CHANGE, apply, opening
+from tests.connectors.forge.contract import CHANGE, apply, land, opening, revision
 from tests.connectors.forge.github.test_merges import PUT, merge, probe, proposed, read, reviewed
 from tests.connectors.forge.github.world import World
 from tests.connectors.forge.repository import action
@@ -60,6 +61,30 @@ def test_a_merge_is_found_though_others_took_its_marker_away(world: World, gone:
     else:
         fenced_by_others(world)
     assert isinstance(probe(world, change), Merged)
+
+
+def without_marker(world: World, number: int) -> None:
+    """Have somebody delete the marker of an action."""
+    world.repository.ask("DELETE", f"git/refs/{marker_of(action(number).action)}", who="carol")
+
+
+def test_nothing_that_landed_counts_as_not_landed_once_others_took_its_marker_away(world: World) -> None:
+    forge = world.forge()
+    change = opening(forge, CHANGE)
+    landed = land(forge, change, action(1))
+    revised = revision(forge, action(1), {"src/app.py": b"newer\n"})
+    updated = land(forge, revised, action(2))
+    closing = Closing(pull=action(1).action, base="main", head=updated.commit, title=change.title)
+    anyio.run(forge.close, closing, action(3))
+    for number in (1, 2, 3):
+        without_marker(world, number)
+    settled = [
+        anyio.run(forge.probe, change, action(1)),
+        anyio.run(forge.probe, revised, action(2)),
+        anyio.run(forge.probe_closing, closing, action(3)),
+    ]
+    assert landed.commit != updated.commit
+    assert [type(one) for one in settled] == [CannotTell] * 3
 
 
 def test_a_merge_by_others_who_write_our_trailer_is_not_taken_for_ours(world: World) -> None:

@@ -25,7 +25,17 @@ from keyturn.canon import Json
 from keyturn.connectors.forge import Change, Landed, Opening, Revision
 from keyturn.connectors.forge.github.answers import number_at
 from keyturn.connectors.forge.github.making import Made, work_out, write
-from keyturn.connectors.forge.github.marking import EXISTS, FENCED, Marks, NotDone, is_fence, marker_of, sure, turn_of
+from keyturn.connectors.forge.github.marking import (
+    EXISTS,
+    FENCED,
+    REPLACED,
+    Marks,
+    NotDone,
+    is_fence,
+    marker_of,
+    sure,
+    turn_of,
+)
 from keyturn.connectors.forge.github.pulls import Pulls, Request
 from keyturn.connectors.forge.github.reading import Commit
 from keyturn.connectors.forge.refs import branch_of
@@ -93,7 +103,8 @@ class Landing:
         """Find it and complete it, or fence it off; as `Forge.probe`."""
         marker = await self.marks.marker(self.action.action) or await self.marks.fence(self.action)
         if is_fence(marker, self.action):
-            return CannotHappen("it had not landed, and a fence keeps it from landing")
+            there = await self._traces()
+            return REPLACED if there else CannotHappen("it had not landed, and a fence keeps it from landing")
         self._refuse_other(await work_out(self.marks, self.change, self.action), marker)
         try:
             return await self._complete(marker)
@@ -103,6 +114,13 @@ class Landing:
         except NotDone as error:
             await self._take_back(marker, error)
             return CannotHappen(f"it was begun, and taken back: {error}")
+
+    async def _traces(self) -> bool:
+        """Say whether there is what comes after the marker alone: whoever may push can take the marker away."""
+        if isinstance(self.change, Revision):
+            return await self.marks.turned(turn_of(self.change.pull, self.change.head), self.action)
+        found = await self.pulls.of_branch(self.branch)
+        return found is not None and await self.pulls.hub.is_us(found.author)
 
     async def _take_back(self, marker: Commit, why: Exception) -> None:
         """Leave nothing of what GitHub refuses to complete, and keep it from coming late."""
