@@ -21,9 +21,10 @@ from tests.bed.faults import FaultProxy, Faults
 from tests.bed.git_remote import ENVIRONMENT, GitRemote
 from tests.bed.recorder import Answer, Next, Record, Request
 from tests.bed.tls import Certificate
+from tests.canaries.marks import MARK
 
-WRITER, READER = ("writer", "secret-of-writer"), ("reader", "secret-of-reader")
-TOKEN = "token-of-writer"
+WRITER, READER = ("writer", f"{MARK}-of-writer"), ("reader", f"{MARK}-of-reader")
+TOKEN = f"{MARK}-token-of-writer"
 
 
 @dataclass(frozen=True, slots=True)

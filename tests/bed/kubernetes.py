@@ -17,9 +17,10 @@ from tests.bed.cluster import Cluster
 from tests.bed.faults import FaultProxy, Faults
 from tests.bed.recorder import Record
 from tests.bed.tls import Authority, Certificate
+from tests.canaries.marks import MARK
 
-TOKEN = "token-of-deployer"
-READING = "token-of-reader"
+TOKEN = f"{MARK}-token-of-deployer"
+READING = f"{MARK}-token-of-reader"
 NAMESPACE = "prod"
 
 
