@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tests.bed.emulator import Emulator, Repository
 from tests.bed.faults import FaultProxy, Faults
 from tests.bed.manners import Manners
-from tests.bed.recorder import Record
+from tests.bed.recorder import Layer, Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,11 @@ class Forge:
 
 
 @contextmanager
-def forge(emulator: Emulator) -> Iterator[Forge]:
-    """Put a proxy in front of an emulator as long as the block lasts, with tokens of its own; bob's may only read."""
+def forge(emulator: Emulator, *layers: Layer) -> Iterator[Forge]:
+    """Put a proxy in front of an emulator as long as the block lasts, with tokens of its own; bob's may only read.
+
+    `layers` stand before GitHub's manners, the first outermost.
+    """
     emulator = emulator.again()
     tokens = emulator.tokens
     manners = Manners(
@@ -55,5 +58,5 @@ def forge(emulator: Emulator) -> Iterator[Forge]:
         read_only={tokens["bob"]},
         scopes={tokens["ada"]: "repo, user"},
     )
-    with FaultProxy(emulator.url, inner=(manners,)) as proxy:
+    with FaultProxy(emulator.url, inner=(*layers, manners)) as proxy:
         yield Forge(emulator, proxy, manners)
