@@ -81,6 +81,7 @@ GITHUB: Operations = (
     ("GET", _REPO + "/issues/{issue_number}/timeline"),
     ("GET", _REPO + "/issues/{issue_number}/labels"),
     ("GET", _REPO + "/labels"),
+    ("GET", _REPO + "/labels/{name}"),
     ("GET", _REPO + "/subscribers"),
     ("GET", "/repos/{owner}/{repo}/assignees"),
 )

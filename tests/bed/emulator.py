@@ -45,6 +45,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from tests.bed.node import EMULATE, entry, require
 from tests.bed.programs import Program, program
+from tests.canaries.marks import MARK
 
 ORGANISATION = "shop-co"
 FULL = {
@@ -335,9 +336,9 @@ def emulator(folder: Path) -> Iterator[Emulator]:
 
 def _purse() -> dict[str, str]:
     return {
-        "ada": f"ghp_{secrets.token_hex(18)}",
-        "carol": f"github_pat_{secrets.token_hex(20)}",
-        "bob": f"github_pat_{secrets.token_hex(20)}",
+        "ada": f"ghp_{MARK}{secrets.token_hex(14)}",
+        "carol": f"github_pat_{MARK}{secrets.token_hex(20)}",
+        "bob": f"github_pat_{MARK}{secrets.token_hex(20)}",
     }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.bed.recorder import Answer, Cut, Next, Proxy, Request, answer, fits, raw
+from tests.bed.recorder import Answer, Cut, Next, Proxy, Record, Request, answer, fits, raw
 
 
 class Gate:
@@ -218,3 +218,25 @@ class FaultProxy(Proxy):
         """Put the faults outermost, before `inner` layers (as GitHub's manners): they stand for the network."""
         self.faults = Faults()
         super().__init__(upstream, layers=(self.faults, *inner), **more)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proxied:
+    """A server of the test bed behind its proxy of faults, which is what our connectors are pointed at."""
+
+    proxy: FaultProxy
+
+    @property
+    def url(self) -> str:
+        """Its address."""
+        return self.proxy.url
+
+    @property
+    def faults(self) -> Faults:
+        """The plan of faults, empty at first."""
+        return self.proxy.faults
+
+    @property
+    def seen(self) -> Record:
+        """Requests of our connectors, with the answers they got."""
+        return self.proxy.seen

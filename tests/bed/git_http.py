@@ -17,13 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qs, unquote
 
-from tests.bed.faults import FaultProxy, Faults
+from tests.bed.faults import FaultProxy, Proxied
 from tests.bed.git_remote import ENVIRONMENT, GitRemote
-from tests.bed.recorder import Answer, Next, Record, Request
+from tests.bed.recorder import Answer, Next, Request
 from tests.bed.tls import Certificate
+from tests.canaries.marks import MARK
 
-WRITER, READER = ("writer", "secret-of-writer"), ("reader", "secret-of-reader")
-TOKEN = "token-of-writer"
+WRITER, READER = ("writer", f"{MARK}-of-writer"), ("reader", f"{MARK}-of-reader")
+TOKEN = f"{MARK}-token-of-writer"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +89,16 @@ class GitHttp:
         return Answer(status, tuple(headers.items()), body)
 
 
-@dataclass(frozen=True, slots=True)
-class GitServer:
-    """A running git server; `url` is that of its one repository."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GitServer(Proxied):
+    """A running git server; `url` is that of its one repository, without credentials."""
 
-    proxy: FaultProxy
     remote: GitRemote
 
     @property
     def url(self) -> str:
-        """The repository's address, without credentials."""
+        """The repository's address."""
         return f"{self.proxy.url}/{self.remote.path.name}"
-
-    @property
-    def faults(self) -> Faults:
-        """The plan of faults, empty at first."""
-        return self.proxy.faults
-
-    @property
-    def seen(self) -> Record:
-        """Requests, with the answers that were given."""
-        return self.proxy.seen
 
 
 @contextmanager
@@ -117,4 +107,4 @@ def git_http(folder: Path, *, certificate: Certificate | None = None) -> Iterato
     remote = GitRemote.made(folder / "shop.git")
     tls = certificate.server() if certificate is not None else None
     with FaultProxy(("127.0.0.1", 9), inner=(GitHttp(folder),), server_tls=tls) as proxy:
-        yield GitServer(proxy, remote)
+        yield GitServer(proxy=proxy, remote=remote)

@@ -14,40 +14,24 @@ import yaml
 
 from tests.bed.apiserver import READER, ApiServer, User, Write
 from tests.bed.cluster import Cluster
-from tests.bed.faults import FaultProxy, Faults
-from tests.bed.recorder import Record
+from tests.bed.faults import FaultProxy, Proxied
 from tests.bed.tls import Authority, Certificate
+from tests.canaries.marks import MARK
 
-TOKEN = "token-of-deployer"
-READING = "token-of-reader"
+TOKEN = f"{MARK}-token-of-deployer"
+READING = f"{MARK}-token-of-reader"
 NAMESPACE = "prod"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kubernetes:
+class Kubernetes(Proxied):
     """A running API server; `api.writes` are the changes that were kept, `seen` all requests with their answers."""
 
     cluster: Cluster
     api: ApiServer
-    proxy: FaultProxy
     authority: Authority | None
     client: Certificate | None
     folder: Path
-
-    @property
-    def url(self) -> str:
-        """Its address."""
-        return self.proxy.url
-
-    @property
-    def faults(self) -> Faults:
-        """The plan of faults, empty at first."""
-        return self.proxy.faults
-
-    @property
-    def seen(self) -> Record:
-        """Requests, with the answers that were given."""
-        return self.proxy.seen
 
     @property
     def writes(self) -> list[Write]:
@@ -63,14 +47,14 @@ class Kubernetes:
         """
         cluster: dict[str, Any] = {"server": self.url}
         if self.authority is not None:
-            cluster |= _file("certificate-authority", self.authority.bundle, embedded)
+            cluster |= _file("certificate-authority", self.authority.bundle, embedded=embedded)
         document = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "bed",
             "contexts": [{"name": "bed", "context": {"cluster": "bed", "user": "us", "namespace": NAMESPACE}}],
             "clusters": [{"name": "bed", "cluster": cluster | changes}],
-            "users": [{"name": "us", "user": self._user(user, embedded)}],
+            "users": [{"name": "us", "user": self._user(user, embedded=embedded)}],
         }
         path = self.folder / name
         path.touch(mode=0o600)
@@ -87,7 +71,7 @@ class Kubernetes:
             (folder / "ca.crt").write_bytes(self.authority.bundle.read_bytes())
         return folder
 
-    def _user(self, user: str, embedded: bool) -> dict[str, Any]:
+    def _user(self, user: str, *, embedded: bool) -> dict[str, Any]:
         match user:
             case "token":
                 return {"token": TOKEN}
@@ -100,8 +84,8 @@ class Kubernetes:
                 return {"tokenFile": str(path)}
             case "certificate":
                 assert self.client is not None, "only with tls=True"
-                key = _file("client-key", self.client.key, embedded)
-                return _file("client-certificate", self.client.certificate, embedded) | key
+                key = _file("client-key", self.client.key, embedded=embedded)
+                return _file("client-certificate", self.client.certificate, embedded=embedded) | key
             case "exec":
                 return {"exec": self._plugin()}
             case _:
@@ -135,7 +119,7 @@ def kubernetes(folder: Path, *, tls: bool = False, server: str = "good") -> Iter
         yield Kubernetes(cluster=api.cluster, api=api, proxy=proxy, authority=authority, client=client, folder=folder)
 
 
-def _file(key: str, path: Path, embedded: bool) -> dict[str, str]:
+def _file(key: str, path: Path, *, embedded: bool) -> dict[str, str]:
     if embedded:
         return {f"{key}-data": base64.b64encode(path.read_bytes()).decode("ascii")}
     return {key: str(path)}

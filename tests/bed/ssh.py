@@ -36,7 +36,11 @@ class SshServer:
     @property
     def url(self) -> str:
         """The repository's address."""
-        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.program.port}{self.remote.path}"
+        return self.at(self.remote.path)
+
+    def at(self, repository: Path) -> str:
+        """Return the address of another repository of this machine."""
+        return f"ssh://{getpass.getuser()}@127.0.0.1:{self.program.port}{repository}"
 
     def said(self) -> str:
         """Return what sshd wrote so far: who came, with which key, and why not."""
@@ -117,6 +121,7 @@ def _configure(folder: Path, keys: dict[str, Path]) -> Path:
         "StrictModes no",
         "UsePAM no",
         "PidFile none",
+        "AcceptEnv GIT_PROTOCOL",
         "LogLevel VERBOSE",
     ]
     configuration = folder / "sshd_config"

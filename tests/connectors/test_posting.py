@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import pytest
@@ -42,3 +43,10 @@ def test_text_that_only_programs_would_see_is_refused_everywhere(post: Callable[
 )
 def test_ordinary_lines_may_be_posted_everywhere(post: Callable[[str], object], line: str) -> None:
     post(line)
+
+
+@pytest.mark.parametrize("line", ["fix" + " " * 9_900 + "x", "fix:" + "\t" * 9_900, "closes " + "a/" * 4_900])
+def test_a_line_that_nearly_closes_an_issue_takes_linear_time(line: str) -> None:
+    started = time.perf_counter()
+    check_comment(line)
+    assert time.perf_counter() - started < 2

@@ -138,7 +138,7 @@ def test_token_and_act_together_are_refused() -> None:
 def test_who_asks_for_what_is_held_is_excluded() -> None:
     world = done()
     held = {**world.request_facts(), "obligations": [obligation_to_json(obligation("bob"))]}
-    facts = {name: held[name] for name in ("decision", "obligations", "reviewers", "excluded")}
+    facts: dict[str, Any] = {name: held[name] for name in ("decision", "obligations", "reviewers", "excluded")}
     facts["reviewers"] = listed(BOB)
     with pytest.raises(FoldError, match="who asks for it is not excluded"):
         signed(world, **facts)

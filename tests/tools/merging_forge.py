@@ -121,7 +121,7 @@ class MergingForge:
     async def probe_closing(self, closing: Closing, action: ActionRef) -> Closed | CannotHappen | CannotTell:
         return await self.git.probe_closing(closing, action)
 
-    async def audience(self) -> int:
+    async def audience(self, body: str = "") -> int:
         return self.watchers
 
     async def proposal(self, number: int) -> Proposal:

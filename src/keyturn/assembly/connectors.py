@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import anyio
+import anyio.to_thread
 
 from keyturn.assembly.back_ends import BACK_ENDS, back_end
 from keyturn.assembly.home import Home, no_home
@@ -83,18 +85,22 @@ async def check(home: Home, names: Sequence[str]) -> list[Checked]:
     of `[timeouts] plan`. Raises `ConfigurationError`, and `Refused` (not_found) for a name that is not declared.
     """
     wiring = _wiring(home)
-    chosen = _chosen(list(_built(wiring, world_of(home, commands=True))), names)
+    built = list(_built(wiring, world_of(home, commands=True)))
+    chosen, twins = _chosen(built, names), await anyio.to_thread.run_sync(_twins, built)
     found: dict[str, tuple[Finding, ...]] = {}
     turns = anyio.CapacityLimiter(AT_ONCE)
 
-    async def look(built: _Built) -> None:
+    async def look(one: _Built) -> None:
         async with turns:
-            found[built.declared.place] = await _found(built, float(wiring.timeouts.plan))
+            found[one.declared.place] = await _found(one, float(wiring.timeouts.plan))
 
     async with anyio.create_task_group() as tasks:
-        for built in chosen:
-            tasks.start_soon(look, built)
-    return [Checked(declared=built.declared, findings=found[built.declared.place]) for built in chosen]
+        for one in chosen:
+            tasks.start_soon(look, one)
+    return [
+        Checked(declared=one.declared, findings=(*found[one.declared.place], *twins.get(one.declared.place, ())))
+        for one in chosen
+    ]
 
 
 def _wiring(home: Home) -> Wiring:
@@ -143,6 +149,37 @@ def _chosen(built: list[_Built], names: Sequence[str]) -> list[_Built]:
         there = ", ".join(one.declared.place for one in built) or "none"
         raise Refused("not_found", f"keyturn.toml declares no {', '.join(unknown)}; it declares: {there}")
     return [one for one in built if not names or {one.declared.name, one.declared.place} & set(names)]
+
+
+def _twins(built: list[_Built]) -> dict[str, list[Finding]]:
+    """Find what is declared under two names: neither's targets, limits and environment hold for the other."""
+    places: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for one in built:
+        for name, location in _locations(one):
+            alike = location.rstrip("/").casefold() if "://" in location else location
+            places.setdefault((one.declared.port, alike), []).append((one.declared.place, name))
+    found: dict[str, list[Finding]] = {}
+    for several in (several for several in places.values() if len(several) > 1):
+        for place, name in several:
+            others = ", ".join(other for _, other in several if other != name)
+            text = f"{name} is the same system as {others}: what holds for one does not for the other"
+            found.setdefault(place, []).append(
+                Finding("wrong", text, "declare each system once: rules, limits and environments go by its name")
+            )
+    return found
+
+
+def _locations(one: _Built) -> Iterator[tuple[str, str]]:
+    """Yield by name where a back end acts, as far as that can be told."""
+    place = one.declared.place
+    if one.declared.port != "deployments":
+        identity = getattr(one.back_end, "identity", None) or getattr(one.back_end, "backend", lambda: None)()
+        if identity is not None:
+            yield place, identity.location
+        return
+    for environment in getattr(one.back_end, "environments", ()):
+        with suppress(ConnectorError):  # which the check itself tells
+            yield f"{place}/{environment}", one.back_end.backend(environment).location
 
 
 async def _found(built: _Built, seconds: float) -> tuple[Finding, ...]:

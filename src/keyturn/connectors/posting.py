@@ -13,7 +13,7 @@ _COMMAND = re.compile(r"[\s>*+\-]*[/@]\S")
 # https://docs.gitlab.com/user/project/issues/managing_issues/#default-closing-pattern
 _CLOSING = re.compile(
     r"\b(?:clos(?:e[sd]?|ing)|fix(?:e[sd]|ing)?|resolv(?:e[sd]?|ing)|implement(?:s|ed|ing)?)\b"
-    r"\s*:?\s+(?:issues?\s+)?(?:[\w./-]*[#!]\d|gh-\d|https?://)",
+    r"(?:\s*:)?\s+(?:issues?\s+)?(?:[\w./-]*[#!]\d|gh-\d|https?://)",
     re.IGNORECASE,
 )
 

@@ -15,7 +15,7 @@ from keyturn.fold.undoing import UNDO, undo_digest
 from keyturn.gateway.claim import Claimed, Planned, Taken, start_permitted
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.envelope import ERRORS, Answer, AtHand, describe_at_hand
-from keyturn.gateway.incoming import Call
+from keyturn.gateway.incoming import Call, facts_of
 from keyturn.gateway.payloads import reasons_payload, request_payloads
 from keyturn.gateway.voiding import supersede
 from keyturn.log.commitment import commit
@@ -75,16 +75,7 @@ def _facts(gate: Gateway, tx: Job, admission: Admission) -> dict[str, Json]:
     held = decision if isinstance(decision, Hold) else None
     expires = tx.now if isinstance(decision, Shadow) else decision.expires_at
     return {
-        "principal": call.caller.principal,
-        "owner": policy.principals[call.caller.principal].owner,
-        "token": call.caller.token,
-        "transport": call.caller.transport,
-        "tool": call.contract.tool,
-        "contract": call.contract.label,
-        "backend": plan.backend.to_json(),
-        "target": plan.target,
-        "environment": decision.environment,
-        "policy": policy.digest,
+        **facts_of(call, plan, policy, decision.environment),
         "decision": type(decision).__name__.lower(),
         "rules": list(decision.rules),
         "obligations": [obligation_to_json(item) for item in held.obligations] if held else [],

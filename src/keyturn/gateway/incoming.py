@@ -9,7 +9,9 @@ from keyturn.canon import Json
 from keyturn.contracts.model import ArgumentModel
 from keyturn.gateway.undone import SignedUndo, Undone
 from keyturn.model.contract import Contract
+from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
+from keyturn.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +48,19 @@ class Call:
     def repeat(self) -> bool:
         """Whether the caller wants it done again although it was just done."""
         return bool(getattr(self.arguments, "repeat", False))
+
+
+def facts_of(call: Call, plan: Plan, policy: Policy, environment: str) -> dict[str, Json]:
+    """Return what the entry of a call that the policy let in holds, whether it reads or acts."""
+    return {
+        "principal": call.caller.principal,
+        "owner": policy.principals[call.caller.principal].owner,
+        "token": call.caller.token,
+        "transport": call.caller.transport,
+        "tool": call.contract.tool,
+        "contract": call.contract.label,
+        "backend": plan.backend.to_json(),
+        "target": plan.target,
+        "environment": environment,
+        "policy": policy.digest,
+    }

@@ -9,7 +9,7 @@ from keyturn.canon import Json
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import Answer, build
-from keyturn.gateway.incoming import Call
+from keyturn.gateway.incoming import Call, facts_of
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refused
@@ -64,19 +64,7 @@ def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str,
     if not isinstance(decision, Permit):
         return record(gate, tx, _refusal(call, "policy", decision, plan))
     policy = gate.policies.in_force(tx)
-    facts: dict[str, Json] = {
-        "principal": call.caller.principal,
-        "owner": policy.principals[call.caller.principal].owner,
-        "token": call.caller.token,
-        "transport": call.caller.transport,
-        "tool": call.contract.tool,
-        "contract": call.contract.label,
-        "backend": plan.backend.to_json(),
-        "target": plan.target,
-        "environment": decision.environment,
-        "policy": policy.digest,
-        "rules": list(decision.rules),
-    }
+    facts = {**facts_of(call, plan, policy, decision.environment), "rules": list(decision.rules)}
     data = {f"{ARGUMENT}{name}": canon.encode(value) for name, value in call.plain.items()}
     data["result"] = canon.encode(result)
     entry = tx.append("read.served", facts, data=data)

@@ -27,9 +27,17 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """The world is not the one that was reviewed; nothing was done. `moved` names the facts that differ."""
+    """The world is not the one that was reviewed; nothing was done.
+
+    `moved` names the facts that differ, or says in sentences what does.
+    """
 
     moved: tuple[str, ...]
+
+
+def differing(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
+    """Name the facts that are not as they were reviewed, sorted: what `Stale` holds; one that is missing counts."""
+    return tuple(name for name in sorted(seen.keys() | reviewed.keys()) if seen.get(name) != reviewed.get(name))
 
 
 @dataclass(frozen=True, slots=True)

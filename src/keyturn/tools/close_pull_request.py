@@ -13,9 +13,9 @@ from keyturn.model.plan import Backend, Effects, Inverse, Plan
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.close_pull_request import Arguments
+from keyturn.tools.audience import more_are_told, recipients_of, told
 from keyturn.tools.landing import Landing
-from keyturn.tools.own_pulls import more_are_told, open_pull, surely_opened, told
-from keyturn.tools.proposing import recipients_of
+from keyturn.tools.own_pulls import open_pull, surely_opened
 
 
 class ClosePullRequest:

@@ -13,7 +13,7 @@ from keyturn.model.plan import Effects, Plan
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.create_ticket import Arguments
-from keyturn.tools.trackers import watchers
+from keyturn.tools.audience import watchers
 
 NEW = "+new"
 """Stands in a target for the ticket to be made; no id of a ticket begins with a plus sign."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from keyturn.canon import Json
 from keyturn.connectors.forge import Forge, declared
@@ -15,6 +15,12 @@ from keyturn.model.tool import ActionRef
 
 C = TypeVar("C")
 A = TypeVar("A")
+
+PREVIEW = "worked out by Keyturn"
+"""What a plan's view says of where its preview comes from: no forge shows a change before it is made."""
+
+Against: TypeAlias = Callable[[Plan, Forge, C, ActionRef], Awaitable[Failed | Stale | None]]
+"""Works a plan out once more, and says what stands against it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +37,7 @@ class Landing(Generic[C, A]):
     """
 
     change: Callable[[Plan], C]
-    objection: Callable[[Plan, Forge, C, ActionRef], Awaitable[Failed | Stale | None]]
+    objection: Against[C]
     land: Callable[[Forge, C, ActionRef], Awaitable[A | Stale]]
     settle: Callable[[Forge, C, ActionRef], Awaitable[A | CannotHappen | CannotTell]]
     result: Callable[[Plan, A], dict[str, Json]]

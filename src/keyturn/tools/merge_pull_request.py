@@ -18,11 +18,10 @@ from keyturn.model.plan import Backend, Inverse, Plan
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.merge_pull_request import Arguments
+from keyturn.tools.audience import more_are_told, recipients_of, told
 from keyturn.tools.comparing import Compared, compare
-from keyturn.tools.landing import Landing
+from keyturn.tools.landing import PREVIEW, Landing
 from keyturn.tools.merging import merges
-from keyturn.tools.own_pulls import PREVIEW, more_are_told, told
-from keyturn.tools.proposing import recipients_of
 from keyturn.tools.standing import Standing, moved, shown_standing, standing
 
 _WAYS: Mapping[str, MergeMethod] = {"merge": "merge", "squash": "squash", "rebase": "rebase"}

@@ -15,18 +15,8 @@ from keyturn.model.outcome import Failed, Outcome, Probe, Stale
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.open_pull_request import Arguments
-from keyturn.tools.landing import Landing
-from keyturn.tools.proposing import (
-    Proposed,
-    apply,
-    cleaned,
-    objecting,
-    opening_of,
-    planned,
-    recipients_of,
-    result_of,
-    settle,
-)
+from keyturn.tools.audience import recipients_of
+from keyturn.tools.proposing import Proposed, cleaned, landing_by, objecting, planned
 
 
 class OpenPullRequest:
@@ -59,7 +49,7 @@ class OpenPullRequest:
             draft=arguments.draft,
             patch=worked.patch,
         )
-        return planned(_proposed(forge, opening, worked, await forge.audience()))
+        return planned(_proposed(forge, opening, worked, await forge.audience(body)))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""
@@ -90,5 +80,5 @@ async def objection(plan: Plan, forge: Forge, opening: Opening, action: ActionRe
     return await objecting(plan, again, forge, action)
 
 
-_LANDING = Landing(change=opening_of, objection=objection, land=apply, settle=settle, result=result_of)
+_LANDING = landing_by(objection)
 TOOL = OpenPullRequest

@@ -9,9 +9,6 @@ from keyturn.model.tool import Earlier, EarlierAction
 OPENERS = frozenset({"open_pull_request", "revert_pull_request"})
 """The tools whose actions open a pull request of their own."""
 
-PREVIEW = "worked out by Keyturn"
-"""What a plan's view says of where its preview comes from: no forge shows a change before it is made."""
-
 
 def opened(action_id: str, earlier: Earlier) -> EarlierAction:
     """Return the action of that id if it was the caller's own and opened a pull request, or was to."""
@@ -35,17 +32,3 @@ async def open_pull(forge: Forge, action: str, advice: str) -> Pull:
     if pull.status != "open":
         raise ConnectorError(f"the pull request of action {action} is {pull.status}; {advice}")
     return pull
-
-
-def told(recipients: int) -> str:
-    """Return what a summary says of the people who would be told, "" when there are none."""
-    if recipients == 0:
-        return ""
-    return f", tells {recipients} {'person' if recipients == 1 else 'people'}"
-
-
-def more_are_told(reviewed: object, now: int) -> str | None:
-    """Say that more people would be told than at the review, or None: fewer are nobody's worry."""
-    if isinstance(reviewed, int) and now <= reviewed:
-        return None
-    return f"{now} people would be told, {reviewed} at the review"

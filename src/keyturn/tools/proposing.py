@@ -15,7 +15,8 @@ from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Stale
 from keyturn.model.plan import OWN_ACTION, Backend, Inverse, Plan
 from keyturn.model.tool import ActionRef
-from keyturn.tools.own_pulls import PREVIEW, more_are_told, told
+from keyturn.tools.audience import more_are_told, told
+from keyturn.tools.landing import PREVIEW, Against, Landing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +84,7 @@ async def objecting(plan: Plan, again: Proposed, forge: Forge, action: ActionRef
     said = disagreeing(plan, planned(again))
     if said is not None:
         return Failed(said)
-    more = more_are_told(again.recipients, await forge.audience())
+    more = more_are_told(again.recipients, await forge.audience(again.opening.body))
     # Opened by this very action already, in a ledger since restored: then landing it finds that, whoever came since.
     return None if more is None or await _there(forge, action) else Stale((more,))
 
@@ -98,16 +99,12 @@ async def _there(forge: Forge, action: ActionRef) -> bool:
     return True
 
 
-def recipients_of(plan: Plan) -> int:
-    """Return the reviewed number of recipients; refused where the plan has none."""
-    recipients = plan.facts["recipients"]
-    if not isinstance(recipients, int) or recipients < 0:
-        raise ConnectorError("the plan does not say how many people would be told")
-    return recipients
+def landing_by(objection: Against[Opening]) -> Landing[Opening, Landed]:
+    """Return how a tool opens what its plans describe; `objection` works such a plan out once more."""
+    return Landing(change=_opening, objection=objection, land=_apply, settle=_settle, result=_result)
 
 
-def opening_of(plan: Plan) -> Opening:
-    """Read the opening that a plan describes."""
+def _opening(plan: Plan) -> Opening:
     return Opening(
         base=str(plan.change["base"]),
         base_commit=str(plan.facts["base_commit"]),
@@ -119,18 +116,15 @@ def opening_of(plan: Plan) -> Opening:
     )
 
 
-async def apply(forge: Forge, opening: Opening, action: ActionRef) -> Landed | Stale:
-    """Open it, once."""
+async def _apply(forge: Forge, opening: Opening, action: ActionRef) -> Landed | Stale:
     return await forge.apply(opening, action)
 
 
-async def settle(forge: Forge, opening: Opening, action: ActionRef) -> Landed | CannotHappen | CannotTell:
-    """Look for the branch; where it is not, make sure it cannot come."""
+async def _settle(forge: Forge, opening: Opening, action: ActionRef) -> Landed | CannotHappen | CannotTell:
     return await forge.probe(opening, action)
 
 
-def result_of(plan: Plan, landed: Landed) -> dict[str, Json]:
-    """Tell what was opened."""
+def _result(plan: Plan, landed: Landed) -> dict[str, Json]:
     return {
         "repository": plan.backend.name,
         "branch": landed.branch,

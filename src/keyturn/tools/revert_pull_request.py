@@ -18,19 +18,9 @@ from keyturn.model.outcome import Failed, Outcome, Probe, Stale
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.revert_pull_request import Arguments
-from keyturn.tools.landing import Landing
+from keyturn.tools.audience import recipients_of
 from keyturn.tools.merging import merges
-from keyturn.tools.proposing import (
-    Proposed,
-    apply,
-    cleaned,
-    objecting,
-    opening_of,
-    planned,
-    recipients_of,
-    result_of,
-    settle,
-)
+from keyturn.tools.proposing import Proposed, cleaned, landing_by, objecting, planned
 
 MAX_NAMED = 10
 """Paths that a refusal names."""
@@ -64,7 +54,7 @@ class RevertPullRequest:
             draft=arguments.draft,
             patch=worked.patch,
         )
-        return planned(_proposed(forge, cleaned(opening), worked, merging, await forge.audience()))
+        return planned(_proposed(forge, cleaned(opening), worked, merging, await forge.audience(opening.body)))
 
     async def execute(self, plan: Plan, action: ActionRef) -> Outcome:
         """Land branch, commit and record once, if the reviewed facts still hold and the plan shows what it does."""
@@ -149,5 +139,5 @@ def _number(plan: Plan) -> int:
     return number
 
 
-_LANDING = Landing(change=opening_of, objection=objection, land=apply, settle=settle, result=result_of)
+_LANDING = landing_by(objection)
 TOOL = RevertPullRequest

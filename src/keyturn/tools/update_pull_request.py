@@ -24,9 +24,9 @@ from keyturn.model.plan import Backend, Inverse, Plan
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.update_pull_request import Arguments
-from keyturn.tools.landing import Landing
-from keyturn.tools.own_pulls import PREVIEW, more_are_told, open_pull, surely_opened, told
-from keyturn.tools.proposing import recipients_of
+from keyturn.tools.audience import more_are_told, recipients_of, told
+from keyturn.tools.landing import PREVIEW, Landing
+from keyturn.tools.own_pulls import open_pull, surely_opened
 
 
 class UpdatePullRequest:

@@ -15,7 +15,7 @@ from keyturn.model.plan import Effects, Plan
 from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef, Earlier
 from keyturn.tools.arguments.update_ticket import Arguments
-from keyturn.tools.trackers import watchers
+from keyturn.tools.audience import watchers
 
 
 class UpdateTicket:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -217,3 +218,10 @@ def test_line_ends_are_counted_across_the_chunks_of_a_file(world: World, monkeyp
     monkeypatch.setattr(tree, "_CHUNK", 2)
     (world.root / "releases" / "2.3.1" / "more").write_bytes(b"\0\r\n\r\r\n\n")
     assert preview(world).added == 4 + 1
+
+
+@pytest.mark.parametrize("text", ["\n" * 60_000, "key" * 20_000, "-" * 20_000 + "key" * 10_000, "key\n" * 20_000])
+def test_a_text_that_nearly_holds_secrets_is_searched_in_linear_time(text: str) -> None:
+    started = time.perf_counter()
+    assert hide_pair(text, "x") == (text, "x")
+    assert time.perf_counter() - started < 2

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import ValidationError
 
 from keyturn.connectors.github import GitHub, GitHubConnection, github
-from keyturn.model.errors import ConfigurationError, ConnectorError
+from keyturn.model.errors import ConnectorError
 from tests.connectors.surroundings import world_at
 
 CANARY = "ghs_canarycanarycanarycanarycanary"
@@ -217,7 +217,7 @@ def test_an_answer_that_cannot_be_read_is_not_repeated(
 
 @pytest.mark.parametrize("pem", [b"canary", b"-----BEGIN PRIVATE KEY-----\ncanary\n-----END PRIVATE KEY-----\n"])
 def test_a_key_that_is_none_is_named_and_not_shown(server: Server, tmp_path: Path, pem: bytes) -> None:
-    with pytest.raises(ConfigurationError, match=r"forge\.shop\.app\.key: not the RSA private key") as caught:
+    with pytest.raises(ConnectorError, match=r"forge\.shop\.app\.key: not the RSA private key") as caught:
         read(app(server, tmp_path, pem=pem))
     assert "canary" not in "".join(traceback.format_exception(caught.value))
     assert caught.value.__cause__ is None
@@ -226,7 +226,7 @@ def test_a_key_that_is_none_is_named_and_not_shown(server: Server, tmp_path: Pat
 
 def test_a_key_that_was_replaced_is_read_again(server: Server, tmp_path: Path) -> None:
     hub = app(server, tmp_path, pem=b"old")
-    with pytest.raises(ConfigurationError):
+    with pytest.raises(ConnectorError):
         read(hub)
     (tmp_path / "app.pem").write_bytes(PEM)
     read(hub)
@@ -267,7 +267,7 @@ def test_an_account_that_cannot_be_read_is_an_error(
 
 
 def test_a_token_that_the_environment_lacks_is_named(server: Server, tmp_path: Path) -> None:
-    with pytest.raises((ConfigurationError, ConnectorError), match=r"forge\.shop\.credential"):
+    with pytest.raises(ConnectorError, match=r"forge\.shop\.credential"):
         read(token(server, tmp_path, {}))
 
 

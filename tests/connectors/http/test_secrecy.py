@@ -40,7 +40,7 @@ def shown(error: BaseException) -> str:
 
 def live() -> str:
     """Return the `repr` of every object of ours that is alive."""
-    ours = [found for found in gc.get_objects() if type(found).__module__.startswith("keyturn")]
+    ours = [found for found in gc.get_objects() if str(type(found).__module__).startswith("keyturn")]
     return "\n".join(map(repr, ours))
 
 

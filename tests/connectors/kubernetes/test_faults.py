@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -69,6 +70,11 @@ def settled(world: ClusterWorld, seen: Preview) -> tuple[str, int]:
     return type(ended).__name__, world.server.rollouts.count("2.3.1")
 
 
+def named(deed: object) -> str:
+    """Name a test the same in every process: functions show where they happen to lie."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(deed))
+
+
 @pytest.mark.parametrize(
     ("deed", "ended", "effects"),
     [
@@ -99,7 +105,7 @@ def settled(world: ClusterWorld, seen: Preview) -> tuple[str, int]:
         (Instead(echo()), "CannotHappen", 0),
         (Instead(Answer(302, (("location", "https://elsewhere.test/"),))), "Failed", 0),
     ],
-    ids=str,
+    ids=named,
 )
 def test_every_fault_of_the_change_is_settled_and_done_at_most_once(
     world: ClusterWorld, deed: Deed, ended: str, effects: int
@@ -126,7 +132,7 @@ def test_every_fault_of_the_change_is_settled_and_done_at_most_once(
         (Instead(kubernetes_refusal(400, "BadRequest")), "Failed"),
         (Instead(echo()), "Failed"),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_fault_of_the_dry_run_is_never_doubtful(world: ClusterWorld, deed: Deed, ended: str) -> None:
     """A dry run changes nothing, so whatever becomes of it, the action has failed without an effect, or goes on."""
@@ -148,7 +154,7 @@ def test_a_fault_of_the_dry_run_is_never_doubtful(world: ClusterWorld, deed: Dee
         DoneBut(kubernetes_refusal(500, "InternalError")),
         Instead(echo()),
     ],
-    ids=str,
+    ids=named,
 )
 def test_a_fence_that_may_not_be_there_proves_nothing_and_the_next_probe_settles_it(
     world: ClusterWorld, deed: Deed
@@ -170,7 +176,9 @@ def test_a_fence_sent_twice_is_one(world: ClusterWorld) -> None:
 
 
 @pytest.mark.parametrize("path", [DEPLOYMENT, ".*/replicasets"])
-@pytest.mark.parametrize("deed", [DropAfter(), Garble(), Instead(kubernetes_refusal(500, "InternalError"))], ids=str)
+@pytest.mark.parametrize(
+    "deed", [DropAfter(), Garble(), Instead(kubernetes_refusal(500, "InternalError"))], ids=named
+)
 def test_a_health_that_cannot_be_read_for_a_moment_is_read_again(world: ClusterWorld, path: str, deed: Deed) -> None:
     seen = preview(world)
     reads = world.proxy.seen.of("GET", path)

@@ -483,6 +483,10 @@ def test_a_long_list_is_read_page_by_page_and_none_without_end(
     monkeypatch.setattr("keyturn.connectors.kubernetes.cluster.MOST", 3)
     with pytest.raises(ConnectorError, match="lists more than 3 objects"):
         anyio.run(cluster.listed, path, "app=web")
+    monkeypatch.setattr("keyturn.connectors.kubernetes.cluster.MOST", 100)
+    monkeypatch.setattr("keyturn.connectors.kubernetes.cluster.PAGES", 2)
+    with pytest.raises(ConnectorError, match="do not come to an end"):
+        anyio.run(cluster.listed, path, "app=web")
     with pytest.raises(ConnectorError, match="no list of objects"):
         anyio.run(cluster.listed, DEPLOYMENT, "app=web")
 

@@ -120,3 +120,13 @@ def test_what_is_shown_reads_back_as_what_it_was(text: str) -> None:
         line[1:] for line in diff.text.splitlines() if line.startswith("+") and not line.startswith("+++")
     )
     assert yaml.safe_load(shown) == {"note": text, "count": 3}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("A_TOKEN=1\nA_TOKEN=2\n", "A_TOKEN=2\nA_TOKEN=1\n"), ("a://u:p1@h b://u:p2@h", "a://u:p2@h b://u:p1@h")],
+)
+def test_hidden_values_that_change_places_are_seen_to_change(old: str, new: str) -> None:
+    diff = difference({"args": [old]}, {"args": [new]})
+    assert (diff.added, diff.removed) == (1, 1)
+    assert "+- <hidden, changed>" in diff.text

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.bed.fixtures import github, github_emulator
+from tests.bed.fixtures import github, github_emulator, github_prism
 
-__all__ = ["github", "github_emulator"]
+__all__ = ["github", "github_emulator", "github_prism"]

@@ -362,7 +362,7 @@ def test_the_type_of_a_file_system_is_found_by_its_device(device: int, kind: str
 def test_disks_that_will_not_do_are_told_from_those_that_are_worth_a_word() -> None:
     assert disk_findings("ops", "ext4", free=True, read_only=False) == ()
     levels = {
-        (kind, free, read_only): [found.level for found in disk_findings("ops", kind, free, read_only)]
+        (kind, free, read_only): [found.level for found in disk_findings("ops", kind, free=free, read_only=read_only)]
         for kind, free, read_only in [("nfs4", True, False), ("vfat", True, False), ("ext4", False, True)]
     }
     assert list(levels.values()) == [["note"], ["wrong"], ["wrong", "wrong"]]

@@ -11,10 +11,11 @@ import pytest
 from pydantic import ValidationError
 
 from keyturn.connectors.checking import Finding
+from keyturn.connectors.github.mentions import mentions
 from keyturn.connectors.tickets import Preview, TicketChange
 from keyturn.connectors.tickets.github import TEXT, Settings, _text
 from keyturn.connectors.tickets.github.issues import Comment, comment_in, issue_in
-from keyturn.connectors.tickets.github.reach import mentions, moved_facts, tolerated
+from keyturn.connectors.tickets.github.reach import moved_facts, tolerated
 from keyturn.connectors.tickets.github.wording import check_issue, check_words
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Stale, Succeeded, Unknown
@@ -289,6 +290,7 @@ def test_very_many_watchers_are_counted_by_pages(world: IssuesWorld) -> None:
         ("write to me@example.org", ()),
         ("(@ann) /@bob .@cat", ("ann", "bob", "cat")),
         ("@-x a@ @", ()),
+        ("_@ann_ __@bob__ &#64;cat &commat;dan &#x40;eve", ("ann", "bob", "cat", "dan", "eve")),
     ],
 )
 def test_mentions_are_found_as_github_finds_them(text: str, found: tuple[str, ...]) -> None:
@@ -299,6 +301,8 @@ def test_mentions_are_found_as_github_finds_them(text: str, found: tuple[str, ..
     ("text", "problem"),
     [
         ("ok\nsee @shop-co/everybody", "line 2 of the .* mentions the team @shop-co/everybody"),
+        ("see _@shop-co/everybody_", "line 1 of the .* mentions the team @shop-co/everybody"),
+        ("see &#64;shop-co/everybody", "line 1 of the .* mentions the team @shop-co/everybody"),
         ("Duplicate of #3", "line 1 of the .* begins with the words that mark an issue as a duplicate"),
         ("> *duplicate  of* x", "mark an issue as a duplicate"),
     ],

@@ -10,32 +10,13 @@ import pytest
 from tests.bed.faults import Fault, Twice
 from tests.bed.forge import Forge
 from tests.bed.node import EMULATE, OPENAPI, PRISM, missing
-from tests.bed.prism import all_valid, github_document, prism
+from tests.bed.prism import Prism, all_valid
 from tests.connectors.deployments.processes import action
 from tests.connectors.tickets.contract import draft, preview
 from tests.connectors.tickets.issues import IssuesWorld
 
 ABSENT = missing(EMULATE, PRISM, OPENAPI)
 pytestmark = pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
-
-_REPO = "/repos/{owner}/{repo}"
-OPERATIONS = (
-    ("GET", "/app"),
-    ("GET", "/user"),
-    ("POST", "/app/installations/{installation_id}/access_tokens"),
-    ("GET", _REPO),
-    ("GET", _REPO + "/installation"),
-    ("GET", _REPO + "/subscribers"),
-    ("GET", _REPO + "/labels/{name}"),
-    ("GET", _REPO + "/issues"),
-    ("POST", _REPO + "/issues"),
-    ("GET", _REPO + "/issues/{issue_number}"),
-    ("PATCH", _REPO + "/issues/{issue_number}"),
-    ("GET", _REPO + "/issues/{issue_number}/comments"),
-    ("POST", _REPO + "/issues/{issue_number}/comments"),
-    ("GET", _REPO + "/issues/{issue_number}/events"),
-    ("DELETE", _REPO + "/issues/comments/{comment_id}"),
-)
 
 
 def everything(world: IssuesWorld) -> None:
@@ -55,12 +36,13 @@ def everything(world: IssuesWorld) -> None:
     anyio.run(port.check)
 
 
-def test_every_request_is_valid_by_githubs_own_description(tmp_path: Path, github: Forge) -> None:
+def test_every_request_is_valid_by_githubs_own_description(
+    tmp_path: Path, github: Forge, github_prism: Prism
+) -> None:
     for who in ("carol", None):
         everything(IssuesWorld(tmp_path, github, who))
     sent = list(github.seen.exchanges)
-    with prism(github_document(OPERATIONS), tmp_path) as described:
-        all_valid(described, sent)
+    all_valid(github_prism, sent)
     used = {(exchange.method, exchange.path.rsplit("/", 1)[-1]) for exchange in sent}
     assert {("POST", "comments"), ("POST", "issues"), ("GET", "events"), ("GET", "urgent")} <= used
     assert {method for method, _ in used} == {"GET", "POST", "PATCH", "DELETE"}

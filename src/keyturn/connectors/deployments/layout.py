@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
@@ -99,11 +98,6 @@ def _facts(rollback: Rollback, before: Tree, after: Tree) -> dict[str, Json]:
         "manifest": tree_digest(after),
         "manifest_from": tree_digest(before),
     }
-
-
-def differing(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
-    """Name the facts that are not as they were reviewed."""
-    return tuple(name for name in sorted(seen.keys() | reviewed.keys()) if seen.get(name) != reviewed.get(name))
 
 
 def link_to(version: str) -> str:

@@ -13,7 +13,6 @@ no compare-and-swap for symlinks; the lock is what closes that gap.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from keyturn.canon import Json
 from keyturn.connectors.checking import Finding
 from keyturn.connectors.deployments import Objection, Preview, Rollback, Snapshot
+from keyturn.connectors.deployments.environments import check_names, member, way_back
 from keyturn.connectors.deployments.health import Check, run_check
 from keyturn.connectors.deployments.history import order_revisions, read_history
 from keyturn.connectors.deployments.layout import (
@@ -57,8 +57,6 @@ from keyturn.model.tool import ActionRef
 
 LONGEST_CHECK = 600  # seconds
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
-
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
@@ -75,9 +73,7 @@ class Settings(BaseModel):
     @field_validator("environments")
     @classmethod
     def _named(cls, value: dict[str, str]) -> dict[str, str]:
-        for name in value:
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{visible(name)!r} is not a name (letters, digits, `.`, `_`, `-`; at most 64)")
+        check_names(value)
         return value
 
     @field_validator("health_timeout")
@@ -150,24 +146,14 @@ class ReleaseFolders:
 
     def inverse(self, rollback: Rollback) -> Inverse:
         """Going back is itself a rollback, to what was live."""
-        return Inverse(
-            summary=f"Put {rollback.current} back in service in {rollback.environment}.",
-            tool="rollback_deployment",
-            arguments={
-                "deployment": self.name,
-                "environment": rollback.environment,
-                "to": rollback.current,
-            },
-        )
+        return way_back(self.name, rollback, rollback.current)
 
     async def check(self) -> tuple[Finding, ...]:
         """Look at each folder: what is live, what "previous" would mean, and whether we may switch there."""
         return await anyio.to_thread.run_sync(self._look)
 
     def _path(self, environment: str) -> Path:
-        if environment not in self.folders:
-            raise ConnectorError(f'deployment "{self.name}" has no environment "{visible(environment)}"')
-        return self.folders[environment]
+        return member(self.name, self.folders, environment)
 
     def _open(self, environment: str, location: str = "") -> Folder:
         return Folder.open(self._path(environment), f"{self.name}/{environment}", self.disk, location)

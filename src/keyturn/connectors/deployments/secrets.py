@@ -12,10 +12,11 @@ from collections.abc import Mapping
 
 _WORDS = "secret|token|password|passwd|key|credential"
 _TELLING = re.compile(_WORDS, re.IGNORECASE)
+# Nothing in it is tried twice: files and annotations come from others, and must not take more than linear time.
 _ASSIGNMENT = re.compile(
-    rf"""^(?P<lead>[\s\-]*(?:export\s+)?["']?)
-        (?P<name>[\w.\-]*(?:{_WORDS})[\w.\-]*)
-        (?P<sign>["']?\s*[=:]\s*)
+    rf"""^(?P<lead>(?:[^\S\n]|-)*+(?:export[^\S\n]++)?["']?)
+        (?P<name>(?=[\w.\-]*?(?:{_WORDS}))[\w.\-]++)
+        (?P<sign>["']?\s*+[=:]\s*+)
         (?P<value>\S[^\r\n]*)""",
     re.IGNORECASE | re.VERBOSE | re.MULTILINE,
 )

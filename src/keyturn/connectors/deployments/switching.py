@@ -10,7 +10,6 @@ from keyturn.connectors.deployments import Objection, Rollback, Switch
 from keyturn.connectors.deployments.history import append_history, read_history
 from keyturn.connectors.deployments.layout import (
     CURRENT,
-    differing,
     link_to,
     live_version,
     missing_releases,
@@ -19,7 +18,7 @@ from keyturn.connectors.deployments.layout import (
 from keyturn.connectors.files import Folder
 from keyturn.connectors.journal import FENCED, Journal, Mark
 from keyturn.model.errors import ConnectorError
-from keyturn.model.outcome import CannotHappen, Failed, Outcome, Stale, Unknown
+from keyturn.model.outcome import CannotHappen, Failed, Outcome, Stale, Unknown, differing
 from keyturn.model.time import action_time, format_timestamp
 from keyturn.model.tool import ActionRef
 

@@ -222,8 +222,11 @@ class Forge(Protocol):
         """Settle whether the action closed it; where it did not, see to it that it cannot, if that can be."""
         ...
 
-    async def audience(self) -> int:
-        """Return how many people a new pull request would be told to, as far as can be seen."""
+    async def audience(self, body: str = "") -> int:
+        """Return how many people a new pull request with this body would be told to, as far as can be seen.
+
+        Refused: a body that mentions more people than can be counted.
+        """
         ...
 
     async def check(self) -> tuple[Finding, ...]:

@@ -190,12 +190,12 @@ def _wish(index: int, item: Mapping[str, object]) -> Wish:
     executable = item.get("executable")
     return Write(
         path=path,
-        content=_content(f"files[{index}]", str(item["content"]), item.get("encoding") == "base64"),
+        content=_content(f"files[{index}]", str(item["content"]), encoded=item.get("encoding") == "base64"),
         executable=executable if isinstance(executable, bool) else None,
     )
 
 
-def _content(place: str, text: str, encoded: bool) -> bytes:
+def _content(place: str, text: str, *, encoded: bool) -> bytes:
     try:
         return base64.b64decode(text, validate=True) if encoded else text.encode("utf-8")
     except (binascii.Error, ValueError) as error:

@@ -129,7 +129,7 @@ class GitForge:
         except ConnectorError as error:
             return CannotTell(str(error))
 
-    async def audience(self) -> int:
+    async def audience(self, body: str = "") -> int:
         """Return 0: a repository tells nobody."""
         return 0
 

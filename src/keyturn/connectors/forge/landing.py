@@ -20,9 +20,9 @@ from keyturn.connectors.forge import (
     Revision,
     Snapshot,
 )
+from keyturn.connectors.forge.batch import Objects
 from keyturn.connectors.forge.building import Built, build_change, build_record, store
 from keyturn.connectors.forge.names import check_base, check_branch, check_paths, shown
-from keyturn.connectors.forge.process import Objects
 from keyturn.connectors.forge.pulls import record_at, whole_patch
 from keyturn.connectors.forge.record import opening_record
 from keyturn.connectors.forge.refs import (

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from keyturn.connectors.forge import MAX_BLOB, MAX_DIFF, Pull, PullStatus
+from keyturn.connectors.forge.batch import Objects
 from keyturn.connectors.forge.building import build_fence
 from keyturn.connectors.forge.objects import TreeEntry
-from keyturn.connectors.forge.process import Git, Objects
+from keyturn.connectors.forge.process import Git
 from keyturn.connectors.forge.record import MAX_RECORD, RECORD, Record, read_record
 from keyturn.connectors.forge.repository import Repository
 from keyturn.connectors.forge.trees import Difference, compare

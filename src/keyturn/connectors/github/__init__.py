@@ -102,6 +102,10 @@ class GitHub:
             return f"{_text((await self.proof.app()).json(), 'slug')}[bot]"
         return _text((await self.door.read("/user")).json(), "login")
 
+    async def is_us(self, login: str | None) -> bool:
+        """Say whether a login, which GitHub tells apart without looking at capitals, is ours."""
+        return login is not None and login.casefold() == (await self.login()).casefold()
+
     async def permissions(self) -> Mapping[str, str] | None:
         """Return what an App was granted where it is installed (`contents` → `write`); None for tokens.
 

@@ -18,7 +18,7 @@ import jwt
 from keyturn.canon import Json
 from keyturn.connectors.credentials import Secret, Source
 from keyturn.connectors.http import Answer, Door
-from keyturn.model.errors import ConfigurationError, ConnectorError
+from keyturn.model.errors import ConnectorError
 
 BACKDATED = 60
 """Seconds that an App's token is dated back, as GitHub advises, for clocks that run apart."""
@@ -82,7 +82,7 @@ class AppKey:
             return Secret(jwt.encode(claims, key, algorithm="RS256"))
         except (jwt.PyJWTError, ValueError, TypeError):
             pass  # the library's words may quote the key
-        raise ConfigurationError(f"{self.place}: not the RSA private key in PEM form that GitHub gave for the App")
+        raise ConnectorError(f"{self.place}: not the RSA private key in PEM form that GitHub gave for the App")
 
 
 @dataclass(slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Looks who we are on GitHub and what we may do with a repository: what checks of forge and tracker share."""
+"""Looks who we are on GitHub, and what we may do with a repository's code: what a forge's check begins with."""
 
 from __future__ import annotations
 

@@ -72,6 +72,14 @@ def scrubbed(words: str, secrets: Iterable[Secret]) -> str:
     return words
 
 
+def refusal_without(body: bytes, secrets: Iterable[Secret]) -> bytes:
+    """Return the body of a refusal without the credentials that were sent: whoever quotes it shows none.
+
+    Not for what is fetched: a file that holds our own credential has to be told as it is, or refused.
+    """
+    return scrubbed(body.decode("latin-1"), secrets).encode("latin-1")
+
+
 def _without(words: str, secret: Secret) -> str:
     for part in sorted({secret.reveal(), *secret.reveal().split()}, key=len, reverse=True):
         if len(part) >= _SHORTEST:

@@ -22,7 +22,7 @@ import anyio
 
 from keyturn.canon import Json
 from keyturn.connectors.credentials import Secret
-from keyturn.connectors.http.answer import Answer, items_of, piece_of, scrubbed
+from keyturn.connectors.http.answer import Answer, items_of, piece_of, refusal_without, scrubbed
 from keyturn.connectors.http.authority import Authority
 from keyturn.connectors.http.calls import LIMIT, Call, Params, encoded, joined, target_of, typed, unsendable, what_of
 from keyturn.connectors.http.connection import Connection, base_of, proxy_of, trust_of
@@ -271,6 +271,8 @@ class Door:
         status, headers, body = received.status, received.headers, received.body
         if 200 <= status < 300 or status in call.expected:
             doubt = "unknown" if call.change else "refused"
+            if status >= 400:
+                body = refusal_without(body, secrets.values())
             return Answer(status=status, headers=headers, body=body, what=call.what, doubt=doubt)
         said = piece_of(body, secrets.values())
         words = f"answered {status}{f': {said}' if said else ''}"

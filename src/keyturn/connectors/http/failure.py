@@ -34,7 +34,7 @@ _CERTIFICATES: Mapping[int, str] = {
 }
 
 
-def failure_of(origin: Origin, error: BaseException, sent: bool) -> Failure:
+def failure_of(origin: Origin, error: BaseException, *, sent: bool) -> Failure:
     """Put an error of the library into words of ours: its own may quote what was sent."""
     host = origin.host
     found: BaseException | None = error

@@ -132,7 +132,7 @@ class Transport:
         except (ConnectorError, ConfigurationError) as error:  # of what makes the TLS context
             return Failure(str(error), departure.sent, final=True)
         except _LIBRARY as error:
-            return failure_of(self._origin, error, departure.sent)
+            return failure_of(self._origin, error, sent=departure.sent)
 
     def _request(self, sending: Sending, departure: Departure) -> httpcore2.Request:
         fields = {"Host": self._origin.authority, **sending.headers}

@@ -23,6 +23,8 @@ from keyturn.model.text import visible
 MOST: Final = 1000
 """Objects of one listing that are read."""
 _PAGE: Final = 250
+PAGES: Final = 100
+"""Pages of one listing that are read: a server may send fewer objects in one than it was asked for."""
 _JSON_PATCH: Final = {"Content-Type": "application/json-patch+json"}
 _MISSED: Final = frozenset({404, 409, 422})
 _UNTOLD: Final = frozenset({403, 404})
@@ -74,7 +76,7 @@ class Cluster:
         items: list[Mapping[str, Any]] = []
         params: dict[str, str | int] = {"labelSelector": selector, "limit": _PAGE}
         door = await self.door()
-        while True:
+        for _ in range(PAGES):
             answer = await door.read(path, params=params)
             value = object_in(answer)
             found, metadata = value.get("items"), value.get("metadata")
@@ -87,6 +89,7 @@ class Cluster:
             if not more:
                 return items
             params = {**params, "continue": str(more)}
+        raise ConnectorError(f"{answer.what}: the pages of this list do not come to an end")
 
     async def patch(self, path: str, operations: Sequence[Json], *, dry: bool = False) -> Mapping[str, Any] | Missed:
         """Send a JSON patch (RFC 6902): all of it is applied, or nothing.

@@ -37,14 +37,14 @@ def check_new(title: str, body: str, labels: Sequence[str]) -> None:
     _check_labels(labels)
 
 
-def mark(action: str) -> str:
+def tag_of(action: str) -> str:
     """Return the tag by which what an action wrote is found again."""
     return f"<!-- keyturn/{action} -->"
 
 
 def opening(action: ActionRef) -> str:
     """Return the line that everything we write opens with: who wrote it, for which action, and its tag."""
-    return f"Written by {visible(action.principal)} through Keyturn, action {action.action}. {mark(action.action)}"
+    return f"Written by {visible(action.principal)} through Keyturn, action {action.action}. {tag_of(action.action)}"
 
 
 def section(comment: str, action: ActionRef, at: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from keyturn.connectors.forge.github import GitHubForge, Settings, build
 from tests.bed.emulator import Emulator, Repository
 from tests.bed.faults import FaultProxy
+from tests.bed.forge import forge
 from tests.bed.manners import Manners
 from tests.bed.recorder import Answer, Next, Request
 from tests.connectors.forge.repository import FILES
@@ -119,10 +120,8 @@ class World:
 
 @contextmanager
 def world_of(emulator: Emulator, home: Path) -> Iterator[World]:
-    """Put a proxy with GitHub's manners before the emulator, and a repository behind it."""
-    repository = emulator.repository({})
-    repository.push("main", FILES, "Begin", modes=MODES)
-    tokens = emulator.tokens
-    manners = Manners(known=set(tokens.values()), read_only={tokens["bob"]}, scopes={tokens["ada"]: "repo, user"})
-    with FaultProxy(emulator.url, inner=(LastHeads(), manners)) as proxy:
-        yield World(repository, proxy, manners, home)
+    """Make a repository that begins as the contract says, behind GitHub's manners."""
+    with forge(emulator, LastHeads()) as hub:
+        repository = hub.emulator.repository({})
+        repository.push("main", FILES, "Begin", modes=MODES)
+        yield World(repository, hub.proxy, hub.manners, home)

@@ -1,11 +1,8 @@
-"""Real git servers on loopback: `git http-backend` behind a few lines of HTTP, and a throw-away sshd."""
+"""Real git servers on loopback: `git http-backend` behind a few lines of HTTP, and the way to the test bed's sshd."""
 
 from __future__ import annotations
 
 import base64
-import os
-import shutil
-import signal
 import socket
 import ssl
 import subprocess
@@ -20,7 +17,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from keyturn.connectors.forge.remote import RemoteForge, Settings, build
-from tests.bed.programs import free_port, wait_until
+from tests.bed.programs import wait_until
+from tests.bed.ssh import SshServer
 from tests.connectors.forge.repository import ENVIRONMENT, Repository, create
 from tests.connectors.surroundings import world_at
 
@@ -259,59 +257,17 @@ def tunnel(port: int, asked: list[str]) -> Iterator[int]:
         thread.join()
 
 
-SSHD = shutil.which("sshd", path="/usr/sbin:/usr/local/sbin:/usr/bin")
-
-
-@dataclass(frozen=True, slots=True)
-class Sshd:
-    """A throw-away sshd: its port, and the folder with `key`, `stranger`, `known_hosts` and `wrong_hosts`."""
-
-    port: int
-    folder: Path
-
-    def settings(self, repository: Path, **other: Any) -> Settings:
-        """Return the settings of a forge that reaches a repository."""
-        chosen: dict[str, Any] = {
-            "url": f"ssh://{_me()}@127.0.0.1:{self.port}{repository}",
-            "key": str(self.folder / "key"),
-            "known_hosts": str(self.folder / "known_hosts"),
-            "private": True,
-            "timeout": 60,
-            **other,
-        }
-        return Settings(**chosen)
-
-
-@contextmanager
-def sshd(folder: Path) -> Iterator[Sshd]:
-    """Run sshd for our own account as long as the block lasts; it lets one key in, to run git alone."""
-    assert SSHD is not None
-    folder.mkdir(mode=0o700)
-    for name in ("key", "stranger", "host", "other_host"):
-        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    allowed = folder / "authorized_keys"
-    allowed.write_text(f"restrict {(folder / 'key.pub').read_text()}")
-    allowed.chmod(0o600)
-    if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)
-    port = free_port()
-    for name, key in (("known_hosts", "host"), ("wrong_hosts", "other_host")):
-        (folder / name).write_text(f"[127.0.0.1]:{port} {(folder / f'{key}.pub').read_text()}")
-    config = folder / "sshd_config"
-    config.write_text(
-        f"Port {port}\nListenAddress 127.0.0.1\nHostKey {folder}/host\nAuthorizedKeysFile {allowed}\n"
-        f"PidFile none\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin prohibit-password\n"
-        f"LogLevel ERROR\nAcceptEnv GIT_PROTOCOL\n"
-    )
-    with (folder / "said").open("wb") as said:
-        command = [SSHD, "-D", "-e", "-f", str(config)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=said)
-    try:
-        wait_until(lambda: _listens(port), within=10, what="sshd listens")
-        yield Sshd(port, folder)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait()
+def over_ssh(server: SshServer, repository: Path, **other: Any) -> Settings:
+    """Return the settings of a forge that reaches a repository of this machine over SSH, as the writer."""
+    chosen: dict[str, Any] = {
+        "url": server.at(repository),
+        "key": str(server.writer),
+        "known_hosts": str(server.known_hosts),
+        "private": True,
+        "timeout": 60,
+        **other,
+    }
+    return Settings(**chosen)
 
 
 @contextmanager
@@ -325,15 +281,3 @@ def agent(place: Path, key: Path) -> Iterator[None]:
     finally:
         process.terminate()
         process.wait()
-
-
-def _listens(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
-            return connection.recv(4) == b"SSH-"
-    except OSError:
-        return False
-
-
-def _me() -> str:
-    return subprocess.run(["id", "-un"], capture_output=True, check=True, text=True).stdout.strip()

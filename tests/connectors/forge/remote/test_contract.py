@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 
 from keyturn.connectors.forge import Landed
+from tests.bed.ssh import SshServer, missing, ssh
 from tests.connectors.forge.contract import ForgeContract, World
-from tests.connectors.forge.remote.served import SSHD, TOKEN, Manners, Remote, Sshd, remote, served, sshd
+from tests.connectors.forge.remote.served import TOKEN, Manners, Remote, over_ssh, remote, served
 from tests.connectors.forge.repository import Repository, create
+
+ABSENT = missing()
 
 
 class RemoteContract(ForgeContract):
@@ -28,12 +31,12 @@ class TestOverHttp(RemoteContract):
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    with sshd(tmp_path_factory.mktemp("ssh") / "sshd") as running:
+def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    with ssh(tmp_path_factory.mktemp("ssh")) as running:
         yield running
 
 
-@pytest.mark.skipif(SSHD is None, reason="there is no sshd on this machine")
+@pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
 class TestOverSsh:
     """A connection over SSH takes its time: what differs by protocol is reading and pushing, so a few will do."""
 
@@ -44,9 +47,9 @@ class TestOverSsh:
     test_looking = ForgeContract.test_a_repository_in_order_has_nothing_wrong
 
     @pytest.fixture
-    def world(self, tmp_path: Path, daemon: Sshd) -> Remote:
+    def world(self, tmp_path: Path, daemon: SshServer) -> Remote:
         made = create(tmp_path / "root" / "shop.git")
-        return Remote(made.path, daemon.settings(made.path))
+        return Remote(made.path, over_ssh(daemon, made.path))
 
 
 class TestSha256:

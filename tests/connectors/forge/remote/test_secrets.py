@@ -16,24 +16,25 @@ import pytest
 from keyturn.connectors.forge import Closed
 from keyturn.connectors.forge.remote import RemoteForge
 from keyturn.model.errors import ConnectorError
+from tests.bed.ssh import missing, ssh
 from tests.bed.tls import Authority
 from tests.connectors.forge.contract import CHANGE, apply, close, closing, land, opening, snapshot
 from tests.connectors.forge.remote.served import (
     READER,
-    SSHD,
     TOKEN,
     Exchange,
     Manners,
     Remote,
     Server,
     agent,
+    over_ssh,
     remote,
     served,
-    sshd,
     tunnel,
 )
 from tests.connectors.forge.repository import action, create
 
+ABSENT = missing()
 PAIR = base64.b64encode(f"git:{TOKEN}".encode()).decode()
 
 
@@ -267,14 +268,14 @@ def test_through_a_proxy_the_proxy_looks_the_name_up_and_the_certificate_is_stil
     assert TOKEN not in "".join(asked)
 
 
-@pytest.mark.skipif(SSHD is None, reason="there is no sshd on this machine")
+@pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
 def test_by_ssh_the_wrong_host_key_and_the_wrong_key_are_refused(tmp_path: Path) -> None:
     made = create(tmp_path / "root" / "shop.git")
-    with sshd(tmp_path / "sshd") as daemon:
-        shop = Remote(made.path, daemon.settings(made.path))
+    with ssh(tmp_path) as daemon:
+        shop = Remote(made.path, over_ssh(daemon, made.path))
         for settings, words in (
-            ({"known_hosts": str(daemon.folder / "wrong_hosts")}, "host key is not the one"),
-            ({"key": str(daemon.folder / "stranger")}, "refuses the key"),
+            ({"known_hosts": str(daemon.strange_hosts)}, "host key is not the one"),
+            ({"key": str(daemon.stranger)}, "refuses the key"),
             ({"url": f"{shop.settings.url}-none"}, "no such repository"),
         ):
             forge = shop.forge(**settings)
@@ -283,10 +284,10 @@ def test_by_ssh_the_wrong_host_key_and_the_wrong_key_are_refused(tmp_path: Path)
             assert words in said(forge, "wrong")
 
 
-@pytest.mark.skipif(SSHD is None, reason="there is no sshd on this machine")
+@pytest.mark.skipif(ABSENT is not None, reason=ABSENT or "")
 def test_by_ssh_an_agent_named_in_the_settings_is_asked(tmp_path: Path) -> None:
     made = create(tmp_path / "root" / "shop.git")
-    with sshd(tmp_path / "sshd") as daemon, agent(tmp_path / "agent", daemon.folder / "key"):
-        shop = Remote(made.path, daemon.settings(made.path))
+    with ssh(tmp_path) as daemon, agent(tmp_path / "agent", daemon.writer):
+        shop = Remote(made.path, over_ssh(daemon, made.path))
         forge = shop.forge(key=None, agent=str(tmp_path / "agent"))
         assert snapshot(forge, "main", "README.md").commit == shop.head("main")

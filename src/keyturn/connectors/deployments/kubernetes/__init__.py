@@ -7,7 +7,6 @@ number that was live, which no other revision can have taken by then.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -16,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 
 from keyturn.connectors.checking import Finding
 from keyturn.connectors.deployments import Objection, Preview, Rollback, Snapshot
+from keyturn.connectors.deployments.environments import check_names, member, way_back
 from keyturn.connectors.deployments.kubernetes.changing import ATTEMPTS, Rolling, refuse_owned
 from keyturn.connectors.deployments.kubernetes.looking import look
 from keyturn.connectors.deployments.kubernetes.seeing import Seen, Subject, resolved, settled, snapshot_of
@@ -25,13 +25,11 @@ from keyturn.connectors.world import World
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import CannotTell, Outcome, Probe, Stale
 from keyturn.model.plan import Backend, Inverse
-from keyturn.model.text import visible
 from keyturn.model.time import parse_duration
 from keyturn.model.tool import ActionRef
 
 LONGEST_ROLLOUT: Final = 3600  # seconds
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _LABEL: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"  # RFC 1123, as Kubernetes names namespaces
 _SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$"
 _REACHING: Final = frozenset(Reaching.model_fields)
@@ -75,9 +73,8 @@ class Settings(Reaching):
     @field_validator("environments")
     @classmethod
     def _named(cls, value: dict[str, Where]) -> dict[str, Where]:
+        check_names(value)
         for name, where in value.items():
-            if not _NAME.fullmatch(name):
-                raise ValueError(f"{visible(name)!r} is not a name (letters, digits, `.`, `_`, `-`; at most 64)")
             if where.url is not None and where.namespace is None:
                 raise ValueError(f"{name} needs a namespace: with url there is nothing else that names one")
         return value
@@ -189,15 +186,7 @@ class KubernetesDeployments:
 
     def inverse(self, rollback: Rollback) -> Inverse:
         """Going back to the number that was live: it stays that revision's own, see the module."""
-        return Inverse(
-            summary=f"Put revision {rollback.current} back in service in {rollback.environment}.",
-            tool="rollback_deployment",
-            arguments={
-                "deployment": self.name,
-                "environment": rollback.environment,
-                "to": rollback.current,
-            },
-        )
+        return way_back(self.name, rollback, f"revision {rollback.current}")
 
     async def check(self) -> tuple[Finding, ...]:
         """Look at every environment's cluster: who we are, what we may do, and what is missing."""
@@ -207,9 +196,7 @@ class KubernetesDeployments:
         return tuple(found)
 
     def _subject(self, environment: str) -> Subject:
-        if environment not in self.subjects:
-            raise ConnectorError(f'deployment "{self.name}" has no environment "{visible(environment)}"')
-        return self.subjects[environment]
+        return member(self.name, self.subjects, environment)
 
     def _rolling(
         self, subject: Subject, rollback: Rollback, action: ActionRef, objection: Objection | None

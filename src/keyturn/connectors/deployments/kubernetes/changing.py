@@ -12,7 +12,6 @@ What keeps it at once, whoever runs it how often:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -38,6 +37,7 @@ from keyturn.model.outcome import (
     Stale,
     Succeeded,
     Unknown,
+    differing,
 )
 from keyturn.model.tool import ActionRef
 
@@ -273,11 +273,6 @@ class Rolling:
         if found.marks.of(self.action.action) is not None:
             raise Moved
         return CannotHappen("it was not done, and a fence keeps a late attempt from doing it")
-
-
-def differing(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
-    """Name the facts that are not as they were reviewed."""
-    return tuple(name for name in sorted(seen.keys() | reviewed.keys()) if seen.get(name) != reviewed.get(name))
 
 
 _FORGOTTEN: Final = (

@@ -8,6 +8,7 @@ private keys, and passwords in addresses. Names and references (`secretKeyRef`, 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -49,10 +50,10 @@ def _texts(value: Any, path: _Path) -> Iterator[tuple[_Path, str]]:
 
 def _steps(items: list[Any]) -> list[str]:
     """Name the items of a list by their `name`, as Kubernetes merges them, or else by their place."""
-    names = [item.get("name") if isinstance(item, Mapping) else None for item in items]
-    return [
-        name if isinstance(name, str) and names.count(name) == 1 else f"[{place}]" for place, name in enumerate(names)
-    ]
+    named = [item.get("name") if isinstance(item, Mapping) else None for item in items]
+    names = [name if isinstance(name, str) else None for name in named]
+    times = Counter(names)
+    return [name if name is not None and times[name] == 1 else f"[{place}]" for place, name in enumerate(names)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +92,11 @@ class _Veil:
         if holds_private_key(text.encode("utf-8", "replace")):
             return self._hidden(text, path)
         other = self.other.get(path, "")
-        shown = hide_pair(text, other)[0] if self.old else hide_pair(other, text)[1]
-        logins = set(_LOGIN.findall(other))
-        return _LOGIN.sub(lambda found: self._word(same=found[0] in logins), shown)
+        was, becomes = hide_pair(text, other) if self.old else hide_pair(other, text)
+        was, becomes = _without_logins(was, becomes)
+        if was == becomes and text != other:  # what is hidden has changed places
+            return self._hidden(text, path)
+        return was if self.old else becomes
 
     def _hidden(self, text: str, path: _Path) -> str:
         return self._word(same=self.other.get(path) == text)
@@ -102,6 +105,15 @@ class _Veil:
         if same:
             return "<hidden, same>"
         return "<hidden>" if self.old else "<hidden, changed>"
+
+
+def _without_logins(old: str, new: str) -> tuple[str, str]:
+    """Hide the passwords in the addresses of both sides of a change."""
+    before, after = set(_LOGIN.findall(old)), set(_LOGIN.findall(new))
+    return (
+        _LOGIN.sub(lambda found: "<hidden, same>" if found[0] in after else "<hidden>", old),
+        _LOGIN.sub(lambda found: "<hidden, same>" if found[0] in before else "<hidden, changed>", new),
+    )
 
 
 class _Dumper(yaml.SafeDumper):

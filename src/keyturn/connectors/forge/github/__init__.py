@@ -23,6 +23,7 @@ from keyturn.connectors.forge.merging import Merge, Merged, Merging, Proposal
 from keyturn.connectors.forge.names import check_base, check_branch, check_paths, shown
 from keyturn.connectors.forge.refs import parent_of
 from keyturn.connectors.github import GitHub, GitHubConnection, github
+from keyturn.connectors.github.mentions import mentions
 from keyturn.connectors.world import World
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
@@ -105,9 +106,9 @@ class GitHubForge:
         except ConnectorError as error:
             return CannotTell(str(error))
 
-    async def audience(self) -> int:
-        """Return how many people watch the repository: GitHub tells them of a new pull request."""
-        return await self._pulls().watchers()
+    async def audience(self, body: str = "") -> int:
+        """Return how many people watch the repository or are mentioned: GitHub tells them of a new pull request."""
+        return len(mentions(body)) + await self._pulls().watchers()
 
     async def proposal(self, number: int) -> Proposal:
         """Read a pull request of anybody."""

@@ -8,6 +8,9 @@ from typing import Any
 
 from keyturn.model.errors import ConnectorError
 
+MOST = 2**31
+"""What no count of GitHub's reaches."""
+
 _OID = re.compile(r"[0-9a-f]{40}", re.ASCII)
 
 
@@ -23,6 +26,14 @@ def number_at(value: Any, *path: str) -> int:
     """Return the whole number at a path of members."""
     found = _at(value, path)
     if isinstance(found, int) and not isinstance(found, bool):
+        return found
+    raise _unlike(path)
+
+
+def count_at(value: Any, *path: str) -> int:
+    """Return the number of things at a path of members: below nought, or beyond what limits can count, is none."""
+    found = number_at(value, *path)
+    if 0 <= found < MOST:
         return found
     raise _unlike(path)
 

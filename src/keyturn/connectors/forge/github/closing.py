@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from keyturn.connectors.forge import Closed, Closing
 from keyturn.connectors.forge.github.marking import (
     FENCED,
+    REPLACED,
     Marks,
     NotDone,
     is_claim,
@@ -76,6 +77,8 @@ class ClosingOne:
         """Find the closing and complete it, or fence it off; as `Forge.probe_closing`."""
         marker = await self.marks.marker(self.action.action) or await self.marks.fence(self.action)
         if is_fence(marker, self.action):
+            if await self.marks.turned(turn_of(self.closing.pull, self.closing.head), self.action):
+                return REPLACED
             return CannotHappen("it had not been closed by this action, and a fence keeps it from that")
         self._refuse_other(marker)
         try:

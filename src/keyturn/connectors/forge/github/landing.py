@@ -25,7 +25,17 @@ from keyturn.canon import Json
 from keyturn.connectors.forge import Change, Landed, Opening, Revision
 from keyturn.connectors.forge.github.answers import number_at
 from keyturn.connectors.forge.github.making import Made, work_out, write
-from keyturn.connectors.forge.github.marking import EXISTS, FENCED, Marks, NotDone, is_fence, marker_of, sure, turn_of
+from keyturn.connectors.forge.github.marking import (
+    EXISTS,
+    FENCED,
+    REPLACED,
+    Marks,
+    NotDone,
+    is_fence,
+    marker_of,
+    sure,
+    turn_of,
+)
 from keyturn.connectors.forge.github.pulls import Pulls, Request
 from keyturn.connectors.forge.github.reading import Commit
 from keyturn.connectors.forge.refs import branch_of
@@ -33,6 +43,7 @@ from keyturn.connectors.github import said, segment
 from keyturn.connectors.http import Answer
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
+from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef
 
 _NO_DRAFTS = "draft pull requests are not supported"
@@ -92,7 +103,8 @@ class Landing:
         """Find it and complete it, or fence it off; as `Forge.probe`."""
         marker = await self.marks.marker(self.action.action) or await self.marks.fence(self.action)
         if is_fence(marker, self.action):
-            return CannotHappen("it had not landed, and a fence keeps it from landing")
+            there = await self._traces()
+            return REPLACED if there else CannotHappen("it had not landed, and a fence keeps it from landing")
         self._refuse_other(await work_out(self.marks, self.change, self.action), marker)
         try:
             return await self._complete(marker)
@@ -102,6 +114,13 @@ class Landing:
         except NotDone as error:
             await self._take_back(marker, error)
             return CannotHappen(f"it was begun, and taken back: {error}")
+
+    async def _traces(self) -> bool:
+        """Say whether there is what comes after the marker alone: whoever may push can take the marker away."""
+        if isinstance(self.change, Revision):
+            return await self.marks.turned(turn_of(self.change.pull, self.change.head), self.action)
+        found = await self.pulls.of_branch(self.branch)
+        return found is not None and await self.pulls.hub.is_us(found.author)
 
     async def _take_back(self, marker: Commit, why: Exception) -> None:
         """Leave nothing of what GitHub refuses to complete, and keep it from coming late."""
@@ -136,6 +155,12 @@ class Landing:
         if found is None:
             await self._set_branch(marker)
             found = await self._request(opening, marker)
+        if not await self.pulls.hub.is_us(found.author):
+            raise ConnectorError(
+                f"pull request #{found.number} of branch {self.branch} was opened by {visible(found.author)} before "
+                f"we could, and not in the words that were reviewed; look at {found.url}",
+                kind="unknown",
+            )
         if not found.touched and (found.base, found.draft) != (opening.base, opening.draft):
             raise ConnectorError(
                 f"pull request #{found.number} is there, but was not opened as reviewed: its base is {found.base}, "

@@ -22,12 +22,18 @@ from keyturn.connectors.forge.github.answers import oid_at
 from keyturn.connectors.forge.github.reading import Commit, Reading, commit_in
 from keyturn.connectors.github import GitHub, said, segment
 from keyturn.model.errors import ConnectorError
+from keyturn.model.outcome import CannotTell
 from keyturn.model.time import action_time
 from keyturn.model.tool import ActionRef
 
 EXISTS = frozenset({422})
 
 FENCED = "a probe has settled that this action cannot land any more; ask for a new one"
+
+
+REPLACED = CannotTell(
+    "its marker on GitHub was taken away or replaced by others after it had begun; look there what became of it"
+)
 
 
 class NotDone(ConnectorError):
@@ -114,6 +120,12 @@ class Marks:
         await self.hub.change("PATCH", f"/git/refs/{name}", body={"sha": fence.sha, "force": True})
         if turn is not None and marker is not None and await self.reading.ref(turn) == marker.sha:
             await self.delete(turn)
+
+    async def turned(self, turn: str, action: ActionRef) -> bool:
+        """Say whether a turn is this action's: an executor takes it with its marker alone, never past a fence."""
+        taken = await self.read(turn)
+        named = {f"Keyturn-Action: {action.action}", f"Keyturn-Claim: {action.action}"}
+        return taken is not None and not named.isdisjoint(taken.message.split("\n"))
 
     async def delete(self, name: str) -> str:
         """Delete a ref, named without `refs/`; return what GitHub says where it does not, "" where it says it has.

@@ -8,8 +8,8 @@ The steps, and what a crash after each leaves:
 
 1. The marker (see `marking`), pointing to a commit that says what is begun. Before it, nothing can have happened, and
    a probe fences the action off.
-2. The merge, in one call. A merged pull request stays merged; whose merge it was, the trailer in its commit says (a
-   rebase has none: who merged it is asked then). A probe that finds the marker and no merge cannot tell, as long as
+2. The merge, in one call. A merged pull request stays merged; whose merge it was, the trailer in its commit and
+   who merged it say (a rebase has no trailer). A probe that finds the marker and no merge cannot tell, as long as
    the head has not moved: nothing keeps a late call from coming through.
 
 A file that changed both on the branch and on its base since they parted is refused: what a merge makes of the two,
@@ -29,6 +29,7 @@ from keyturn.connectors.forge.merging import Merge, Merged, worse, worst
 from keyturn.connectors.github import said
 from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
+from keyturn.model.text import visible
 from keyturn.model.tool import ActionRef
 
 TRIES = 3
@@ -84,7 +85,14 @@ class Merges:
         return await self._send(merge, action, sent=sent)
 
     async def probe(self, merge: Merge, action: ActionRef) -> Merged | CannotHappen | CannotTell:
-        """Find the merge, or fence it off where it was not begun."""
+        """Find the merge, or fence it off where it was not begun.
+
+        A merge with our trailer proves itself: whoever may push can take the marker away, or fence the action off.
+        """
+        found = await self.pulls.numbered(merge.number)
+        told = merge.method != "rebase" and found.status == "merged"
+        if told and (ours := await self._merged(merge, found, action)) is not None:
+            return ours
         marker = await self.marks.marker(action.action) or await self.marks.fence(action)
         if is_fence(marker, action):
             return CannotHappen("it had not been merged by this action, and a fence keeps it from that")
@@ -162,7 +170,7 @@ class Merges:
     async def _refuse_mixed(self, merge: Merge) -> None:
         """Refuse to merge a file that changed on both sides, differently."""
         reading = self.marks.reading
-        parted = str((await self.proposals.comparison(merge.base_commit, merge.head))["merge_base"])
+        parted = str((await self.proposals.parting(merge.base_commit, merge.head))["merge_base"])
         trees = [(await reading.commit(sha)).tree for sha in (parted, merge.head)]
         was, wanted = [await reading.states(tree, list(merge.files)) for tree in trees]
         mixed = [path for path, state in merge.files.items() if state not in (was[path], wanted[path])]
@@ -193,9 +201,18 @@ class Merges:
         return Merged(merge.number, commit.sha, found.base, found.url)
 
     async def _ours(self, merge: Merge, found: Request, commit: Commit, action: ActionRef) -> bool:
+        by_us = await self.pulls.hub.is_us(found.merged_by)
         if merge.method == "rebase":
-            return found.merged_by == await self.pulls.hub.login()
-        return f"Keyturn-Action: {action.action}" in commit.message.splitlines()
+            return by_us
+        if f"Keyturn-Action: {action.action}" not in commit.message.split("\n"):
+            return False
+        if by_us or found.merged_by is None:
+            return True
+        raise ConnectorError(
+            f"pull request #{merge.number} was merged as {commit.sha}, which names this action, but by "
+            f"{visible(found.merged_by)}, which is not us; look at {found.url}",
+            kind="unknown",
+        )
 
     async def _unlike_reviewed(self, merge: Merge, found: Request, commit: Commit) -> str | None:
         """Say how a merge differs from what was reviewed; None when it does not."""

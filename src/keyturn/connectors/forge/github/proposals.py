@@ -34,7 +34,7 @@ class Proposals:
         base_commit = await reading.branch(found.base)
         if base_commit is None:
             raise ConnectorError(f"branch {found.base}, which pull request #{number} goes to, is gone")
-        comparison = await self.comparison(base_commit, found.head)
+        comparison = await self.parting(base_commit, found.head)
         merge_base = str(comparison["merge_base"])
         reviews = await self.pulls.reviews(number)
         people = found.people | {review.reviewer for review in reviews}
@@ -86,6 +86,21 @@ class Proposals:
             raise ConnectorError(f"commits {base} and {head} have no history in common")
         return comparison
 
+    async def parting(self, base: str, head: str) -> Mapping[str, Any]:
+        """Compare as `comparison`. Refused: branches that part at several commits, which merged each other crosswise.
+
+        Their diff from one of these does not show all that a merge brings. There is one alone exactly where the head
+        has as many commits beyond it as it has beyond the base.
+        """
+        found = await self.comparison(base, head)
+        single = found["merge_base"]
+        if single != base and (await self.comparison(single, head))["ahead"] != found["ahead"]:
+            raise ConnectorError(
+                f"commits {base} and {head} part at several commits, as their branches merged each other crosswise: "
+                "no diff shows what a merge makes of them; rebase the branch onto its base, and ask again"
+            )
+        return found
+
     async def between(self, old: str, new: str) -> list[Difference]:
         """Return the entries that differ between two commits."""
         reading = self.marks.reading
@@ -110,8 +125,8 @@ class Proposals:
 
     async def _opened_by(self, found: Request) -> str | None:
         prefix, _, action = found.branch.partition("/")
-        if prefix != "keyturn" or not found.own:
-            return None
+        if prefix != "keyturn" or not found.own or not await self.pulls.hub.is_us(found.author):
+            return None  # branch and marker alone prove nothing: whoever may push can make both
         marker = await self.marks.marker(action)
         return action if marker is not None and f"Keyturn-Action: {action}" in marker.message else None
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keyturn.connectors.forge import Check, CheckState, Pull, PullReview, PullStatus
-from keyturn.connectors.forge.github.answers import members, number_at, oid_at, text_at, truth_at
+from keyturn.connectors.forge.github.answers import count_at, members, number_at, oid_at, text_at, truth_at
 from keyturn.connectors.forge.github.marking import Marks, is_fence
 from keyturn.connectors.forge.github.reading import MISSING
 from keyturn.connectors.forge.merging import worst
@@ -25,6 +25,7 @@ MOST_REPORTS = 1000
 """Checks, statuses or reviews that are read of one commit or pull request."""
 
 _GOOD = frozenset({"success", "neutral", "skipped"})
+_WITH_A_SAY = frozenset({"OWNER", "MEMBER", "COLLABORATOR"})
 _VERDICTS = {"APPROVED": "approved", "CHANGES_REQUESTED": "changes_requested", "COMMENTED": "commented"}
 
 
@@ -144,11 +145,14 @@ class Pulls:
     async def reviews(self, number: int) -> tuple[PullReview, ...]:
         """Return the newest review of each person; a comment does not take a verdict back, as on GitHub itself.
 
+        Anybody may approve in a public repository. Of people who do not belong to it that is a comment.
         https://docs.github.com/en/rest/pulls/reviews#list-reviews-for-a-pull-request
         """
         newest: dict[str, PullReview] = {}
         for item in await self.hub.pages(f"/pulls/{number}/reviews", most=MOST_REPORTS):
             state, person = text_at(item, "state"), _login(members(item).get("user")) or "ghost"
+            if state == "APPROVED" and item.get("author_association") not in _WITH_A_SAY:
+                state = "COMMENTED"
             if state == "DISMISSED":
                 newest.pop(person, None)
             elif state in _VERDICTS and (state != "COMMENTED" or person not in newest):
@@ -161,7 +165,7 @@ class Pulls:
         https://docs.github.com/en/rest/repos/repos#get-a-repository (`subscribers_count`)
         """
         found = members((await self.hub.get("")).json())
-        return number_at(found, "subscribers_count") if "subscribers_count" in found else 0
+        return count_at(found, "subscribers_count") if "subscribers_count" in found else 0
 
     async def pull(self, action: str) -> Pull:
         """Read the pull request that an action opened; as `Forge.pull`."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from keyturn.connectors.forge import MAX_BLOB, MAX_SNAPSHOT, File, FileState, Snapshot
-from keyturn.connectors.forge.github.answers import list_at, members, number_at, oid_at, text_at
+from keyturn.connectors.forge.github.answers import count_at, list_at, members, number_at, oid_at, text_at
 from keyturn.connectors.forge.names import shown
 from keyturn.connectors.forge.objects import FOLDER, LINK, REGULAR, SUBMODULE, TreeEntry, object_id, tree_bytes
 from keyturn.connectors.forge.trees import Difference, Trees, compare, locate
@@ -101,7 +101,7 @@ class Reading:
         found = answer.json()
         return {
             "status": text_at(found, "status"),
-            "ahead": number_at(found, "ahead_by"),
+            "ahead": count_at(found, "ahead_by"),
             "merge_base": oid_at(found, "merge_base_commit", "sha"),
         }
 

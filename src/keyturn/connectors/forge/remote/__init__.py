@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from keyturn.connectors.checking import Finding
 from keyturn.connectors.credentials import CredentialSpec, Secret, Source, source_of
 from keyturn.connectors.forge import Change, Closed, Closing, Landed, Pull, Snapshot
+from keyturn.connectors.forge.batch import Damaged
 from keyturn.connectors.forge.closing import close, probe_closing
 from keyturn.connectors.forge.landing import apply, probe, reviewed, snapshot
-from keyturn.connectors.forge.process import Damaged, Git
+from keyturn.connectors.forge.process import Git
 from keyturn.connectors.forge.pulls import read_pull
 from keyturn.connectors.forge.remote.line import Line, Ssh
 from keyturn.connectors.forge.remote.looking import NO_PLACE, PLACE_ADVICE, look, version
@@ -178,7 +179,7 @@ class RemoteForge:
         async with self._turn_taken():
             return await self._used(work)
 
-    async def audience(self) -> int:
+    async def audience(self, body: str = "") -> int:
         """Return 0: a push tells nobody whom we could count."""
         return 0
 

@@ -35,8 +35,9 @@ from dataclasses import dataclass, field, replace
 
 from keyturn.connectors.credentials import Secret
 from keyturn.connectors.forge import Change, Closing, Opening
+from keyturn.connectors.forge.batch import Damaged
 from keyturn.connectors.forge.building import build_fence, store
-from keyturn.connectors.forge.process import Called, Damaged
+from keyturn.connectors.forge.process import Called
 from keyturn.connectors.forge.refs import (
     Move,
     Seen,

@@ -9,7 +9,7 @@ from keyturn.canon import Json, encode, sha256
 from keyturn.connectors.files import Folder
 from keyturn.connectors.journal import FENCED, Journal, Mark
 from keyturn.connectors.tickets import Draft, NewTicket
-from keyturn.connectors.tickets.comments import check_new, mark, opening
+from keyturn.connectors.tickets.comments import check_new, opening, tag_of
 from keyturn.connectors.tickets.document import MAX_FILE, new_document
 from keyturn.connectors.tickets.folder.numbers import ever_given, give_number, highest
 from keyturn.connectors.tickets.folder.reading import SUFFIX, ticket_files
@@ -24,6 +24,7 @@ from keyturn.model.outcome import (
     Stale,
     Succeeded,
     Unknown,
+    differing,
 )
 from keyturn.model.tool import ActionRef
 
@@ -107,8 +108,7 @@ class Creating:
         return self._move(root, held, ticket, data)
 
     def _against(self, root: Folder) -> Outcome | None:
-        seen, reviewed = creation_facts(self.prefix, self.status), self.ticket.facts
-        moved = tuple(name for name in sorted(seen.keys() | reviewed.keys()) if seen.get(name) != reviewed.get(name))
+        moved = differing(creation_facts(self.prefix, self.status), self.ticket.facts)
         if moved or self.prefix is None:
             return Stale(moved or ("prefix",))
         objection = self.refused(drafted(root, self.ticket, self.prefix, self.status))
@@ -136,7 +136,7 @@ class Creating:
         """Find the action's mark; where the journal was lost with `.keyturn/`, the tag in a ticket stands in."""
         found = held.find(self.action.action)
         if found.state == "absent" and not ever_given(root):
-            tag = mark(self.action.action).encode()
+            tag = tag_of(self.action.action).encode()
             for name in ticket_files(root):
                 if root.kind(name) == "file" and tag in (root.read(name, MAX_FILE) or b""):
                     return Mark("moved", self._body(name.removesuffix(SUFFIX)))

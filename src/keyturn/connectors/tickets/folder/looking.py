@@ -36,7 +36,7 @@ def filesystem(mounts: str, device: int) -> str:
     return ""
 
 
-def disk_findings(place: str, kind: str, free: bool, read_only: bool) -> tuple[Finding, ...]:
+def disk_findings(place: str, kind: str, *, free: bool, read_only: bool) -> tuple[Finding, ...]:
     """Judge a file system: its type, whether it has room left, whether it is mounted for reading only."""
     found = []
     if read_only:
@@ -72,7 +72,8 @@ def _disk(root: Folder) -> tuple[Finding, ...]:
         kind = filesystem(_MOUNTS.read_text(), os.fstat(root.fd).st_dev)
     except OSError:  # a system without /proc: nothing is known, and nothing is said
         kind = ""
-    return disk_findings(root.place, kind, state.f_bavail > 0, bool(state.f_flag & os.ST_RDONLY))
+    free, read_only = state.f_bavail > 0, bool(state.f_flag & os.ST_RDONLY)
+    return disk_findings(root.place, kind, free=free, read_only=read_only)
 
 
 def _tickets(root: Folder, prefix: str | None) -> tuple[Finding, ...]:

@@ -10,7 +10,7 @@ from keyturn.canon import Json, sha256
 from keyturn.connectors.files import Folder
 from keyturn.connectors.journal import FENCED, Journal, Mark
 from keyturn.connectors.tickets import Preview, TicketChange
-from keyturn.connectors.tickets.comments import mark, section
+from keyturn.connectors.tickets.comments import section, tag_of
 from keyturn.connectors.tickets.document import MAX_FILE, Document, parse_document, with_section, with_status
 from keyturn.connectors.tickets.folder.reading import SUFFIX, read_ticket
 from keyturn.model.diff import counted, file_diff, net_change
@@ -24,6 +24,7 @@ from keyturn.model.outcome import (
     Stale,
     Succeeded,
     Unknown,
+    differing,
 )
 from keyturn.model.text import visible
 from keyturn.model.time import action_time, format_timestamp
@@ -59,7 +60,7 @@ class Updating:
     def run(self, root: Folder, held: Journal) -> Outcome:
         """Make the change unless it was made.
 
-        Crash by crash: before `intend` nothing counts. After it, `files` tells from the staged file whether the
+        Crash by crash: before `intend` nothing counts. After it, `journal` tells from the staged file whether the
         rename happened, so this method or `settle` goes on from there; the `done` mark only adds what was read back.
         """
         found = self._mark(root, held)
@@ -107,7 +108,7 @@ class Updating:
         if root.kind(f"{self.change.ticket}{SUFFIX}") is None:
             return Stale(("ticket",))
         data, document = read_ticket(root, self.change.ticket)
-        moved = _moved(document, self.change)
+        moved = differing(facts_of(self.change, document), self.change.facts)
         if moved:
             return Stale(moved)
         refused = self.refused(data, document)
@@ -144,7 +145,7 @@ class Updating:
         found = held.find(self.action.action)
         if found.state == "absent" and self.change.comment is not None:
             data = root.read(f"{self.change.ticket}{SUFFIX}", MAX_FILE) or b""
-            if mark(self.action.action).encode() in data:
+            if tag_of(self.action.action).encode() in data:
                 return Mark("moved")
         if found.body and found.body.get("change") != _digests(self.change):
             raise ConnectorError(f"action {self.action.action} is marked for another change in {root.place}")
@@ -166,7 +167,7 @@ class Updating:
             "tracker": self.tracker,
             "ticket": document.id,
             "status": visible(document.status[:100]),
-            "commented": mark(self.action.action) in document.text,
+            "commented": tag_of(self.action.action) in document.text,
         }
         held.finish(self.action.action, {**self._body(), "result": result})
         return result
@@ -194,13 +195,6 @@ def facts_of(change: TicketChange, document: Document) -> dict[str, Json]:
     if change.comment is not None:
         facts["exists"] = True
     return facts
-
-
-def _moved(document: Document, change: TicketChange) -> tuple[str, ...]:
-    seen = facts_of(change, document)
-    return tuple(
-        name for name in sorted(seen.keys() | change.facts.keys()) if seen.get(name) != change.facts.get(name)
-    )
 
 
 def _digests(change: TicketChange) -> dict[str, Json]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from keyturn.canon import Json
 from keyturn.connectors.github import GitHub
-from keyturn.connectors.tickets.comments import mark
+from keyturn.connectors.tickets.comments import tag_of
 from keyturn.model.errors import ConnectorError
 from keyturn.model.time import action_time
 
@@ -109,7 +109,7 @@ async def comments_on(github: GitHub, ticket: str, since: datetime | None = None
 
 async def own_comments(github: GitHub, ticket: str, action: str, us: str) -> list[Comment]:
     """Return our comments with an action's tag, the oldest first. A tag that others pasted does not count."""
-    tag, recent = mark(action), await comments_on(github, ticket, _before(action))
+    tag, recent = tag_of(action), await comments_on(github, ticket, _before(action))
     return [comment for comment in recent if tag in comment.body and same(comment.author, us)]
 
 
@@ -118,7 +118,7 @@ async def own_issues(github: GitHub, action: str, us: str) -> list[Issue]:
 
     Raises `ConnectorError` where so many were made that the action's own might not be among them.
     """
-    tag, since = mark(action), _timestamp(_before(action))
+    tag, since = tag_of(action), _timestamp(_before(action))
     found: list[Issue] = []
     for page in range(1, PAGES + 1):
         listed = await _newest(github, page)

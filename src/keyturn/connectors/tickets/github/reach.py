@@ -14,15 +14,14 @@ from typing import Final
 
 from keyturn.canon import Json
 from keyturn.connectors.github import GitHub
+from keyturn.connectors.github.mentions import mentions
 from keyturn.connectors.tickets.github.issues import Comment, Issue, same
-from keyturn.model.errors import ConnectorError
-from keyturn.model.text import visible
+from keyturn.model.outcome import differing
 
 PAGES: Final = 10
 """Pages of a hundred watchers that are read by name; more are counted by pages, and nobody in them twice."""
 
-_MENTION: Final = re.compile(r"(?<!\w)@([a-z0-9](?:-?[a-z0-9]){0,38})(/[a-z0-9._-]+)?", re.IGNORECASE)
-_LAST: Final = re.compile(r'[?&]page=([0-9]{1,9})[^>]*>\s*;\s*rel="last"')
+_LAST: Final = re.compile(r'[?&]page=([0-9]{1,9})[^<>]{0,500}>\s*;\s*rel="last"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,19 +30,6 @@ class Watchers:
 
     names: tuple[str, ...] | None
     most: int
-
-
-def mentions(text: str) -> tuple[str, ...]:
-    """Return the logins that a text mentions. Raises `ConnectorError` for a team: nobody sees how many that are.
-
-    https://docs.github.com/get-started/writing-on-github/getting-started-with-writing-and-formatting-on-github
-    """
-    found = _MENTION.findall(text)
-    for name, team in found:
-        if team:
-            words = f"mentions the team @{visible(name + team)}, and nobody sees how many people it has"
-            raise ConnectorError(f"{words}; leave out the @")
-    return tuple(dict.fromkeys(name.lower() for name, _ in found))
 
 
 async def watchers_of(github: GitHub) -> Watchers:
@@ -94,8 +80,7 @@ def reviewed_reach(reviewed: Mapping[str, Json]) -> int:
 
 def moved_facts(seen: Mapping[str, Json], reviewed: Mapping[str, Json]) -> tuple[str, ...]:
     """Return the names of facts that are not as reviewed, sorted; a few recipients more, or fewer, are fine."""
-    names = seen.keys() | reviewed.keys()
-    moved = {name for name in names if seen.get(name) != reviewed.get(name)}
+    moved = differing(seen, reviewed)
     if "recipients" in reviewed and reviewed_reach(seen) <= tolerated(reviewed_reach(reviewed)):
-        moved.discard("recipients")
-    return tuple(sorted(moved))
+        return tuple(name for name in moved if name != "recipients")
+    return moved

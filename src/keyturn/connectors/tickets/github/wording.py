@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from keyturn.connectors.github.mentions import mentions
 from keyturn.connectors.tickets import NewTicket, TicketChange
 from keyturn.connectors.tickets.comments import check_comment, check_new, opening
 from keyturn.connectors.tickets.github.issues import Issue
-from keyturn.connectors.tickets.github.reach import mentions
 from keyturn.model.diff import FileDiff, file_diff
 from keyturn.model.errors import ConnectorError
 from keyturn.model.text import visible
