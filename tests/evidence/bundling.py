@@ -13,6 +13,9 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
+from keyturn.cli import keyturn
 from keyturn.evidence import verify as program
 from keyturn.evidence.bundle import Opening, write_bundle
 from keyturn.log.checkpoint import Checkpoint
@@ -164,3 +167,10 @@ def examined(bundle: Path, key: str, jobs: int = 1) -> tuple[str, int | None, in
             opened.close()
     found = report.bad
     return (report.verdict, None, None) if found is None else (report.verdict, found.seq, found.proof)
+
+
+def told(home: Path, *words: str) -> str:
+    """Return what a command of the CLI prints about a home; it must succeed."""
+    done = CliRunner().invoke(keyturn, ["--home", str(home), *words], catch_exceptions=False)
+    assert done.exit_code == 0, done.stderr
+    return done.stdout

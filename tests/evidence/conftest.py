@@ -1,5 +1,6 @@
 """One good ledger and its bundle for all tests, and a copy of the ledger to attack."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -30,3 +31,11 @@ def members(bundle: Path) -> Members:
 def thief(good: World, tmp_path: Path) -> Thief:
     """Somebody who holds the entry key of a copy of the ledger."""
     return Thief(good.copied(tmp_path))
+
+
+@pytest.fixture(scope="session")
+def home(good: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the home whose ledger the good world has."""
+    folder = tmp_path_factory.mktemp("copied") / "home"
+    shutil.copytree(good.database.parent.parent, folder)
+    return folder

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -17,21 +16,8 @@ from keyturn.log.envelope import read_envelope
 from keyturn.log.keys import parse_verifier
 from keyturn.log.note import NoteKey
 from keyturn.log.proof import parse_entry_proof, verify_entry_proof
+from tests.evidence.bundling import told
 from tests.verifier.world import World
-
-
-@pytest.fixture(scope="session")
-def home(good: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the home whose ledger the good world has."""
-    folder = tmp_path_factory.mktemp("copied") / "home"
-    shutil.copytree(good.database.parent.parent, folder)
-    return folder
-
-
-def told(home: Path, *words: str) -> str:
-    done = CliRunner().invoke(keyturn, ["--home", str(home), *words], catch_exceptions=False)
-    assert done.exit_code == 0, done.stderr
-    return done.stdout
 
 
 @pytest.fixture

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
@@ -17,9 +19,10 @@ from keyturn.assembly.outward import checkpoint_now
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.writing import log_verifier
 from keyturn.evidence.bundle import cosigned, write_bundle
+from keyturn.evidence.exports import cef_lines, json_lines, ocsf_lines
 from keyturn.evidence.proving import Evidence, files_of
 from keyturn.gateway.desk import Look
-from keyturn.gateway.finding import find_entries
+from keyturn.gateway.finding import find_beginning, find_entries
 from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier, VerifyKey
@@ -28,6 +31,7 @@ from keyturn.log.note import Note, parse_note
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 
 _EVERY = 2**53  # more than there are entries
+_CHUNK = 256  # entries read at once
 _ANCHORS = 64  # newest records of anchors that are looked at
 
 
@@ -70,6 +74,39 @@ def export_bundle(
 
     with closing(open_reader(home, "keyturn audit export")) as reader:
         return reader.look(write)
+
+
+def export_lines(home: Home, out: Path, choice: Choice, form: str) -> int:
+    """Write entries as lines of `form` ("jsonl", "ocsf", "cef") to the new file `out`; return how many lines.
+
+    Raises as `export_bundle` does, but needs no checkpoint.
+    """
+
+    def write(view: Look) -> int:
+        first, end = range_of(view, choice.since, choice.until)
+        count = 0
+        with new_file(out) as file:
+            for line in _lines(view, choice, form, (first, end)):
+                file.write(f"{line}\n".encode())
+                count += 1
+        return count
+
+    with closing(open_reader(home, "keyturn audit export")) as reader:
+        return reader.look(write)
+
+
+def _lines(view: Look, choice: Choice, form: str, span: tuple[int, int]) -> Iterator[str]:
+    chosen = (
+        entry
+        for first in range(*span, _CHUNK)
+        for entry in view.entries(first, min(first + _CHUNK, span[1]))
+        if choice.actions is None or entry.action in choice.actions
+    )
+    if form == "jsonl":
+        return json_lines(chosen, lambda entry, name: None if name in choice.withheld else view.payload(entry, name))
+    # Entries of one action stand near each other: what began lately is asked for again and again.
+    begun = lru_cache(maxsize=_CHUNK)(lambda action: find_beginning(view, action))
+    return {"ocsf": ocsf_lines, "cef": cef_lines}[form](chosen, begun, version("keyturn"))
 
 
 def range_of(view: Look, since: datetime | None, until: datetime | None) -> tuple[int, int]:

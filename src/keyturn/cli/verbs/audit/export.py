@@ -25,13 +25,23 @@ _COLUMNS = (
     Column("VERIFIER", "verifier"),
 )
 
+_LINES = (Column("FILE", "file"), Column("LINES", "lines"))
+
 
 @click.command(short_help="Write evidence that is checked elsewhere.")
 @click.option(
     "--out", metavar="B.zip", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The file to make."
 )
-@moment_option("--since", "Only payloads of entries from then on: 2026-11-21, 2026-11-21T09:30Z, or 7d ago.")
-@moment_option("--until", "Only payloads of entries before then.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["bundle", "jsonl", "ocsf", "cef"]),
+    default="bundle",
+    show_default=True,
+    help="A bundle that proves, or lines for other tools that do not: JSON, OCSF API Activity, CEF.",
+)
+@moment_option("--since", "Only payloads (in lines: entries) from then on: 2026-11-21, 2026-11-21T09:30Z, or 7d.")
+@moment_option("--until", "Only payloads (in lines: entries) before then.")
 @click.option(
     "--action", "actions", metavar="ID", multiple=True, help="Only payloads of this action. May be repeated."
 )
@@ -47,6 +57,7 @@ def command(
     ctx: click.Context,
     *,
     out: Path,
+    form: str,
     since: datetime | None,
     until: datetime | None,
     actions: tuple[str, ...],
@@ -59,10 +70,17 @@ def command(
     left out is named in the bundle and passes there as left out. Whoever gets it checks it with verify.py, which lies
     inside and needs nothing but Python, or with `keyturn audit verify B.zip`.
     """
-    from keyturn.assembly.evidence import Choice, export_bundle
+    from keyturn.assembly.evidence import Choice, export_bundle, export_lines
 
     named = frozenset(look(ctx, lambda view: _ids(view, actions))) if actions else None
     choice = Choice(since=since, until=until, actions=named, withheld=frozenset(withhold))
+    if form != "bundle":
+        emit(
+            {"file": str(out), "lines": export_lines(home_of(ctx), out, choice, form)},
+            as_json=as_json,
+            columns=_LINES,
+        )
+        return
     done = export_bundle(home_of(ctx), out, choice)
     emit(_row(out, done), as_json=as_json, columns=_COLUMNS)
     note(f"check it with: python3 verify.py {out} --key '{done.manifest.verifier}'")

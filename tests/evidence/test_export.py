@@ -1,0 +1,190 @@
+"""`keyturn audit export`: what goes into a bundle, what stays out, and the lines for other tools."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from keyturn.cli import keyturn
+from keyturn.evidence.exports import _in_extension, _in_head
+from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.model.time import format_timestamp
+from keyturn.verifier import verify_ledger
+from tests.evidence.bundling import PROGRAM, asked, both, members_of, told
+from tests.verifier.world import World, entries
+
+PASSES = ("PASS-UNANCHORED", None, None)
+
+
+def export(home: Path, out: Path, *words: str) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(told(home, "audit", "export", "--out", str(out), "--json", *words))
+    return said
+
+
+def disclosed(bundle: Path) -> dict[int, set[str]]:
+    found = json.loads(members_of(bundle.read_bytes())["payloads/000.json"])
+    return {int(seq): set(fields) for seq, fields in found.items()}
+
+
+def test_an_exported_bundle_passes_for_both_verifiers(home: Path, good: World, tmp_path: Path) -> None:
+    out = tmp_path / "B.zip"
+    said = export(home, out)
+    assert (said["verifier"], said["size"], said["checkpoint"]) == (good.verifier, said["size"], said["size"])
+    assert both(out, good.verifier) == (PASSES, PASSES)
+
+
+def test_the_bundle_holds_every_member_of_the_layout_and_the_program_word_for_word(
+    home: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "B.zip"
+    size = export(home, out)["size"]
+    members = members_of(out.read_bytes())
+    assert list(members) == sorted(members)
+    assert set(members) == {
+        "manifest.json", "checkpoint", "verify.py", "payloads/000.json", "signatures/000",
+        f"tile/0/000.p/{size}", f"tile/entries/000.p/{size}",
+    }  # fmt: skip
+    assert members["verify.py"] == PROGRAM.read_bytes()
+
+
+def test_the_same_choice_gives_the_same_bytes(home: Path, tmp_path: Path) -> None:
+    one, two = tmp_path / "1.zip", tmp_path / "2.zip"
+    export(home, one)
+    export(home, two)
+    assert one.read_bytes() == two.read_bytes()
+    assert one.stat().st_mode & 0o777 == 0o600
+
+
+def test_only_payloads_of_a_named_action_go_along_and_the_policy(home: Path, good: World, tmp_path: Path) -> None:
+    out, action = tmp_path / "B.zip", good.actions["two"]
+    export(home, out, "--action", action[-8:])
+    story = {entry.seq for entry in entries(good.database) if entry.action == action and entry.data}
+    policy = {
+        entry.seq for entry in entries(good.database) if entry.kind in {"policy.activated", "catalog.published"}
+    }
+    assert set(disclosed(out)) == story | policy
+    assert both(out, good.verifier) == (PASSES, PASSES)
+
+
+def test_what_is_left_out_is_told_and_decisions_over_it_are_listed(home: Path, good: World, tmp_path: Path) -> None:
+    out = tmp_path / "B.zip"
+    export(home, out, "--withhold", "plan", "--withhold", "reason")
+    assert not any({"plan", "reason"} & fields for fields in disclosed(out).values())
+    assert both(out, good.verifier) == (PASSES, PASSES)
+    report = verify_ledger(out, pinned=good.verifier)
+    assert report.opened == "as a bundle; payloads without plan, reason are in it"
+    assert report.underivable
+    assert all("plan" in " ".join(item.missing) for item in report.underivable)
+    assert asked(out, good.verifier)["withheld"] > 0
+
+
+def test_payloads_of_a_time_are_those_of_its_entries(home: Path, good: World, tmp_path: Path) -> None:
+    out, all_entries = tmp_path / "B.zip", entries(good.database)
+    since, until = all_entries[9], all_entries[20]
+    said = export(home, out, "--since", format_timestamp(since.at), "--until", format_timestamp(until.at))
+    assert since.at <= all_entries[said["first"]].at
+    assert all_entries[said["end"] - 1].at < until.at
+    beside = {seq for seq in disclosed(out) if not said["first"] <= seq < said["end"]}
+    assert {all_entries[seq].kind for seq in beside} <= {"policy.activated", "catalog.published"}
+    assert both(out, good.verifier) == (PASSES, PASSES)
+
+
+def test_the_texts_of_the_policy_are_never_withheld(home: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="never withheld"):
+        export(home, tmp_path / "B.zip", "--withhold", "policy.files")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_time_in_which_nothing_happened_makes_no_file(home: Path, good: World, tmp_path: Path) -> None:
+    late = entries(good.database)[-1].at + timedelta(days=1)
+    with pytest.raises(Refused, match="no entry"):
+        export(home, tmp_path / "B.zip", "--since", format_timestamp(late))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_is_there_is_left_as_it_is(home: Path, tmp_path: Path) -> None:
+    out = tmp_path / "B.zip"
+    out.write_bytes(b"mine")
+    with pytest.raises(ConfigurationError, match="File exists"):
+        export(home, out)
+    assert out.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize("text", ["soon", "2026-13-01", "-4h"])
+def test_a_time_that_is_none_is_a_wrong_command(home: Path, tmp_path: Path, text: str) -> None:
+    done = CliRunner().invoke(
+        keyturn, ["--home", str(home), "audit", "export", "--out", str(tmp_path / "x"), f"--since={text}"]
+    )
+    assert "is no time" in str(done.exception) + done.output
+
+
+def lines(home: Path, out: Path, form: str, *words: str) -> list[str]:
+    export(home, out, "--format", form, *words)
+    return out.read_text("utf-8").splitlines()
+
+
+def test_jsonl_holds_every_entry_with_its_payloads(home: Path, good: World, tmp_path: Path) -> None:
+    found = [json.loads(line) for line in lines(home, tmp_path / "log.jsonl", "jsonl")]
+    known = entries(good.database)
+    assert [item["seq"] for item in found] == [entry.seq for entry in known]
+    for item, entry in zip(found, known, strict=True):
+        assert (item["leaf"], item["kind"], set(item["payloads"])) == (entry.leaf, entry.kind, set(entry.data))
+
+
+def test_jsonl_leaves_out_what_is_withheld_and_keeps_to_an_action(home: Path, good: World, tmp_path: Path) -> None:
+    out, action = tmp_path / "log.jsonl", good.actions["two"]
+    found = [json.loads(line) for line in lines(home, out, "jsonl", "--action", action, "--withhold", "plan")]
+    assert {item["action"] for item in found} == {action}
+    assert not any("plan" in item["payloads"] for item in found)
+
+
+OCSF_REQUIRED = {
+    "activity_id": int, "category_uid": int, "class_uid": int, "severity_id": int, "type_uid": int, "time": int,
+    "metadata": dict, "actor": dict, "api": dict, "src_endpoint": dict,
+}  # fmt: skip
+"""What API Activity (6003) of OCSF 1.3 requires."""
+
+
+def test_ocsf_events_have_all_that_their_class_requires(home: Path, good: World, tmp_path: Path) -> None:
+    events = [json.loads(line) for line in lines(home, tmp_path / "events.jsonl", "ocsf")]
+    assert len(events) == sum(
+        entry.kind in {"read.served", "action.requested", "action.undoing", "action.denied", "action.reviewed",
+                       "execution.finished", "execution.resolved"}
+        for entry in entries(good.database)
+    )  # fmt: skip
+    for event in events:
+        assert all(isinstance(event[name], kind) for name, kind in OCSF_REQUIRED.items())
+        assert (event["class_uid"], event["category_uid"]) == (6003, 6)
+        assert event["type_uid"] == 600300 + event["activity_id"]
+        assert event["metadata"]["product"]["vendor_name"]
+        assert event["metadata"]["version"] == "1.3.0"
+        assert event["api"]["operation"]
+        assert event["actor"]["user"]["name"]
+
+
+def test_an_outcome_in_ocsf_names_the_assistant_the_target_and_what_came_of_it(
+    home: Path, good: World, tmp_path: Path
+) -> None:
+    out, action = tmp_path / "events.jsonl", good.actions["two"]
+    events = [json.loads(line) for line in lines(home, out, "ocsf", "--action", action)]
+    assert [event["activity_name"] for event in events] == ["Request", "Review", "Review", "Update"]
+    assert [event["actor"]["user"]["name"] for event in events] == ["claude", "alice", "carol", "claude"]
+    last = events[-1]
+    assert (last["status"], last["status_id"], last["activity_id"]) == ("succeeded", 1, 3)
+    assert last["resources"][0]["name"] == "deployments:web/production"
+    assert last["api"]["operation"] == "rollback_deployment"
+    assert last["metadata"]["correlation_uid"] == action
+
+
+def test_cef_is_one_line_an_event_and_escapes_what_it_must(home: Path, tmp_path: Path) -> None:
+    found = lines(home, tmp_path / "events.cef", "cef")
+    assert all(
+        re.fullmatch(r"CEF:0\|Keyturn\|Keyturn\|[^|]+\|[a-z.]+\|[A-Za-z]+\|\d\|rt=\d+ .*", line) for line in found
+    )
+    assert (_in_head("a|b\\c\nd"), _in_extension("a=b\\c\nd")) == ("a\\|b\\\\c d", "a\\=b\\\\c\\nd")
