@@ -134,14 +134,42 @@ def test_likely_mistakes_in_asking_for_the_log_are_named(operator: Operator) -> 
 def test_an_action_is_shown_as_its_story(told: tuple[Operator, str]) -> None:
     operator, action = told
     said = operator.tell("audit", "show", action[-6:])
-    assert said.out.splitlines()[0] == f"action {action}"
-    assert [line.split("\t")[2] for line in said.out.splitlines()[1:]] == [
-        "action.requested", "action.reviewed", "execution.started", "execution.finished"
+    heading, *rest = said.out.splitlines()
+    labels = [line.split()[0] for line in rest if not line.startswith(" ")]
+    assert heading.endswith("succeeded")
+    assert labels == [
+        "When", "Who", "Reason", "Tool", "Through", "Arguments", "Effect", "Preview", "Checked", "Changes",
+        "Decision", "Rule", "Needed", "Agreed", "Outcome", "Digest", "Receipts", "Prove",
     ]  # fmt: skip
+    entries = operator.tell("audit", "show", action, "--json").json
+    for entry in entries:
+        assert f"entry {entry['seq']}  {entry['at']}  {entry['kind']}  {entry['digest']}" in said.out
+    assert f"alice approved {entries[1]['at']} “go \\u{{1b}}[31m”" in said.out
+    assert entries[1]["facts"]["key"] in said.out
+    assert "\x1b" not in said.out
     story = operator.tell("audit", "show", action, "--json").json
     assert story[0]["payloads"]["reason"] == "p95 up"
     assert story[0]["payloads"]["diff"].count("diff --git ") == 2
     assert story[1]["payloads"]["review.reason"] == "go \x1b[31m"
+
+
+def test_the_log_is_chosen_by_tool_state_and_time(told: tuple[Operator, str]) -> None:
+    operator, action = told
+    kinds = [row[2] for row in operator.tell("log", "--action", action).rows]
+
+    def seen(*words: str) -> list[str]:
+        return [row[2] for row in operator.tell("log", *words).rows]
+
+    assert seen("--status", "succeeded") == kinds
+    assert seen("--status", "failed") == []
+    assert [kind for kind in seen("--tool", "rollback_deployment") if kind in kinds] == kinds
+    assert seen("--tool", "merge_pull_request") == []
+    third = operator.tell("log", "--action", action).rows[2][1]
+    assert seen("--since", third, "--action", action) == kinds[2:]
+    assert seen("--until", third, "--action", action) == kinds[:2]
+    assert seen("--since", "1d") == seen()
+    assert operator.tell("log", "--since", "soon").code == 2
+    assert operator.tell("log", "--status", "dreaming").code == 2
 
 
 def test_an_entry_is_shown_with_all_it_carries_and_nothing_raw(told: tuple[Operator, str]) -> None:

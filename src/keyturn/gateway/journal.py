@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from keyturn.approvals.action import status
 from keyturn.canon import Json
 from keyturn.gateway.desk import Look
 from keyturn.gateway.envelope import refusal_in_words
-from keyturn.gateway.finding import find_beginning, find_entries
+from keyturn.gateway.finding import find, find_beginning, find_entries
 from keyturn.gateway.payloads import ERASED, read_value
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
@@ -19,27 +21,45 @@ CHUNK = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
-    """Which entries are wanted; None asks for all. `principal` takes in the later entries of its actions."""
+    """Which entries are wanted; None asks for all.
+
+    `principal` and `tool` take in the later entries of their actions. `status` is where an action stands now, or
+    "denied"; `since` and `until` are times of entries, the first of them included.
+    """
 
     limit: int
     kind: str | None = None
     principal: str | None = None
+    tool: str | None = None
     action: str | None = None
+    status: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 def choose(view: Look, wanted: Wanted) -> list[Entry]:
     """Return the newest entries that are wanted, newest last."""
-    principals = _Principals(view)
+    about = _About(view)
     found: list[Entry] = []
     for entry in _backwards(view, wanted.action):
-        if wanted.kind not in {None, entry.kind}:
-            continue
-        if wanted.principal is not None and principals.of(entry) != wanted.principal:
-            continue
-        found.append(entry)
+        if wanted.since is not None and entry.at < wanted.since:
+            break  # times in a log do not go back
+        if _is_wanted(wanted, entry, about):
+            found.append(entry)
         if len(found) == wanted.limit:
             break
     return found[::-1]
+
+
+def _is_wanted(wanted: Wanted, entry: Entry, about: _About) -> bool:
+    """Tell whether an entry is wanted; what takes looking up is asked last."""
+    if wanted.kind not in {None, entry.kind} or (wanted.until is not None and entry.at >= wanted.until):
+        return False
+    named = all(
+        name is None or name == about.fact(entry, fact)
+        for fact, name in (("principal", wanted.principal), ("tool", wanted.tool))
+    )
+    return named and (wanted.status is None or wanted.status == about.status(entry))
 
 
 def row(view: Look, entry: Entry) -> dict[str, Json]:
@@ -49,7 +69,7 @@ def row(view: Look, entry: Entry) -> dict[str, Json]:
         "at": format_timestamp(entry.at),
         "kind": entry.kind,
         "action": entry.action,
-        "principal": _Principals(view).of(entry),
+        "principal": _About(view).fact(entry, "principal"),
         "text": sentence(view, entry),
     }
 
@@ -180,24 +200,36 @@ _OUTCOMES = {
 }
 
 
-class _Principals:
-    """Finds whom an entry is about; asks for the request of each action once."""
+class _About:
+    """Finds what an entry is about; asks for the beginning of each action, and where it stands, once."""
 
     def __init__(self, view: Look) -> None:
         self._view = view
-        self._known: dict[str, str | None] = {}
+        self._begun: dict[str, Entry | None] = {}
+        self._standing: dict[str, str | None] = {}
 
-    def of(self, entry: Entry) -> str | None:
-        named = entry.facts.get("principal")
-        if isinstance(named, str):
-            return named
+    def fact(self, entry: Entry, name: str) -> str | None:
+        """Return a fact of the entry, or of what its action begins with."""
+        begin = entry if name in entry.facts else self._beginning(entry)
+        value = begin.facts.get(name) if begin else None
+        return value if isinstance(value, str) else None
+
+    def status(self, entry: Entry) -> str | None:
+        """Return where the entry's action stands now; None where it is of none."""
+        begin = self._beginning(entry)
+        if begin is None or begin.action is None:
+            return None
+        if begin.action not in self._standing:
+            action = None if begin.kind == "action.denied" else find(self._view, begin.action)
+            self._standing[begin.action] = "denied" if action is None else status(action, self._view.now)
+        return self._standing[begin.action]
+
+    def _beginning(self, entry: Entry) -> Entry | None:
         if entry.action is None:
             return None
-        if entry.action not in self._known:
-            begin = find_beginning(self._view, entry.action)
-            first = begin.facts.get("principal") if begin else None
-            self._known[entry.action] = first if isinstance(first, str) else None
-        return self._known[entry.action]
+        if entry.action not in self._begun:
+            self._begun[entry.action] = find_beginning(self._view, entry.action)
+        return self._begun[entry.action]
 
 
 def _backwards(view: Look, action: str | None) -> Iterator[Entry]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
+from keyturn.approvals.action import STATES
 from keyturn.cli.ids import full_id
 from keyturn.cli.looking import look
+from keyturn.cli.moments import moment_option
 from keyturn.cli.output import AsJson, Column, emit, json_option, on_terminal
 from keyturn.log.kinds import KINDS
 from keyturn.model.errors import Refused
@@ -33,11 +37,15 @@ _PIPED = (
 )
 @click.option("--kind", metavar="KIND", help="Only entries of this kind, such as action.requested.")
 @click.option("--principal", metavar="NAME", help="Only entries about this assistant and its actions.")
+@click.option("--tool", metavar="NAME", help="Only entries about calls of this tool.")
 @click.option("--action", metavar="ID", help="Only entries of this action; the end of its id will do.")
+@click.option("--status", type=click.Choice(STATES), metavar="STATE", help="Only entries of actions that are so now.")
+@moment_option("--since", "Only entries from then on: 2026-11-21, 2026-11-21T09:30Z, or how long ago, like 4h.")
+@moment_option("--until", "Only entries before then.")
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, *, limit: int, kind: str | None, principal: str | None, action: str | None, as_json: AsJson
+    ctx: click.Context, /, *, limit: int, kind: str | None, action: str | None, as_json: AsJson, **wanted: Any
 ) -> None:
     """List what was written into the log, newest last. Nothing here is proved: that is `audit verify`."""
     from keyturn.canon import Json
@@ -49,8 +57,8 @@ def command(
 
     def chosen(view: Look) -> list[dict[str, Json]]:
         named = None if action is None else full_id(view, action)
-        wanted = Wanted(limit=limit, kind=kind, principal=principal, action=named)
-        return [row(view, entry) for entry in choose(view, wanted)]
+        found = choose(view, Wanted(limit=limit, kind=kind, action=named, **wanted))
+        return [row(view, entry) for entry in found]
 
     rows = look(ctx, chosen)
     emit(rows, as_json=as_json, columns=_COLUMNS if on_terminal() else _PIPED, empty="no such entries")
