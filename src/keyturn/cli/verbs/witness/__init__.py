@@ -9,4 +9,4 @@ from keyturn.cli.frame import Verbs
 
 @click.group(cls=Verbs, package="keyturn.cli.verbs.witness")
 def command() -> None:
-    """Watch the logs of others, and cosign that they only ever grew."""
+    """Watch others' logs, and cosign that they only grew."""
