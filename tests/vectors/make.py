@@ -1,4 +1,4 @@
-"""Writes the golden vectors: one entry per kind, one whole log, and many damaged entries.
+"""Writes the golden vectors: one entry per kind, one whole log, its tree, notes and proofs, and many damaged ones.
 
     python -m tests.vectors.make
 
@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Final
 
 from tests.vectors.damage import Bad, damaged
+from tests.vectors.note_cases import note_cases, note_json
+from tests.vectors.proof_cases import proof_cases, proof_json
 from tests.vectors.story import ENTRY_KEY, LOG_KEY, NEXT_KEY, VERIFIER, Log, Row, b64, make_log, reviewers, salt
+from tests.vectors.tree_cases import tree_json
 
 FOLDER: Final = Path(__file__).parent
+MADE: Final = ("chain.json", "tree.json", "entries/*", "bad/*", "notes/*", "proofs/*")
 
 
 def payloads_json(row: Row) -> dict[str, dict[str, str]]:
@@ -60,11 +64,18 @@ def bad_json(bad: Bad) -> dict[str, object]:
 def files() -> dict[str, str]:
     """Return every vector file by its path below this folder."""
     log = make_log()
-    values: dict[str, object] = {"chain.json": chain_json(log)}
+    values: dict[str, object] = {"chain.json": chain_json(log), "tree.json": tree_json(log)}
     for row in log.rows:
         values.setdefault(f"entries/{row.fields['kind']}.json", golden_json(row))
     values |= {f"bad/{bad.name}.json": bad_json(bad) for bad in damaged(log)}
+    values |= {f"notes/{case.name}.json": note_json(case, log) for case in note_cases(log)}
+    values |= {f"proofs/{case.name}.json": proof_json(case) for case in proof_cases(log)}
     return {path: json.dumps(value, indent=1, ensure_ascii=False) + "\n" for path, value in values.items()}
+
+
+def kept() -> set[str]:
+    """Return the paths of the vector files that lie below this folder."""
+    return {str(path.relative_to(FOLDER)) for pattern in MADE for path in FOLDER.glob(pattern)}
 
 
 def main() -> None:
@@ -73,9 +84,8 @@ def main() -> None:
     for path, text in made.items():
         (FOLDER / path).parent.mkdir(exist_ok=True)
         (FOLDER / path).write_text(text, "utf-8")
-    for old in (*FOLDER.glob("entries/*.json"), *FOLDER.glob("bad/*.json")):
-        if str(old.relative_to(FOLDER)) not in made:
-            old.unlink()
+    for old in kept() - set(made):
+        (FOLDER / old).unlink()
 
 
 if __name__ == "__main__":
