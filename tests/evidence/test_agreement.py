@@ -15,27 +15,36 @@ import pytest
 
 from keyturn.verifier import verify_ledger
 from tests.evidence.bundling import bundle_in, examined, first_bad
-from tests.verifier import test_recovery, test_suspensions, test_thief, test_undone
-from tests.verifier.world import Thief
+from tests.verifier import test_attacks, test_erased, test_recovery, test_suspensions, test_thief, test_undone
+from tests.verifier.test_erased import case
+from tests.verifier.world import World
 
-Attack = Callable[..., object]
+__all__ = ["case"]  # a fixture of those tests, used here
+
+Attack = Callable[[Any], object]
 POLICY = {10, 11}
 """Proofs that take the policy: the program says that it leaves them out."""
 
 
 def attacks() -> Iterator[Any]:
-    for module in (test_thief, test_recovery, test_suspensions, test_undone):
+    """Yield each attack that asks for a thief, or for a home to erase from, and for nothing else."""
+    for module in (test_thief, test_recovery, test_suspensions, test_undone, test_erased, test_attacks):
         for name, attack in inspect.getmembers(module, inspect.isfunction):
-            if name.startswith("test_") and set(inspect.signature(attack).parameters) == {"thief"}:
-                yield pytest.param(attack, id=f"{module.__name__.rsplit('.', 1)[1]}-{name.removeprefix('test_')}")
+            wanted = tuple(inspect.signature(attack).parameters)
+            if name.startswith("test_") and wanted in {("thief",), ("case",)}:
+                about = f"{module.__name__.rsplit('.', 1)[1]}-{name.removeprefix('test_')}"
+                yield pytest.param(attack, wanted[0], id=about.removeprefix("test_"))
 
 
-@pytest.mark.parametrize("attack", list(attacks()))
-def test_the_program_says_what_the_verifier_says(attack: Attack, thief: Thief, tmp_path: Path) -> None:
-    attack(thief)
-    bundle = bundle_in(tmp_path, thief.world)
-    report = verify_ledger(bundle, pinned=thief.world.verifier)
-    known, said = first_bad(report.to_json()), examined(bundle, thief.world.verifier)
+@pytest.mark.parametrize(("attack", "victim"), list(attacks()))
+def test_the_program_says_what_the_verifier_says(
+    attack: Attack, victim: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    found = request.getfixturevalue(victim)
+    attack(found)
+    world: World = found.world
+    bundle = bundle_in(tmp_path, world)
+    known, said = first_bad(verify_ledger(bundle, pinned=world.verifier).to_json()), examined(bundle, world.verifier)
     if known[2] in POLICY and said != known:
         assert said[1] is None or known[1] is None or said[1] >= known[1]
     else:

@@ -1978,7 +1978,7 @@ def read_brought(path: str) -> Any:
         body = from_base64(envelope["payload"])
         signature = from_base64(envelope["signatures"][0]["sig"])
         return Receipt(path, int(read_json(body)["seq"]), body, signature)
-    except (LookupError, TypeError, StopIteration, RecursionError) as error:
+    except (LookupError, TypeError, AttributeError, StopIteration, RecursionError) as error:
         raise ValueError("neither a checkpoint nor a receipt") from error
 
 
