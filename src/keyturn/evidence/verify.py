@@ -1842,6 +1842,7 @@ class Examination:
                 seq = self.log.size if bad.seq is None else bad.seq
                 self.report.bad = Bad(seq, bad.proof, bad.reason)
             self._settle()
+            progress(self.bundle.size)
         finally:
             self.signatures.close()
         return self.report
@@ -2046,7 +2047,7 @@ def watch(size: int) -> Callable[[int], None]:
     """Return what tells a person on a terminal how far it is."""
     if not sys.stderr.isatty() or size < 2000:
         return lambda done: None
-    return lambda done: print(f"\r{done} of {size} entries", end="", file=sys.stderr, flush=True)
+    return lambda done: print(f"\r{done} of {size}", end="\n" if done == size else "", file=sys.stderr, flush=True)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -2076,7 +2077,7 @@ def main() -> int:
         parser.error(str(error))
     if not all(witness.witness for witness in witnesses):
         parser.error("a key given with --witness is not that of a witness")
-    examination = None
+    examination = bundle = None
     try:
         bundle = Bundle(asked.bundle)
         examination = Examination(bundle, key, witnesses, brought, max(1, min(asked.jobs, 64)))
@@ -2087,6 +2088,9 @@ def main() -> int:
     except Bad as bad:
         report = Report()
         report.bad = bad
+    finally:
+        if bundle is not None:
+            bundle.close()
     told = as_json(report, examination)
     for line in [json.dumps(told)] if asked.json else map(shown, lines_of(told)):
         print(line)
