@@ -17,7 +17,10 @@ from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.model.time import format_timestamp
 from keyturn.verifier import verify_ledger
 from tests.evidence.bundling import PROGRAM, asked, both, members_of, told
-from tests.verifier.world import World, entries
+from tests.verifier.test_erased import SECRET, Case, case
+from tests.verifier.world import World, b64, entries
+
+__all__ = ["case"]  # a fixture of the verifier's tests, used here
 
 PASSES = ("PASS-UNANCHORED", None, None)
 
@@ -188,3 +191,22 @@ def test_cef_is_one_line_an_event_and_escapes_what_it_must(home: Path, tmp_path:
         re.fullmatch(r"CEF:0\|Keyturn\|Keyturn\|[^|]+\|[a-z.]+\|[A-Za-z]+\|\d\|rt=\d+ .*", line) for line in found
     )
     assert (_in_head("a|b\\c\nd"), _in_extension("a=b\\c\nd")) == ("a\\|b\\\\c d", "a\\=b\\\\c\\nd")
+
+
+def test_what_was_erased_is_in_no_later_export(case: Case, tmp_path: Path) -> None:
+    gone = [
+        (salt, data) for _, field, salt, data in case.payloads() if field == "argument.comment" and SECRET in data
+    ]
+    case.erase(case.action, "argument.comment", "plan", "diff")
+    home, out = case.home.folder, tmp_path / "B.zip"
+    export(home, out)
+    told(home, "audit", "prove", case.action, "--out", str(tmp_path / "proof"))
+    lines(home, tmp_path / "log.jsonl", "jsonl")
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and home not in path.parents]
+    written = b"\n".join([*files, *members_of(out.read_bytes()).values()])
+    assert gone
+    for salt, data in gone:
+        for needle in (SECRET, salt, data, salt.hex().encode(), b64(salt).encode(), b64(data).encode()):
+            assert needle not in written
+    assert both(out, case.world.verifier) == (PASSES, PASSES)
+    assert asked(out, case.world.verifier)["erased"] == len(verify_ledger(out).erased) > 0
