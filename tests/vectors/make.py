@@ -1,4 +1,4 @@
-"""Writes the golden vectors: one entry per kind, one whole log, its tree, notes and proofs, and many damaged ones.
+"""Writes the golden vectors: an entry per kind, a whole log, its tree, notes, proofs and bundles; and damaged ones.
 
     python -m tests.vectors.make
 
@@ -11,6 +11,7 @@ import json
 from pathlib import Path
 from typing import Final
 
+from tests.vectors.bundle_cases import bundle_cases, bundle_json
 from tests.vectors.damage import Bad, damaged
 from tests.vectors.note_cases import note_cases, note_json
 from tests.vectors.proof_cases import proof_cases, proof_json
@@ -18,7 +19,7 @@ from tests.vectors.story import ENTRY_KEY, LOG_KEY, NEXT_KEY, VERIFIER, Log, Row
 from tests.vectors.tree_cases import tree_json
 
 FOLDER: Final = Path(__file__).parent
-MADE: Final = ("chain.json", "tree.json", "entries/*", "bad/*", "notes/*", "proofs/*")
+MADE: Final = ("chain.json", "tree.json", "entries/*", "bad/*", "notes/*", "proofs/*", "bundles/*")
 
 
 def payloads_json(row: Row) -> dict[str, dict[str, str]]:
@@ -61,7 +62,7 @@ def bad_json(bad: Bad) -> dict[str, object]:
     }  # fmt: skip
 
 
-def files() -> dict[str, str]:
+def files() -> dict[str, bytes]:
     """Return every vector file by its path below this folder."""
     log = make_log()
     values: dict[str, object] = {"chain.json": chain_json(log), "tree.json": tree_json(log)}
@@ -70,7 +71,11 @@ def files() -> dict[str, str]:
     values |= {f"bad/{bad.name}.json": bad_json(bad) for bad in damaged(log)}
     values |= {f"notes/{case.name}.json": note_json(case, log) for case in note_cases(log)}
     values |= {f"proofs/{case.name}.json": proof_json(case) for case in proof_cases(log)}
-    return {path: json.dumps(value, indent=1, ensure_ascii=False) + "\n" for path, value in values.items()}
+    bundles = list(bundle_cases())
+    values |= {f"bundles/{case.name}.json": bundle_json(case) for case in bundles}
+    texts = {path: json.dumps(value, indent=1, ensure_ascii=False) + "\n" for path, value in values.items()}
+    archives = {f"bundles/{case.bundle or case.name}.zip": case.data for case in bundles}
+    return {path: text.encode() for path, text in texts.items()} | archives
 
 
 def kept() -> set[str]:
@@ -81,9 +86,9 @@ def kept() -> set[str]:
 def main() -> None:
     """Write the files and take away those no longer made."""
     made = files()
-    for path, text in made.items():
+    for path, data in made.items():
         (FOLDER / path).parent.mkdir(exist_ok=True)
-        (FOLDER / path).write_text(text, "utf-8")
+        (FOLDER / path).write_bytes(data)
     for old in kept() - set(made):
         (FOLDER / old).unlink()
 

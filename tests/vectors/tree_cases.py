@@ -13,8 +13,8 @@ WITNESS: Final = Key(b"\x11" * 32)
 OTHER_WITNESS: Final = Key(b"\x12" * 32)
 WITNESS_NAME: Final = "witness.example/one"
 OTHER_NAME: Final = "witness.example/two"
-SEEN: Final = 1_795_251_600
-"""When the witness cosigned: 2026-11-21T09:00:00Z."""
+SEEN: Final = 1_795_251_660
+"""When the witness cosigned: 2026-11-21T09:01:00Z."""
 
 LOG: Final = NoteKey(ORIGIN, LOG_KEY.public)
 COSIGNER: Final = NoteKey(WITNESS_NAME, WITNESS.public, COSIGNATURE)
