@@ -5,6 +5,7 @@ The types are not compared as words: each is turned into a check, and page and c
 
 from __future__ import annotations
 
+import base64
 import inspect
 import json
 import re
@@ -20,6 +21,8 @@ from keyturn.log import chain, kinds
 from keyturn.log.entry import MAX_BODY, VERSION, EntryError, read_entry
 from keyturn.log.envelope import ENTRY_TYPE, KEY_PROOF_TYPE, SNAPSHOT_TYPE
 from keyturn.log.kinds import KINDS, Check
+from keyturn.log.note import COSIGNATURE, ED25519, MAX_NOTE, MAX_SIGNATURES
+from keyturn.log.proof import MAX_PROOF
 from tests.vectors.reading import chain as golden_chain
 from tests.vectors.reading import load, names, stored
 
@@ -200,6 +203,29 @@ def test_the_example_is_a_golden_entry() -> None:
     block = PAGE.split("```\n", 2)[1]
     body = "".join(line.strip() for line in block.splitlines())
     assert body == load("entries/action.cancelled.json")["body"]
+
+
+@pytest.mark.parametrize(
+    ("title", "path", "member"),
+    [
+        ("Notes", "notes/cosigned.json", "note_base64"),
+        ("Proofs", "proofs/entry-6-of-27.json", "proof_base64"),
+        ("Proofs", "proofs/growth-20-to-27.json", "body_base64"),
+    ],
+)
+def test_the_notes_and_proofs_on_the_page_are_golden_ones(title: str, path: str, member: str) -> None:
+    blocks = re.findall(r"^```\n(.*?)^```$", section(title), re.MULTILINE | re.DOTALL)
+    assert base64.b64decode(load(path)[member]).decode() in blocks
+
+
+def test_the_page_has_the_bounds_and_algorithms_of_notes_and_proofs() -> None:
+    notes, proofs = section("Notes"), section("Proofs")
+    assert f"at most {MAX_SIGNATURES}," in notes
+    assert f"At most {MAX_NOTE // 1024} KiB" in notes
+    assert re.findall(r"^\| (log|witness) \| `0x([0-9a-f]{2})` ", notes, re.MULTILINE) == [
+        ("log", f"{ED25519:02x}"), ("witness", f"{COSIGNATURE:02x}"),
+    ]  # fmt: skip
+    assert proofs.count(f"at most {MAX_PROOF}") == 2
 
 
 def test_the_proofs_are_numbered_as_in_the_code() -> None:
