@@ -985,7 +985,8 @@ class Bundle:
         try:
             manifest = read_json(self.read("manifest.json", MAX_MEMBER["manifest.json"]))
             wrong = wrong_member(manifest, form) if isinstance(manifest, dict) else "it is no object"
-            self.log = log_key_of("" if wrong else manifest["verifier"])
+            if not wrong:
+                self.log = log_key_of(manifest["verifier"])
         except ValueError as error:
             wrong = str(error)
         need(not wrong, None, 8, f"manifest.json: {wrong}")
@@ -1949,7 +1950,9 @@ class Examination:
 
     def _vouched(self, size: int, by: str, seconds: int | None) -> None:
         self.report.witnessed = max(self.report.witnessed, size)
-        self.report.by = [*self.report.by, {"by": by, "seconds": seconds, "size": size}][-100:]
+        seen = {"by": by, "seconds": seconds, "size": size}
+        if seen not in self.report.by:  # the note of an anchor is its payload, too
+            self.report.by = [*self.report.by, seen][-100:]
 
     def _end(self) -> None:
         """Prove that nothing is promised beyond the end."""
