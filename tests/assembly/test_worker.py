@@ -53,8 +53,15 @@ def started(world: World, times: int = 1) -> Iterator[int]:
         os.killpg(server.pid or 0, signal.SIGKILL)
         server.join()
     until(lambda: worker_present(world.home))
-    until(lambda: len(workers(world)) == 1)
-    (pid,) = workers(world)
+    seen: list[int] = []
+
+    def alone() -> bool:
+        # A program that the worker starts looks like the worker until it is one.
+        seen[:] = workers(world)
+        return len(seen) == 1
+
+    until(alone)
+    (pid,) = seen
     try:
         yield pid
     finally:
