@@ -82,12 +82,28 @@ class Raw:
     _rest: bytes = b""
 
     def send(self, *messages: Mapping[str, Any] | bytes) -> None:
-        """Write messages, or bytes as they are (a newline is added)."""
+        """Write messages, or bytes as they are (a newline is added).
+
+        What comes out meanwhile is kept: a server whose answers nobody takes need not take more questions.
+        """
         assert self.process.stdin is not None
-        for message in messages:
-            data = message if isinstance(message, bytes) else json.dumps(message).encode()
-            self.process.stdin.write(data + b"\n")
-        self.process.stdin.flush()
+        into = self.process.stdin.fileno()
+        lines = (message if isinstance(message, bytes) else json.dumps(message).encode() for message in messages)
+        left = memoryview(b"".join(line + b"\n" for line in lines))
+        while left:
+            comes, goes, _ = select.select([self.process.stdout], [into], [], SECONDS)
+            assert comes or goes, "the server neither reads nor answers"
+            if comes:
+                assert self._take(), f"the server ended: {self.said()}"
+            if goes:
+                left = left[os.write(into, left[: select.PIPE_BUF]) :]
+
+    def _take(self) -> bool:
+        """Keep what has come out; tell whether it was anything."""
+        assert self.process.stdout is not None
+        chunk = os.read(self.process.stdout.fileno(), 1 << 20)
+        self._rest += chunk
+        return bool(chunk)
 
     def receive(self, seconds: float = SECONDS) -> dict[str, Any]:
         """Read the next message; fail when none comes in time."""
@@ -96,9 +112,7 @@ class Raw:
         while b"\n" not in self._rest:
             ready, _, _ = select.select([self.process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             assert ready, "the server did not answer"
-            chunk = os.read(self.process.stdout.fileno(), 1 << 20)
-            assert chunk, f"the server ended: {self.said()}"
-            self._rest += chunk
+            assert self._take(), f"the server ended: {self.said()}"
         line, _, self._rest = self._rest.partition(b"\n")
         message: dict[str, Any] = json.loads(line.decode("utf-8"))
         return message
