@@ -86,7 +86,8 @@ class Raw:
 
         What comes out meanwhile is kept: a server whose answers nobody takes need not take more questions.
         """
-        assert self.process.stdin is not None and self.process.stdout is not None
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         into = self.process.stdin.fileno()
         lines = (message if isinstance(message, bytes) else json.dumps(message).encode() for message in messages)
         left = memoryview(b"".join(line + b"\n" for line in lines))
