@@ -24,6 +24,11 @@ NEWER = {"docs/new.md": b"newer\n"}
 REFUSED = Instead(says(403, "Resource not accessible by integration"))
 MARKER = ("POST", r".*/git/refs")
 FENCING = ("PATCH", r".*/git/refs/keyturn/.*")
+LOST = (
+    Fault(*MARKER, DropAfter()),
+    Fault("GET", r".*/git/ref/keyturn/action/.*", REFUSED, nth=2),  # the first asks whether it has begun already
+)
+"""The answer about the marker is lost, and GitHub does not tell either whether it stands."""
 
 
 def mark(world: World, number: int, sha: str) -> None:
@@ -163,7 +168,7 @@ def test_a_marker_that_holds_something_else_is_refused_by_every_effect(world: Wo
 
 def test_an_update_that_was_begun_and_overtaken_by_others_cannot_land(world: World) -> None:
     update, _ = opened(world)
-    begun(world, update, Fault(*MARKER, DropAfter()))
+    begun(world, update, *LOST)
     theirs = world.commit(action(1).marker, {"theirs.txt": b"x\n"})
     told = probe(world, update, 2)
     assert isinstance(told, CannotHappen)
@@ -176,7 +181,7 @@ def test_an_update_that_was_begun_and_overtaken_by_others_cannot_land(world: Wor
 
 def test_a_closing_that_was_begun_and_overtaken_by_others_cannot_go_on(world: World) -> None:
     _, ending = opened(world)
-    begun(world, ending, Fault(*MARKER, DropAfter()))
+    begun(world, ending, *LOST)
     world.commit(action(1).marker, {"theirs.txt": b"x\n"})
     assert isinstance(probe_closing(world, ending, 2), CannotHappen)
     with pytest.raises(ConnectorError, match="cannot land any more"):
@@ -186,18 +191,18 @@ def test_a_closing_that_was_begun_and_overtaken_by_others_cannot_go_on(world: Wo
 def test_what_a_probe_is_refused_to_complete_is_taken_back(world: World) -> None:
     update, ending = opened(world)
     fresh = opening(world.forge(), {"x.txt": b"x\n"})
-    begun(world, update, Fault(*MARKER, DropAfter()))
+    begun(world, update, *LOST)
     world.proxy.faults.set(Fault("PATCH", r".*/git/refs/heads/.*", REFUSED))
     told = probe(world, update, 2)
     assert isinstance(told, CannotHappen)
     assert "taken back" in told.reason
-    world.proxy.faults.set(Fault(*MARKER, DropAfter()))
+    world.proxy.faults.set(*LOST)
     with pytest.raises(ConnectorError):
         apply(world.forge(), fresh, action(3))
     world.proxy.faults.set(Fault("POST", r".*/pulls", REFUSED))
     assert isinstance(probe(world, fresh, 3), CannotHappen)
     assert world.head(action(3).marker) is None
-    world.proxy.faults.set(Fault(*MARKER, DropAfter()))
+    world.proxy.faults.set(*LOST)
     with pytest.raises(ConnectorError):
         close(world.forge(), ending, action(4))
     world.proxy.faults.set(Fault("PATCH", r".*/pulls/\d+", REFUSED))

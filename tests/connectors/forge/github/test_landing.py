@@ -202,7 +202,16 @@ def test_whatever_happens_to_a_step_the_outcome_is_true_and_the_effect_happens_a
     assert isinstance(probe(world, change), Landed if isinstance(told, Landed) else CannotHappen)
 
 
-@pytest.mark.parametrize("step", STEPS)
+def test_a_marker_whose_answer_is_lost_is_looked_up_at_once(world: World) -> None:
+    change = opening(world.forge(), BINARY)
+    method, path, nth = STEPS["the marker"]
+    world.proxy.faults.set(Fault(method, path, DropAfter(), nth=nth))
+    landed = land(world.forge(), change, action(1))
+    assert len(world.proxy.faults.struck) == 1
+    assert landed.commit == world.head(landed.branch)
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step != "the marker"])
 def test_an_executor_that_comes_back_finishes_what_a_lost_answer_left(world: World, step: str) -> None:
     change = opening(world.forge(), BINARY)
     method, path, nth = STEPS[step]

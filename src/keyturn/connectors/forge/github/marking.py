@@ -42,11 +42,11 @@ class NotDone(ConnectorError):
 
 @contextmanager
 def sure() -> Iterator[None]:
-    """Make a refusal of what is sent within one that has what was begun taken back."""
+    """Make a refusal of what is sent within, or a wish to be left alone, one that has what was begun taken back."""
     try:
         yield
     except ConnectorError as error:
-        if error.kind == "refused":
+        if error.kind in ("refused", "retry"):
             raise NotDone(str(error)) from error
         raise
 
@@ -93,8 +93,16 @@ class Marks:
         return await self.read(marker_of(action))
 
     async def take(self, name: str, sha: str) -> Commit:
-        """Create a ref where none stands; return what stands there afterwards, ours or another's."""
-        trouble = await self.create(f"refs/{name}", sha)
+        """Create a ref where none stands; return what stands there afterwards, ours or another's.
+
+        Where the answer is lost, what stands there is the answer; a ref that is not there yet may still come.
+        """
+        try:
+            trouble = await self.create(f"refs/{name}", sha)
+        except ConnectorError as error:
+            if error.kind == "unknown" and (found := await self._read_if_told(name)) is not None:
+                return found
+            raise
         found = await self.read(name)
         if found is None:
             raise ConnectorError(
@@ -102,6 +110,13 @@ class Marks:
                 kind="refused" if trouble else "unknown",
             )
         return found
+
+    async def _read_if_told(self, name: str) -> Commit | None:
+        """Return what a ref points to; None too when GitHub does not say."""
+        try:
+            return await self.read(name)
+        except ConnectorError:
+            return None
 
     async def create(self, ref: str, sha: str) -> str:
         """Create a ref; return what GitHub says where it does not, "" where it says that it has."""
