@@ -50,7 +50,7 @@ from keyturn.verifier.report import (
 from keyturn.verifier.shelf import Shelf
 from keyturn.verifier.source import Source, open_payloads
 from keyturn.verifier.steps import Step, follow_rows
-from keyturn.verifier.undone import check_undone
+from keyturn.verifier.undone import Undone, check_undone
 from keyturn.verifier.vouching import Vouching
 
 STEP = timedelta(seconds=60)
@@ -73,6 +73,7 @@ class Examination:
         self._state = State.empty()
         self._shelf = Shelf()
         self._lives = Lives()
+        self._undone = Undone(self._lives)
         self._halts = Halts()
         self._grown = Grown(source)
         self._vouching = Vouching(given.witnesses, source)
@@ -240,11 +241,13 @@ class Examination:
         policy = self._shelf.policy_for(entry)
         contract = policy.contracts[entry.text("tool")]
         lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
+        self._undone.check(entry)
         if self._derivable(entry, entry, payloads, lost):
             check_request(entry, payloads, policy, token, self._state.usage)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
+        self._undone.take(entry)
 
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
         self._shelf.policy_for(entry)
@@ -288,10 +291,12 @@ class Examination:
 
     def _finish(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.finished(entry)
+        self._undone.ended(entry)
         self._follow(entry, payloads)
 
     def _resolve(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.resolved(entry)
+        self._undone.ended(entry)
         self._follow(entry, payloads)
 
     def _suspend(self, entry: Entry, payloads: Payloads) -> None:

@@ -1,4 +1,4 @@
-"""Proof 9 of undoing: what an undo names was done before it, and what it asks for is the way back stated then.
+"""Proof 9 of undoing: what an undo names was done before it and undone never before, and it is the way back then stated.
 
 The entries it names are read once more where they stand: the pass has proved them, and keeps none that is over.
 """
@@ -18,6 +18,7 @@ from keyturn.log.kinds import REQUESTS
 from keyturn.model.contract import Contract
 from keyturn.model.plan import Inverse
 from keyturn.verifier.erased import missing_for_decision
+from keyturn.verifier.lives import Lives
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.source import Source, open_payloads
 
@@ -31,6 +32,47 @@ class _Earlier:
 
     entry: Entry
     payloads: Mapping[str, bytes]
+
+
+class Undone:
+    """What was undone, or may yet be, for as long as the log goes on: an action is undone once.
+
+    The fold forgets what has been over for long; this grows with what was undone, and with nothing else.
+    """
+
+    def __init__(self, lives: Lives) -> None:
+        self._lives = lives
+        self._by: dict[str, str] = {}
+        self._of: dict[str, str] = {}
+        self._gone: set[str] = set()
+
+    def check(self, entry: Entry) -> None:
+        """Prove that what an `action.undoing` entry names is not undone, and not about to be. Raises `NotProved`."""
+        undone = _undone(entry)
+        if undone in self._gone:
+            raise NotProved(entry.seq, 9, f"action {undone} was undone before")
+        if (by := self._by.get(undone)) is not None and self._lives.open(by, entry.at):
+            raise NotProved(entry.seq, 9, f"action {undone} is being undone by {by} already")
+
+    def take(self, entry: Entry) -> None:
+        """Take an `action.undoing` entry: until its action has come to nothing, no other undoes the same."""
+        undone, by = _undone(entry), entry.action or ""
+        self._of.pop(self._by.get(undone, ""), None)
+        self._by[undone], self._of[by] = by, undone
+
+    def ended(self, entry: Entry) -> None:
+        """Take the outcome of any action, or the settling of one."""
+        outcome = entry.text("outcome")
+        if outcome != "unknown" and (undone := self._of.pop(entry.action or "", None)) is not None:
+            del self._by[undone]
+            if outcome == "succeeded":
+                self._gone.add(undone)
+
+
+def _undone(entry: Entry) -> str:
+    named: Any = entry.facts["undoes"]
+    action: str = named["action"]
+    return action
 
 
 def check_undone(
