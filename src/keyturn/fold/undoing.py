@@ -49,7 +49,7 @@ class Undos:
             del mine[oldest], self._undoing[oldest]
 
     def forgotten(self, principal: str, undone: str) -> bool:
-        """Tell whether an action may have been undone without that being remembered: it is older than all that are."""
+        """Tell whether an action may have been undone and that forgotten: it is older than all remembered ones."""
         mine = self._by.get(principal, {})
         return len(mine) >= MOST and undone < min(mine)
 

@@ -1,4 +1,4 @@
-"""Proof 9 of undoing: what an undo names was done before it and undone never before, and it is the way back then stated.
+"""Proof 9 of undoing: what an undo names was done before it, and once; it asks for the way back stated then.
 
 The entries it names are read once more where they stand: the pass has proved them, and keeps none that is over.
 """
