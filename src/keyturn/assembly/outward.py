@@ -59,7 +59,7 @@ def anchor_now(home: Home, names: Sequence[str]) -> list[Brought]:
         notary.anchors = [one for name, one in known.items() if not names or name in names]
         notary.finish(max(one.anchor.seconds for one in notary.anchors), forced=True)
         now: Standing = ledger.look(lambda view: standing(view, notary.verifier))
-        general = notary.failing.get("anchors", "") or notary.failing.get("the log key", "")
+        general = notary.failing.get("the log key", "")
     found = []
     for one in notary.anchors:
         last = now.last.get(one.anchor.name)
