@@ -35,7 +35,10 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
     entry and the tree of each proof. If nothing was brought, nothing is compared;
 16. its reviewers are the people that a list from outside names: each key that a policy gives to a reviewer, and each
     that signed a review or an act, stands in the list under that name. If no list was given, the report shows whose
-    keys came and went, and who signed for it.
+    keys came and went, and who signed for it;
+17. what ran under a grant with `anchor = "before"` was anchored first: between its intent and an outcome with an
+    effect stands an `anchor.recorded` (14) of a checkpoint that holds the intent, unless the ledger was restored
+    meanwhile. That the anchor has it is the ledger's word, but where a witness cosigned whose key was named.
 
 What is not proved: refusals (`action.denied`) are not derived again, because the arguments refused are not kept; and
 whoever holds the keys of a log can rewrite or cut whatever nobody outside has seen. So the verdict is PASS only when
@@ -47,6 +50,7 @@ nobody is known to have seen. The tables `lookup` and `snapshot` are never read.
 from keyturn.verifier.report import (
     Activation,
     Anchored,
+    AnchoredBefore,
     Begun,
     ClockStep,
     FirstBad,
@@ -63,6 +67,7 @@ from keyturn.verifier.verification import verify_ledger
 __all__ = [
     "Activation",
     "Anchored",
+    "AnchoredBefore",
     "Begun",
     "ClockStep",
     "FirstBad",

@@ -19,6 +19,7 @@ from keyturn.log.entry import Entry
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
 from keyturn.verifier.against import Against
+from keyturn.verifier.before import Before
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
 from keyturn.verifier.erased import Erasures, missing_for_decision
 from keyturn.verifier.given import Given
@@ -75,6 +76,7 @@ class Examination:
         self._lives = Lives()
         self._undone = Undone(self._lives)
         self._halts = Halts()
+        self._before = Before()
         self._grown = Grown(source)
         self._vouching = Vouching(given.witnesses, source)
         self._checkpoints = Checkpoints(source, self._grown, self._vouching)
@@ -286,16 +288,21 @@ class Examination:
             with proving(entry.seq, 11):
                 request = planned_request(asked, before, token)
             usage = self._state.usage.without(asked.action or "")
-            check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+            now = check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+            self._before.started(entry, policy, _rules(asked), now)
+        else:
+            self._before.started(entry, policy, _rules(asked))
         self._follow(entry, payloads)
 
     def _finish(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.finished(entry)
+        self._before.finished(entry)
         self._undone.ended(entry)
         self._follow(entry, payloads)
 
     def _resolve(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.resolved(entry)
+        self._before.resolved(entry)
         self._undone.ended(entry)
         self._follow(entry, payloads)
 
@@ -312,6 +319,7 @@ class Examination:
         facts: Mapping[str, Any] = entry.facts
         if facts["reason"] == "restored":
             self._lives.restored(entry)
+            self._before.restored()
         if (lost := _end(facts["missing"])) is not None:
             self._lost.add(lost)
         ahead = self._head.basis.ahead if self._head.basis else timedelta()
@@ -332,6 +340,7 @@ class Examination:
         if self._head.verifier is None:
             return
         said = check_anchor(entry, payloads, self._head.verifier, self._grown, self._vouching)
+        self._before.recorded(entry, said)
         if said is not None:
             self._vouching.cosigned(said, self._head)
         if facts["anchor"] in self._anchors or len(self._anchors) < LISTED:
@@ -465,6 +474,7 @@ class Examination:
             vouched=self._vouching.newest,
             checkpoints=self._checkpoints.count,
             anchors=tuple(self._anchors.values()),
+            anchored_before=self._before.found,
             strangers=found.strangers.items,
             counts=dict(found.counts),
             open_intents=_begun(lives.running),
@@ -506,6 +516,11 @@ class Examination:
         "anchor.recorded": _anchor,
         "payload.erased": _erase,
     }
+
+
+def _rules(request: Entry) -> list[str]:
+    facts: Mapping[str, Any] = request.facts
+    return list(facts["rules"])
 
 
 def _end(missing: Mapping[str, Any] | None) -> tuple[int, str] | None:

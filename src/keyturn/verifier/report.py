@@ -178,6 +178,17 @@ class Anchored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnchoredBefore:
+    """How many actions ran under a rule that asks for an anchor before the effect, and had one.
+
+    cosigned  those of them whose intent a witness cosigned that the auditor names; of the others the ledger says so
+    """
+
+    actions: int = 0
+    cosigned: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stranger:
     """A key that a reviewer has in the ledger, or signed with, and that the signers given do not bear out."""
 
@@ -201,6 +212,7 @@ class Report:
     vouched           who has seen how many, the newest
     checkpoints       checkpoints kept in the ledger that were proved
     anchors           by the ledger's own word, where its newest checkpoints were brought
+    anchored_before   actions whose rule asks for an anchor before the effect, and that had one
     strangers         reviewers' keys that the list of signers given does not bear out
     counts            entries proved, by kind
     omitted           what the lists leave out, each longer than 1,000: name of the list → how many
@@ -221,6 +233,7 @@ class Report:
     vouched: tuple[Vouched, ...] = ()
     checkpoints: int = 0
     anchors: tuple[Anchored, ...] = ()
+    anchored_before: AnchoredBefore = AnchoredBefore()
     strangers: tuple[Stranger, ...] = ()
     open_intents: tuple[Begun, ...] = ()
     unknown_outcomes: tuple[Begun, ...] = ()
@@ -328,6 +341,11 @@ def _seen(report: Report) -> Iterator[str]:
         yield (
             f"anchor {anchor.anchor} ({anchor.type}): entry {anchor.seq} says that it holds a checkpoint of "
             f"{anchor.size} entries; fetch that and hold it against the ledger"
+        )
+    if (count := report.anchored_before.actions) > 0:
+        yield (
+            f"anchored before their effects, as their rules ask: {count} actions; of "
+            f"{report.anchored_before.cosigned} a witness that you named cosigned the intent"
         )
 
 
