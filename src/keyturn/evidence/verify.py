@@ -24,6 +24,8 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
  12  it is the log that you named with --key
  14  the tree over the entries has the roots of the checkpoints, and the log key signed those
  15  the log holds what you brought with --against
+ 17  where the rule that an action was requested under says anchor = "before", an anchor of its intent was recorded
+     before an outcome with an effect (with Python 3.11 or later; earlier ones cannot read the policy, and say so)
 
 Not proved here: that a policy loads with its contracts (10) and decides as it was decided (11), with its limits.
 `keyturn audit verify BUNDLE.zip` derives decisions again.
@@ -39,6 +41,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import importlib.util
 import json
 import multiprocessing
 import re
@@ -57,6 +60,7 @@ MAX_NOTE = 64 * 1024
 MAX_MEMBER = {"manifest.json": 1 << 20, "verify.py": 1 << 20, "checkpoint": MAX_NOTE}
 MAX_PAYLOADS = 256 << 20
 SKEW = timedelta(minutes=5)
+READS_POLICIES = importlib.util.find_spec("tomllib") is not None  # Python 3.11 or later
 
 
 class Bad(Exception):
@@ -1149,6 +1153,8 @@ class Action:
         self.begun_at: datetime | None = None
         self.ended: str | None = None
         self.ended_at: datetime | None = None
+        self.intent: int | None = None  # the entry that an anchor must have before an effect, if one must
+        self.anchored = False
 
     def eligible(self, obligation: dict[str, Any], now: datetime) -> list[str]:
         """Return who may review for an obligation by now."""
@@ -1208,6 +1214,7 @@ class Rules:
         self.policy_seq = -1
         self.people: dict[str, list[str]] = {}
         self.contracts: dict[str, str] = {}
+        self.anchored: set[str] = set()  # rules of the policy in force that say anchor = "before"
         self.defaults: dict[str, dict[str, Any]] = {}  # contract → what its arguments are unless they are given
         self.tokens: dict[str, Token] = {}
         self.revoked: set[str] = set()
@@ -1256,7 +1263,7 @@ class Rules:
             self._act(entry, "policy.activate", self.policy, entry["policy"])
         else:
             need(self.founding and entry["act"] is None, seq, 9, "only founding entries go without a signature")
-        self._texts(entry, "policy.files", entry["policy"])
+        self.anchored = anchored_rules(self._texts(entry, "policy.files", entry["policy"]))
         try:
             for lines in entry["reviewers"].values():
                 for line in lines:
@@ -1510,6 +1517,7 @@ class Rules:
         need(action.status(at, counted) == "approved", seq, 9, "the reviews that it counts do not suffice")
         others.add(action.id)
         action.instance, action.begun_at = entry["instance"], at
+        action.intent = seq if self.anchored.intersection(facts["rules"]) else None
 
     def _execution_finished(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         """An outcome: after its intent, once, by who began it; of a shadowed action directly after its request."""
@@ -1535,6 +1543,9 @@ class Rules:
         fits = entry["effect"] in ENDS[entry["outcome"]]
         need(fits, entry["seq"], 9, "the outcome cannot have this effect")
         action.ended, action.ended_at = entry["outcome"], at
+        first = action.intent is None or action.anchored or entry["effect"] is not True
+        why = f"no anchor was recorded to have its intent, {action.intent}, before its outcome, as its rule asks"
+        need(first, entry["seq"], 17, why)
         there = self.running.get(action.facts["target"], set())
         there.discard(action.id)
         if not there:
@@ -1587,6 +1598,7 @@ class Rules:
         if restores:
             self.restored = seq, at
             for action in self.actions.values():
+                action.intent = None  # what was lost may have held the record of its anchor
                 if action.status(at) in ("pending", "approved"):
                     newest = {word.reviewer: word for word in action.words}
                     action.words = [w for w in action.words if newest[w.reviewer] is w and w.verdict == "reject"]
@@ -1618,6 +1630,22 @@ class Rules:
 
     def _anchor_recorded(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         need(entry["size"] <= entry["seq"], entry["seq"], 9, "it records more entries than there were")
+        for running in self.running.values():
+            for action in map(self.actions.__getitem__, running):
+                action.anchored = action.anchored or (action.intent is not None and action.intent < entry["size"])
+
+
+def anchored_rules(files: dict[str, str]) -> set[str]:
+    """Return the ids of the grants that ask for an anchor before the effect, as far as the text says so."""
+    if not READS_POLICIES:
+        return set()
+    import tomllib  # noqa: PLC0415 - earlier Pythons have none
+
+    try:
+        grants = tomllib.loads(files["policy.toml"]).get("grants", [])
+        return {str(grant["id"]) for grant in grants if grant.get("anchor") == "before"}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return set()
 
 
 def sha256(value: Any) -> str:
@@ -2018,6 +2046,7 @@ def as_json(report: Report, examination: Examination | None) -> dict[str, Any]:
         "open_intents": [a.id for a in actions if a.begun_at is not None and a.ended is None],
         "unknown_outcomes": [a.id for a in actions if a.ended == "unknown"],
         "policy": "not re-derived",
+        "anchors_before_effects": "checked" if READS_POLICIES else "not checked",
     }
 
 
@@ -2043,6 +2072,8 @@ def lines_of(told: dict[str, Any]) -> Iterator[str]:
     for title, found in (("open intent", told["open_intents"]), ("unknown outcome", told["unknown_outcomes"])):
         for action in found:
             yield f"{title}: action {action}"
+    if told["anchors_before_effects"] == "not checked":
+        yield "this Python reads no policy: that intents were anchored first where rules ask for it is not proved here"
     yield "the policy was not re-derived: that it decides as it was decided is not proved here"
 
 
