@@ -19,10 +19,11 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
   8  the file is a bundle: its members are those it must have, and no other
   9  what is told could have happened: every outcome has an intent, every intent the reviews that its request asks
      for, by people and keys that the policy of the time listed, none of them excluded, none too late; nothing ran
-     while it was suspended; what operators signed is what was done
+     while it was suspended; what operators signed is what was done; nothing is taken that is still needed
  10  texts of policies and contracts have the digests that entries name
  12  it is the log that you named with --key
- 14  the tree over the entries has the roots of the checkpoints, and the log key signed those
+ 14  the tree over the entries has the roots of the checkpoints, and the log key signed those; what a log says about
+     the end of the one before, that one's key signed
  15  the log holds what you brought with --against
  17  where the rule that an action was requested under says anchor = "before", an anchor of its intent was recorded
      before an outcome with an effect (with Python 3.11 or later; earlier ones cannot read the policy, and say so)
@@ -61,6 +62,10 @@ MAX_MEMBER = {"manifest.json": 1 << 20, "verify.py": 1 << 20, "checkpoint": MAX_
 MAX_PAYLOADS = 256 << 20
 SKEW = timedelta(minutes=5)
 READS_POLICIES = importlib.util.find_spec("tomllib") is not None  # Python 3.11 or later
+
+
+class Misused(Exception):
+    """What was brought proves nothing here, though it may be true."""
 
 
 class Bad(Exception):
@@ -718,6 +723,9 @@ KINDS: dict[str, dict[str, Check]] = {
     ),
     "key.revoked": members(revoked=kid, reason=one_of("rotated", "compromised"), act=ACT),
     "payload.erased": members(entry=whole(), field=payload_field, basis=name, act=ACT),
+    "payloads.pruned": members(environment=maybe(name), before=whole(1), basis=name, act=ACT),
+    "log.closed": members(successor=maybe(words(300)), act=ACT),
+    "log.succeeds": members(verifier=words(300), size=whole(1), root=hash_hex),
 }  # fmt: skip
 FRAME: dict[str, Check] = members(
     v=lambda value: value == 1 and not isinstance(value, bool), log=name, seq=whole(), prev=hash_hex, ts=is_time,
@@ -725,8 +733,8 @@ FRAME: dict[str, Check] = members(
 )  # fmt: skip
 DATA = table(commitment, payload_field, 1, 64)
 REQUESTS = ("action.requested", "action.undoing")
-BY_THE_LOG_KEY = ("log.opened", "key.added", "key.revoked")
-ALWAYS_DISCLOSED = ("policy.files", "catalog.files", "anchor.note")  # and never erased
+BY_THE_LOG_KEY = ("log.opened", "key.added", "key.revoked", "log.closed", "log.succeeds")
+ALWAYS_DISCLOSED = ("policy.files", "catalog.files", "anchor.note", "predecessor.note")  # and never erased
 
 
 # ===================================================================================================== tree and notes
@@ -1100,16 +1108,21 @@ class Bundle:
         chosen = rule["first"] <= seq < rule["end"] and (rule["actions"] is None or action in rule["actions"])
         return field in ALWAYS_DISCLOSED or (chosen and field not in rule["withheld"])
 
-    def erased(self) -> Iterator[tuple[int, str]]:
-        """Yield what entries name as erased; each of them is proved when its turn comes."""
+    def erased(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries that name payloads as gone; each of them is proved when its turn comes."""
+        kinds = ("payload.erased", "payloads.pruned")
+        marks = [f'"kind":"{kind}"'.encode() for kind in kinds]
         for index in range(-(-self.size // WIDTH)):
             for body in self.bodies(index):
-                if b'"kind":"payload.erased"' in body:
+                if any(mark in body for mark in marks):
                     try:
                         entry = read_json(body)
-                        if entry["kind"] == "payload.erased":
-                            yield entry["entry"], entry["field"]
-                    except (ValueError, LookupError, TypeError):
+                        if (
+                            entry["kind"] in kinds
+                            and wrong_member(entry, dict(FRAME, **KINDS[entry["kind"]])) is None
+                        ):
+                            yield entry
+                    except (ValueError, LookupError, TypeError, AttributeError):
                         continue  # it fails where it stands
 
 
@@ -1224,12 +1237,15 @@ class Rules:
         self.running: dict[str, set[str]] = {}  # target → actions
         self.undoing: dict[str, Action] = {}  # action → what undoes it
         self.erased: set[tuple[int, str]] = set()
+        self.pruned: dict[str | None, int] = {}  # environment, or None for all → entries below have no payloads
+        self.closed: dict[str, Any] | None = None  # the entry that ends the log
+        self.before: dict[str, Any] | None = None  # the entry that says which log this one goes on from
         self.newcomer: str | None = None  # a key that was just added, for which a person has yet to sign
 
     def take(self, entry: dict[str, Any], leaf: str) -> None:
         """Take the next entry. Raises `Bad` when it cannot have come about."""
         kind: str = entry["kind"]
-        founds = ("log.opened", "key.added", "policy.activated", "catalog.published", "token.issued")
+        founds = ("log.opened", "key.added", "policy.activated", "catalog.published", "token.issued", "log.succeeds")
         alone = self.newcomer is None or kind == "key.revoked"
         need(alone, entry["seq"], 9, "no person signed for the key that the entry before added")
         try:
@@ -1618,6 +1634,56 @@ class Rules:
         content = sha256({"basis": entry["basis"], "entry": place, "field": field})
         self._act(entry, "payload.erase", f"{place}:{field}", content)
 
+    def _payloads_pruned(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """Every payload before a place is gone, in an environment or in all; none of them is needed any more."""
+        seq, before, environment = entry["seq"], entry["before"], entry["environment"]
+        need(before <= seq, seq, 9, "it prunes what was not written before it")
+        for action in self._open(at):
+            early = action.seq < before and environment in (None, action.facts["environment"])
+            need(not early, seq, 9, f"it prunes payloads of action {action.id}, which is not over")
+        content = sha256({"basis": entry["basis"], "before": before, "environment": environment})
+        self._act(entry, "payload.prune", str(before), content)
+        known = max(self.pruned.get(environment, 0), self.pruned.get(None, 0))
+        need(before > known, seq, 9, "it prunes nothing that was not pruned before")
+        self.pruned[environment] = before
+
+    def environment_of(self, entry: dict[str, Any]) -> str | None:
+        """Return the environment that an entry belongs to: its own, or that of its action's request."""
+        action = self.actions.get(entry.get("action", ""))
+        own = entry.get("environment")
+        return own if own is not None or action is None else str(action.facts["environment"])
+
+    def _open(self, at: datetime) -> list[Action]:
+        states = ("pending", "approved", "running", "unknown")
+        return [action for action in self.actions.values() if action.status(at) in states]
+
+    # ------------------------------------------------------------------------ how a log ends, and goes on
+
+    def _log_closed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq, successor = entry["seq"], entry["successor"]
+        for action in self._open(at):
+            raise Bad(seq, 9, f"the log ends although action {action.id} is not over")
+        if successor is not None:
+            need(log_key_of(successor).name != entry["log"], seq, 9, "no log goes on from itself")
+        self._act(entry, "log.close", entry["log"], sha256({"successor": successor}))
+        self.closed = entry
+
+    def _log_succeeds(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq, data = entry["seq"], self.payload("predecessor.note")
+        need(self.founding, seq, 9, "a log says which one it goes on from while it is founded")
+        need(self.before is None, seq, 9, "a log goes on from one log")
+        need("predecessor.note" in entry.get("data", {}), seq, 9, "it keeps no checkpoint of the log before")
+        log = log_key_of(entry["verifier"])
+        need(log.name != entry["log"], seq, 9, "no log goes on from itself")
+        try:
+            note = Note(read_json(data or b"").encode("utf-8"))
+            note.cosigned(log, ())
+        except (ValueError, AttributeError) as error:
+            raise Bad(seq, 14, f"its note is not of the log it goes on from: {error}") from error
+        same = (note.size, note.root.hex()) == (entry["size"], entry["root"])
+        need(same, seq, 14, "its note says another size or root than its facts")
+        self.before = entry
+
     @staticmethod
     def _check_clock(entry: dict[str, Any], clock: dict[str, Any], at: datetime) -> None:
         seq, since = entry["seq"], timedelta(microseconds=entry["up"] - clock["up"])
@@ -1689,6 +1755,7 @@ class Log:
         entry = self._parsed(row)
         need(entry["seq"] == row.seq, row.seq, 2, f"seq {entry['seq']} stands where {row.seq} must")
         need(entry["prev"] == self.leaf, row.seq, 2, "prev is not the leaf hash of the entry before")
+        need(self.entry.get("kind") != "log.closed", row.seq, 2, "the log was closed: nothing follows")
         need(entry["ts"] >= self.at, row.seq, 3, "its time is before the entry before it")
         if row.seq == 0:
             need(entry["kind"] == "log.opened", 0, 1, "the first entry is not log.opened")
@@ -1855,8 +1922,21 @@ class Examination:
         self.payloads: dict[str, bytes] = {}
         self.rules = Rules(bundle, self._payload)
         self.due = deque(bundle.notes)
-        self.brought = deque(sorted(brought, key=size_of))
-        self.erased = set(bundle.erased())
+        self.brought = deque(sorted((one for one in brought if not self._is_elsewhere(one)), key=size_of))
+        self.elsewhere = [one for one in brought if self._is_elsewhere(one)]
+        self.agreed: list[str] = []
+        self.erased: set[tuple[int, str]] = set()
+        self.pruned: dict[str | None, int] = {}
+        for entry in bundle.erased():
+            if entry["kind"] == "payload.erased":
+                self.erased.add((entry["entry"], entry["field"]))
+            else:
+                where = entry["environment"]
+                self.pruned[where] = max(entry["before"], self.pruned.get(where, 0))
+
+    def _is_elsewhere(self, given: Any) -> bool:
+        """Tell whether what was brought is a checkpoint of another log: perhaps of the one that this goes on from."""
+        return isinstance(given, Note) and given.origin != self.pinned.name
 
     def run(self, progress: Callable[[int], None]) -> Report:
         """Examine everything."""
@@ -1898,6 +1978,8 @@ class Examination:
         self.tree.add(leaf)  # 14
         self._open(row, entry)  # 6
         self.rules.take(entry, leaf.hex())  # 9, 10
+        if entry["kind"] == "log.succeeds":
+            self._hold_end(entry)
         if entry["kind"] == "anchor.recorded":
             self._check_anchor(entry)
         else:
@@ -1908,12 +1990,14 @@ class Examination:
     def _open(self, row: Row, entry: dict[str, Any]) -> None:
         """Prove 6: what is there opens its commitment, and what the manifest promises is there or is erased later."""
         data, seq = entry.get("data", {}), row.seq
+        where = self.rules.environment_of(entry)
+        pruned = seq < max(self.pruned.get(None, 0), self.pruned.get(where, 0))
         surplus = row.payloads.keys() - data.keys()
         need(not surplus, seq, 6, f"the entry commits to no payload {min(surplus, default='')!r}")
         self.payloads = {}
         for field, promised in data.items():
             withheld = not self.bundle.discloses(seq, entry.get("action"), field)
-            gone = (seq, field) in self.erased
+            gone = (seq, field) in self.erased or (pruned and field not in ALWAYS_DISCLOSED)
             self.report.erased += gone
             self.report.withheld += withheld and not gone
             there = field in row.payloads
@@ -1934,6 +2018,24 @@ class Examination:
 
     def _payload(self, field: str) -> bytes | None:
         return self.payloads.get(field)
+
+    def _hold_end(self, entry: dict[str, Any]) -> None:
+        """Prove 15 of the checkpoints of the log before that were brought: they are of the end that is named."""
+        seq, log = entry["seq"], log_key_of(entry["verifier"])
+        for note in [one for one in self.elsewhere if one.origin == log.name]:
+            self.elsewhere.remove(note)
+            try:
+                note.cosigned(log, ())
+            except ValueError as error:
+                raise Bad(seq, 15, f"what you brought is no checkpoint of the log before: {error}") from error
+            if note.size < entry["size"]:
+                told = (
+                    f"you brought a checkpoint of {note.size} entries of the log before this one, and it ended with "
+                )
+                raise Misused(f"{told}{entry['size']}: bring its last one")
+            same = (note.size, note.root.hex()) == (entry["size"], entry["root"])
+            need(same, seq, 15, "what you brought of the log before is another end than the one it goes on from")
+            self.agreed.append(f"a checkpoint of {note.size} entries")
 
     def _check_anchor(self, entry: dict[str, Any]) -> None:
         """Prove 14 of a recorded anchor: its root is the tree's, and its note is the log's and says the same."""
@@ -1985,6 +2087,8 @@ class Examination:
     def _end(self) -> None:
         """Prove that nothing is promised beyond the end."""
         size = self.log.size
+        for note in self.elsewhere:
+            raise Bad(0, 15, f"what you brought is a checkpoint of another log, {note.origin}")
         if self.brought:
             last = size_of(self.brought[-1])
             raise Bad(size, 15, f"what you brought is of {last} entries, and the log ends here: it was cut off")
@@ -2030,6 +2134,7 @@ def as_json(report: Report, examination: Examination | None) -> dict[str, Any]:
     if report.bad is None and report.witnessed < size:
         tail = {"first": report.witnessed, "last": size - 1, "count": size - report.witnessed}
     actions = list(examination.rules.actions.values()) if examination else []
+    ends, begins = (examination.rules.closed, examination.rules.before) if examination else (None, None)
     return {
         "verdict": report.verdict,
         "size": size,
@@ -2045,9 +2150,36 @@ def as_json(report: Report, examination: Examination | None) -> dict[str, Any]:
         "erased": report.erased,
         "open_intents": [a.id for a in actions if a.begun_at is not None and a.ended is None],
         "unknown_outcomes": [a.id for a in actions if a.ended == "unknown"],
+        "pruned": [
+            {"before": before, "environment": where}
+            for where, before in (examination.rules.pruned.items() if examination else ())
+        ],
+        "closed": ends and {"seq": ends["seq"], "successor": ends["successor"]},
+        "succeeds": begins
+        and {
+            "seq": begins["seq"],
+            "log": begins["verifier"],
+            "size": begins["size"],
+            "root": begins["root"],
+            "agreed": examination.agreed if examination else [],
+        },
         "policy": "not re-derived",
         "anchors_before_effects": "checked" if READS_POLICIES else "not checked",
     }
+
+
+def neighbours_of(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what was pruned, and which log is before this one and which after it."""
+    for rule in told["pruned"]:
+        where = "" if rule["environment"] is None else f" of {rule['environment']}"
+        yield f"pruned: payloads{where} before entry {rule['before']}"
+    if told["succeeds"]:
+        before = told["succeeds"]
+        agreed = "as you brought it" if before["agreed"] else "hold that against its last checkpoint"
+        yield f"goes on from {before['log']}, which ended with {before['size']} entries; {agreed}"
+    if told["closed"]:
+        after = told["closed"]["successor"]
+        yield f"closed at entry {told['closed']['seq']}; {after or 'no log'} goes on from it"
 
 
 def lines_of(told: dict[str, Any]) -> Iterator[str]:
@@ -2068,7 +2200,8 @@ def lines_of(told: dict[str, Any]) -> Iterator[str]:
     if told["withheld"]:
         yield f"withheld: {told['withheld']} payloads that manifest.json leaves out; their commitments stand"
     if told["erased"]:
-        yield f"erased: {told['erased']} payloads, each by a signed entry"
+        yield f"erased: {told['erased']} payloads, all of them by signed entries"
+    yield from neighbours_of(told)
     for title, found in (("open intent", told["open_intents"]), ("unknown outcome", told["unknown_outcomes"])):
         for action in found:
             yield f"{title}: action {action}"
@@ -2119,6 +2252,8 @@ def main() -> int:
     except OSError as error:
         print(f"{asked.bundle}: {error.strerror}", file=sys.stderr)
         return 1
+    except Misused as wrong:
+        parser.error(str(wrong))
     except Bad as bad:
         report = Report()
         report.bad = bad

@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from keyturn.fold.pruning import environment_of
 from keyturn.fold.signatures import check_act
 from keyturn.fold.standing import Token
 from keyturn.fold.state import State
@@ -28,6 +29,7 @@ from keyturn.verifier.halts import Halts
 from keyturn.verifier.hands import hands
 from keyturn.verifier.kept import Checkpoints, check_anchor
 from keyturn.verifier.lives import Intent, Lives
+from keyturn.verifier.predecessor import Predecessor, check_predecessor
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.report import (
     LISTED,
@@ -35,10 +37,12 @@ from keyturn.verifier.report import (
     Anchored,
     Begun,
     ClockStep,
+    Closed,
     Erased,
     Findings,
     Issued,
     KeyChange,
+    Pruning,
     Recovered,
     RefusedReview,
     Report,
@@ -85,6 +89,8 @@ class Examination:
         self._telling = 0
         self._anchors: dict[str, Anchored] = {}
         self._found = Findings()
+        self._closed: Closed | None = None
+        self._succeeds: Predecessor | None = None
         self._keys: Mapping[str, tuple[str, ...]] = {}
         self._bad: NotProved | None = None
 
@@ -108,7 +114,8 @@ class Examination:
 
     def _take(self, step: Step) -> None:
         entry = self._stands(step)
-        payloads = open_payloads(entry, step.row.payloads, self._erasures.named)  # 6
+        where = environment_of(entry, self._state.actions)
+        payloads = open_payloads(entry, step.row.payloads, self._erasures.named, where)  # 6
         if entry.kind != "catalog.published":
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
         self._HANDLERS[entry.kind](self, entry, payloads)
@@ -280,7 +287,8 @@ class Examination:
         self._halts.check(entry, asked)
         token = self._asked_with(entry, asked)
         with proving(entry.seq, 11):
-            before = open_payloads(asked, self._source.payloads(asked.seq), self._erasures.named)
+            where, stored = asked.text("environment"), self._source.payloads(asked.seq)
+            before = open_payloads(asked, stored, self._erasures.named, where)
             words = self._lives.counted(entry)
             self._lives.started(entry)
         policy = self._shelf.policy_for(entry)
@@ -347,6 +355,34 @@ class Examination:
             self._anchors[facts["anchor"]] = Anchored(
                 seq=entry.seq, at=entry.at, anchor=facts["anchor"], type=facts["type"], size=facts["size"]
             )
+
+    def _succeed(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        before = check_predecessor(entry, payloads)
+        self._against.succeeds(entry, before)
+        self._succeeds = before
+
+    def _close(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.closed(entry)
+        self._follow(entry, payloads)
+        facts: Mapping[str, Any] = entry.facts
+        by = facts["act"]["statement"]["by"]
+        self._closed = Closed(seq=entry.seq, at=entry.at, successor=facts["successor"], by=by)
+
+    def _prune(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._erasures.prune(entry, (*self._lives.running.values(), *self._lives.unknown.values()))
+        facts: Mapping[str, Any] = entry.facts
+        self._found.pruned.add(
+            lambda: Pruning(
+                seq=entry.seq,
+                at=entry.at,
+                environment=facts["environment"],
+                before=facts["before"],
+                basis=facts["basis"],
+                by=facts["act"]["statement"]["by"],
+            )
+        )
 
     def _erase(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
@@ -453,6 +489,7 @@ class Examination:
             "strangers": found.strangers.omitted,
             "key_changes": found.key_changes.omitted,
             "erased": found.erased.omitted,
+            "pruned": found.pruned.omitted,
             "underivable": found.underivable.omitted,
             "vouched": self._vouching.count - len(self._vouching.newest),
             "open_intents": max(0, len(lives.running) - LISTED),
@@ -486,6 +523,9 @@ class Examination:
             recoveries=found.recoveries.items,
             key_changes=found.key_changes.items,
             erased=found.erased.items,
+            pruned=found.pruned.items,
+            closed=self._closed,
+            succeeds=None if self._succeeds is None else self._against.succeeded(self._succeeds),
             underivable=found.underivable.items,
             omitted={name: count for name, count in lists.items() if count},
         )
@@ -515,6 +555,9 @@ class Examination:
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,
+        "payloads.pruned": _prune,
+        "log.closed": _close,
+        "log.succeeds": _succeed,
     }
 
 

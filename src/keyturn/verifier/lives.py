@@ -140,6 +140,11 @@ class Lives:
             at=entry.at,
         )
 
+    def closed(self, entry: Entry) -> None:
+        """Take `log.closed`: nothing runs any more, and no outcome is unknown. Who waits is for the fold to say."""
+        for action in (*self.running, *self.unknown):
+            raise NotProved(entry.seq, 9, f"the log ends although action {action} is not over")
+
     def restored(self, entry: Entry) -> None:
         """Take a `recovery` of a restored ledger: who agreed before has to agree again, and who refused stays."""
         for waiting in self.waiting.values():

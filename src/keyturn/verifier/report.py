@@ -132,6 +132,45 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """The payloads of all entries below `before` were deleted, in one environment or in all (None).
+
+    On what ground, and who signed. Their commitments stay.
+    """
+
+    seq: int
+    at: datetime
+    environment: str | None
+    before: int
+    basis: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The log was ended: who signed, and the verifier string of the log that goes on in its place (None: none)."""
+
+    seq: int
+    at: datetime
+    successor: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeds:
+    """The log that this one goes on from: its verifier string, and size and root (hex) it ended with.
+
+    agreed  what was brought that says the same
+    """
+
+    seq: int
+    log: str
+    size: int
+    root: str
+    agreed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Underivable:
     """A decision that was not derived again: `missing` are payloads it follows from, which were erased."""
 
@@ -244,6 +283,9 @@ class Report:
     recoveries: tuple[Recovered, ...] = ()
     key_changes: tuple[KeyChange, ...] = ()
     erased: tuple[Erased, ...] = ()
+    pruned: tuple[Pruning, ...] = ()
+    closed: Closed | None = None
+    succeeds: Succeeds | None = None
     underivable: tuple[Underivable, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
 
@@ -293,6 +335,7 @@ class Findings:
     strangers: Listing[Stranger] = field(default_factory=Listing)
     key_changes: Listing[KeyChange] = field(default_factory=Listing)
     erased: Listing[Erased] = field(default_factory=Listing)
+    pruned: Listing[Pruning] = field(default_factory=Listing)
     underivable: Listing[Underivable] = field(default_factory=Listing)
 
 
@@ -323,8 +366,23 @@ def _lines(report: Report, given: str | None) -> Iterator[str]:
     yield f"{report.size} entries{last}"
     yield f"read {report.opened}" if report.opened else "the file could not be read as a ledger"
     yield _log_key(report, given)
+    yield from _neighbours(report)
     yield from _seen(report)
     yield from _events(report)
+
+
+def _neighbours(report: Report) -> Iterator[str]:
+    """Tell which log this one goes on from, and which goes on from it."""
+    if (before := report.succeeds) is not None:
+        told = (
+            f"; {', '.join(before.agreed)} says the same"
+            if before.agreed
+            else "; hold that against its last checkpoint"
+        )
+        yield f"goes on from {before.log}, which ended with {before.size} entries{told}"
+    if (end := report.closed) is not None:
+        after = "no log goes on from it" if end.successor is None else f"{end.successor} goes on from it"
+        yield f"closed at entry {end.seq} ({_time(end.at)}), signed by {end.by}; {after}"
 
 
 def _seen(report: Report) -> Iterator[str]:
@@ -397,6 +455,7 @@ def _events(report: Report) -> Iterator[str]:
     yield from _each("recovery", report.recoveries, _recovered)
     yield from _each("entry key changed", report.key_changes, _key_change)
     yield from _each("erased", report.erased, _erased)
+    yield from _each("pruned", report.pruned, _pruning)
     yield from _each("not derived again", report.underivable, _underivable)
     yield from _each("clock", report.clock_steps, _step)
     yield from _each("refused review", report.refused_reviews, _refused)
@@ -437,6 +496,14 @@ def _key_change(item: KeyChange) -> str:
 def _erased(item: Erased) -> str:
     place = f"entry {item.seq} ({_time(item.at)})"
     return f"{item.field} of entry {item.entry}, at {place} on the ground of {item.basis}, signed by {item.by}"
+
+
+def _pruning(item: Pruning) -> str:
+    where = "" if item.environment is None else f" of {item.environment}"
+    place = f"entry {item.seq} ({_time(item.at)})"
+    return (
+        f"payloads{where} before entry {item.before}, at {place} on the ground of {item.basis}, signed by {item.by}"
+    )
 
 
 def _underivable(item: Underivable) -> str:

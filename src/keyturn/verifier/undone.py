@@ -5,7 +5,7 @@ The entries it names are read once more where they stand: the pass has proved th
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ from keyturn.model.plan import Inverse
 from keyturn.verifier.erased import missing_for_decision
 from keyturn.verifier.lives import Lives
 from keyturn.verifier.proofs import NotProved, proving
-from keyturn.verifier.source import Source, open_payloads
+from keyturn.verifier.source import Gone, Row, Source, open_payloads
 
 ARGUMENT = "argument."
 _ENDS = frozenset({"execution.finished", "execution.resolved"})
@@ -80,19 +80,23 @@ def check_undone(
     payloads: Mapping[str, bytes],
     contract: Contract,
     source: Source,
-    erased: Container[tuple[int, str]],
+    absent: Gone,
 ) -> tuple[str, ...]:
     """Prove 9 of an `action.undoing` entry and what it undoes. Raises `NotProved`.
 
-    Returns the payloads of what it undoes that were `erased`, without which nothing tells what the way back was.
+    Returns the payloads of what it undoes that are `absent`, without which nothing tells what the way back was.
     """
     named: Any = entry.facts["undoes"]
     if not named["request"] < named["outcome"] < entry.seq:
         raise NotProved(entry.seq, 9, "it undoes what was not over before it")
     with proving(entry.seq, 9):
-        request, outcome = _read(source, named["request"], erased), _read(source, named["outcome"], erased)
-        _check_request(entry, request.entry)
-        _check_outcome(entry, outcome.entry)
+        asked, ended = _read(source, named["request"]), _read(source, named["outcome"])
+        _check_request(entry, asked[0])
+        _check_outcome(entry, ended[0])
+        where = asked[0].text("environment")
+        request, outcome = (
+            _Earlier(one, open_payloads(one, row.payloads, absent, where)) for one, row in (asked, ended)
+        )
         lost = tuple(
             f"{field} of entry {earlier.entry.seq}"
             for earlier, field in ((request, "plan"), (outcome, "outcome"))
@@ -104,10 +108,9 @@ def check_undone(
         return lost
 
 
-def _read(source: Source, seq: int, erased: Container[tuple[int, str]]) -> _Earlier:
+def _read(source: Source, seq: int) -> tuple[Entry, Row]:
     row = source.row(seq)
-    entry = parse(seq, row.body, row.signature)
-    return _Earlier(entry, open_payloads(entry, row.payloads, erased))
+    return parse(seq, row.body, row.signature), row
 
 
 def _check_request(entry: Entry, request: Entry) -> None:
