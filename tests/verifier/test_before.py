@@ -1,4 +1,4 @@
-"""Rules with `anchor = "before"` as an auditor sees them: an intent that was anchored first, and every way it was not."""
+"""Rules with `anchor = "before"` as an auditor sees them: intents anchored first, and those that were not."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def test_an_intent_that_was_anchored_before_its_outcome_passes_and_is_counted(th
     assert report.anchored_before == AnchoredBefore(actions=1, cosigned=0)
     report = thief.world.verify(witnesses=[WITNESS.vkey])
     assert report.anchored_before == AnchoredBefore(actions=1, cosigned=1)
-    assert any("anchored before their effects, as their rules ask: 1 actions; of 1" in line for line in report.lines())
+    assert any(
+        "anchored before their effects, as their rules ask: 1 actions; of 1" in line for line in report.lines()
+    )
 
 
 def test_an_outcome_without_any_anchor_is_named(thief: Thief) -> None:
