@@ -248,3 +248,14 @@ def openings(log: Log) -> dict[tuple[int, str], tuple[bytes, bytes]]:
         for seq, row in enumerate(log.rows)
         for name, data in row.payloads.items()
     }
+
+
+def hold_again(log: Log) -> Log:
+    """Append a request like the one that was held, eight seconds later: it waits for a review."""
+    asked, at = log.rows[REQUEST], log.at(len(log.rows))
+    frame = ("v", "log", "seq", "prev", "ts", "boot", "up", "kid", "kind", "action", "data")
+    facts = {name: value for name, value in asked.fields.items() if name not in frame}
+    facts |= {"repeat": True, "expires_at": at.replace("T09:", "T13:")}
+    payloads = {**asked.payloads, "client": canon.encode("claude-code 2.1")}
+    log.add("action.requested", facts, payloads, ACTION.replace("91f0", "b130"))
+    return log

@@ -78,6 +78,8 @@ class Notary:
 
     def turn(self) -> None:
         """Do what is due; waits for no anchor. Raises `LedgerBroken` where one contradicts the ledger."""
+        if self._is_over():
+            return
         try:
             self._look()
             if self._signing_is_due():
@@ -95,6 +97,8 @@ class Notary:
         Waits for them `seconds` at most, for what is on its way goes on there all the same.
         """
         until = self.clock() + seconds
+        if self._is_over():
+            return
         try:
             self.sign()
             self._look()
@@ -127,6 +131,15 @@ class Notary:
         self._tell("the log key", "")
         self._news, self._standing = None, None
         return kept
+
+    def _is_over(self) -> bool:
+        """Tell whether the log was closed: its last checkpoint is for whoever closes it to sign and bring away."""
+        try:
+            return self.ledger.look(lambda view: view.head.closed) is not None
+        except LedgerBroken:
+            raise
+        except LedgerError:
+            return False  # what is tried next tells it
 
     # --- signing ----------------------------------------------------------------------------------------------
 

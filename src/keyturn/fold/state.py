@@ -75,6 +75,11 @@ class State:
         """Return the state before the first entry."""
         return cls()
 
+    @property
+    def founding(self) -> bool:
+        """Whether nothing but founding entries is there: some of these go without a person's signature."""
+        return self._founding
+
     def open_actions(self, now: datetime) -> Iterator[tuple[Action, str]]:
         """Return the actions that are pending, approved, running or unknown at `now`, with that state."""
         return self._remembered.open(now)

@@ -70,7 +70,7 @@ from keyturn.verifier.report import (
     Tail,
     Vouched,
 )
-from keyturn.verifier.verification import verify_ledger
+from keyturn.verifier.verification import last_note, verify_ledger
 
 __all__ = [
     "Activation",
@@ -89,5 +89,6 @@ __all__ = [
     "Succeeds",
     "Tail",
     "Vouched",
+    "last_note",
     "verify_ledger",
 ]

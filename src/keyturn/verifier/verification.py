@@ -58,6 +58,15 @@ def verify_ledger(
     raise LedgerError(f"{database} is being written while it is read; no verdict: verify a copy")
 
 
+def last_note(database: Path) -> bytes | None:
+    """Return the note of the newest checkpoint in a ledger file or bundle, None without one. Nothing is proved.
+
+    Raises `LedgerError`, `NotProved`.
+    """
+    with open_bundle(database) if is_bundle(database) else open_file(database) as file:
+        return max(file.checkpoints(), key=lambda kept: kept[0], default=(0, None))[1]
+
+
 def _examined(database: Path, given: Given, progress: Callable[[int, int], None] | None, jobs: int) -> Report:
     try:
         with open_bundle(database) if is_bundle(database) else open_file(database) as file:
