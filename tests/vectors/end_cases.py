@@ -60,7 +60,7 @@ def golden_rows() -> Iterator[Row]:
 
 
 def prune(log: Log, environment: str | None = WHERE, before: int = BOUND, signed: int | None = None) -> Log:
-    """Append that the payloads below a place are gone, and take them away; `signed` is the place that the act names."""
+    """Append that the payloads below a place are gone, and take them away; `signed` is the place in the act."""
     facts: dict[str, Json] = {"environment": environment, "before": before, "basis": "90 days are over"}
     meant = canon.digest({**facts, "before": signed or before})
     signature = act("payload.prune", 2, str(before), meant, log.at(len(log.rows)))
