@@ -31,6 +31,7 @@ from keyturn.verifier.kept import Checkpoints, check_anchor
 from keyturn.verifier.lives import Intent, Lives
 from keyturn.verifier.predecessor import Predecessor, check_predecessor
 from keyturn.verifier.proofs import NotProved, proving
+from keyturn.verifier.recent import Recent
 from keyturn.verifier.report import (
     LISTED,
     Activation,
@@ -54,6 +55,7 @@ from keyturn.verifier.report import (
 )
 from keyturn.verifier.shelf import Shelf
 from keyturn.verifier.source import Source, open_payloads
+from keyturn.verifier.stamps import Stamps
 from keyturn.verifier.steps import Step, follow_rows
 from keyturn.verifier.undone import Undone, check_undone
 from keyturn.verifier.vouching import Vouching
@@ -79,8 +81,10 @@ class Examination:
         self._shelf = Shelf()
         self._lives = Lives()
         self._undone = Undone(self._lives)
+        self._recent = Recent()
         self._halts = Halts()
         self._before = Before()
+        self._stamps = Stamps(given.stamping)
         self._grown = Grown(source)
         self._vouching = Vouching(given.witnesses, source)
         self._checkpoints = Checkpoints(source, self._grown, self._vouching)
@@ -242,6 +246,7 @@ class Examination:
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
+        self._recent.keep(entry.seq, payloads)
 
     def _undo(self, entry: Entry, payloads: Payloads) -> None:
         token = self._live_token(entry) if entry.facts["token"] is not None else None
@@ -256,6 +261,7 @@ class Examination:
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
+        self._recent.keep(entry.seq, payloads)
         self._undone.take(entry)
 
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
@@ -287,8 +293,7 @@ class Examination:
         self._halts.check(entry, asked)
         token = self._asked_with(entry, asked)
         with proving(entry.seq, 11):
-            where, stored = asked.text("environment"), self._source.payloads(asked.seq)
-            before = open_payloads(asked, stored, self._erasures.named, where)
+            before = self._recent.take(asked.seq) or self._opened(asked)
             words = self._lives.counted(entry)
             self._lives.started(entry)
         policy = self._shelf.policy_for(entry)
@@ -349,6 +354,7 @@ class Examination:
             return
         said = check_anchor(entry, payloads, self._head.verifier, self._grown, self._vouching)
         self._before.recorded(entry, said)
+        self._stamps.take(entry, payloads, self._head.verifier)
         if said is not None:
             self._vouching.cosigned(said, self._head)
         if facts["anchor"] in self._anchors or len(self._anchors) < LISTED:
@@ -454,6 +460,10 @@ class Examination:
             after = act["statement"]["after"]
             check_act(act, act_of(asked), log=asked.log, after=after, reviewers=known, now=asked.at)
 
+    def _opened(self, asked: Entry) -> Payloads:
+        where, stored = asked.text("environment"), self._source.payloads(asked.seq)
+        return open_payloads(asked, stored, self._erasures.named, where)
+
     def _live_token(self, entry: Entry) -> Token:
         token = self._token(entry, entry)
         if (refusal := token.refusal(entry.text("transport"), entry.at)) is not None:
@@ -512,6 +522,8 @@ class Examination:
             checkpoints=self._checkpoints.count,
             anchors=tuple(self._anchors.values()),
             anchored_before=self._before.found,
+            timestamps=self._stamps.count,
+            stamps=self._stamps.newest,
             strangers=found.strangers.items,
             counts=dict(found.counts),
             open_intents=_begun(lives.running),
