@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+
 from keyturn import canon
-from keyturn.anchors import Offer
+from keyturn.anchors import Given, Offer
 from keyturn.anchors.judging import judge, read_kept, recoveries_in
 from keyturn.assembly.anchoring import Declared
-from keyturn.assembly.signing import NOTE, RECORDED, Last, standing
+from keyturn.assembly.signing import NOTE, RECORDED, TOKEN, Last, standing
 from keyturn.canon import Json
 from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import Kept
@@ -40,12 +42,12 @@ def offer_of(ledger: Ledger[State], verifier: LogVerifier, kept: Kept, last: Las
     )
 
 
-def record(ledger: Ledger[State], verifier: LogVerifier, one: Declared, note: bytes) -> None:
-    """Record that an anchor has this note, unless that is what its newest record says.
+def record(ledger: Ledger[State], verifier: LogVerifier, one: Declared, given: Given) -> None:
+    """Record what an anchor gave, unless that is what its newest record says.
 
     Raises `Contradicted` and `ConnectorError` as `read_kept`, and `LedgerError`.
     """
-    checkpoint = read_kept(note, verifier)
+    checkpoint = read_kept(given.note, verifier)
     name = one.anchor.name
     facts: dict[str, Json] = {
         "anchor": name,
@@ -53,7 +55,9 @@ def record(ledger: Ledger[State], verifier: LogVerifier, one: Declared, note: by
         "size": checkpoint.size,
         "root": checkpoint.root.hex(),
     }
-    data = {NOTE: canon.encode(note.decode("utf-8"))}
+    data = {NOTE: canon.encode(given.note.decode("utf-8"))}
+    if given.token is not None:
+        data[TOKEN] = canon.encode(base64.b64encode(given.token).decode("ascii"))
 
     def append(tx: Transaction[State]) -> None:
         last = standing(tx, verifier).last.get(name)

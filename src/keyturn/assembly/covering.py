@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
+from keyturn.anchors import Given, given_by
 from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken
@@ -47,7 +48,7 @@ class Coverage:
     clock: Callable[[], float] = time.monotonic
     wait: float = WAIT
     _round: threading.Lock = field(default_factory=threading.Lock)
-    _under_way: dict[str, Patient[bytes]] = field(default_factory=dict)
+    _under_way: dict[str, Patient[Given]] = field(default_factory=dict)
 
     def cover(self, intent: int) -> str | None:
         """Have the entry `intent` anchored; return None once that is recorded of each anchor, or why it failed.
@@ -100,7 +101,7 @@ class Coverage:
             for turn in turns:
                 turn.release()
 
-    def _sent(self, one: Declared, intent: int, turns: list[InstanceLock], until: float) -> Patient[bytes] | None:
+    def _sent(self, one: Declared, intent: int, turns: list[InstanceLock], until: float) -> Patient[Given] | None:
         """Send an anchor the newest checkpoint once it is free; None where another process has done so meanwhile."""
         before = self._under_way.get(one.anchor.name)
         if before is not None and not before.over:
@@ -116,10 +117,10 @@ class Coverage:
         if now.kept is None or (last is not None and last.size > intent):
             return None
         offer = offer_of(self.ledger, self.verifier, now.kept, last)
-        self._under_way[one.anchor.name] = Patient(one.anchor.name, partial(one.anchor.put, offer))
+        self._under_way[one.anchor.name] = Patient(one.anchor.name, partial(given_by, one.anchor, offer))
         return self._under_way[one.anchor.name]
 
-    def _ended(self, one: Declared, call: Patient[bytes] | None, until: float) -> str | None:
+    def _ended(self, one: Declared, call: Patient[Given] | None, until: float) -> str | None:
         """Wait for an anchor and record what it has; return why that failed."""
         if call is None:
             return None

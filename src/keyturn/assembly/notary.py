@@ -15,7 +15,7 @@ from functools import partial
 
 import anyio
 
-from keyturn.anchors import Keeper
+from keyturn.anchors import Given, Keeper, given_by
 from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_against
@@ -53,7 +53,7 @@ class _Errand:
 
     one: Declared
     turn: InstanceLock
-    call: Patient[bytes]
+    call: Patient[Given]
     began: float
 
 
@@ -185,7 +185,7 @@ class Notary:
         except BaseException:
             turn.release()
             raise
-        call = Patient(one.anchor.name, partial(one.anchor.put, offer))
+        call = Patient(one.anchor.name, partial(given_by, one.anchor, offer))
         self._errands.append(_Errand(one, turn, call, self.clock()))
 
     def _is_new(self, one: Declared, last: Last | None, kept: Kept) -> bool:

@@ -14,7 +14,7 @@ from keyturn.log.keys import LogVerifier
 
 COUNT = 256
 """Entries of news after which a checkpoint is due at once."""
-RECORDED, NOTE = "anchor.recorded", "anchor.note"
+RECORDED, NOTE, TOKEN = "anchor.recorded", "anchor.note", "anchor.token"
 _LOOKED_AT = 32  # newest records of anchors that are looked at
 
 Look: TypeAlias = View[State]

@@ -734,7 +734,8 @@ FRAME: dict[str, Check] = members(
 DATA = table(commitment, payload_field, 1, 64)
 REQUESTS = ("action.requested", "action.undoing")
 BY_THE_LOG_KEY = ("log.opened", "key.added", "key.revoked", "log.closed", "log.succeeds")
-ALWAYS_DISCLOSED = ("policy.files", "catalog.files", "anchor.note", "predecessor.note")  # and never erased
+# Never erased, either.
+ALWAYS_DISCLOSED = ("policy.files", "catalog.files", "anchor.note", "anchor.token", "predecessor.note")
 
 
 # ===================================================================================================== tree and notes
@@ -1900,6 +1901,7 @@ class Report:
         self.witnessed = 0
         self.by: list[dict[str, Any]] = []
         self.withheld = self.erased = 0
+        self.stamps = 0  # RFC 3161 tokens that are there
         self.news = 0  # entries up to the last that does not record an anchor
 
     @property
@@ -2043,6 +2045,7 @@ class Examination:
         need("anchor.note" in entry.get("data", {}), seq, 14, "it keeps no note of its anchor")
         same = self.tree.root(size).hex() == entry["root"]
         need(same, seq, 14, f"the first {size} entries are not those that the anchor was given")
+        self.report.stamps += "anchor.token" in self.payloads
         if "anchor.note" in self.payloads:
             try:
                 note = Note(read_json(self.payloads["anchor.note"]).encode("utf-8"))
@@ -2164,6 +2167,7 @@ def as_json(report: Report, examination: Examination | None) -> dict[str, Any]:
             "agreed": examination.agreed if examination else [],
         },
         "policy": "not re-derived",
+        "timestamps": {"there": report.stamps, "checked": 0},
         "anchors_before_effects": "checked" if READS_POLICIES else "not checked",
     }
 
@@ -2205,9 +2209,16 @@ def lines_of(told: dict[str, Any]) -> Iterator[str]:
     for title, found in (("open intent", told["open_intents"]), ("unknown outcome", told["unknown_outcomes"])):
         for action in found:
             yield f"{title}: action {action}"
-    if told["anchors_before_effects"] == "not checked":
-        yield "this Python reads no policy: that intents were anchored first where rules ask for it is not proved here"
+    yield from unproved(told)
     yield "the policy was not re-derived: that it decides as it was decided is not proved here"
+
+
+def unproved(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what this program leaves to others."""
+    if told["timestamps"]["there"]:
+        yield f"timestamps: {told['timestamps']['there']}, not checked here: `audit verify --tsa-cert` does"
+    if told["anchors_before_effects"] == "not checked":
+        yield "this Python reads no policy: that intents were anchored first, where rules say so, is not proved here"
 
 
 def watch(size: int) -> Callable[[int], None]:

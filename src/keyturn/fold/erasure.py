@@ -11,7 +11,7 @@ from keyturn.fold.signatures import Act
 from keyturn.model.errors import Refused
 
 ERASE = "payload.erase"
-STRUCTURAL = frozenset({"policy.files", "catalog.files", "anchor.note", "predecessor.note"})
+STRUCTURAL = frozenset({"policy.files", "catalog.files", "anchor.note", "anchor.token", "predecessor.note"})
 """Payloads without which the log cannot be read: rules, contracts, what anchors gave, how the log before ended."""
 
 

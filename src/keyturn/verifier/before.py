@@ -76,8 +76,8 @@ class Before:
             raise NotProved(
                 entry.seq,
                 17,
-                f'its rule says anchor = "before", and no anchor was recorded to have its intent, {due.intent}, before '
-                "this outcome",
+                f'its rule says anchor = "before", and no anchor was recorded to have its intent, {due.intent}, '
+                "before this outcome",
             )
         actions, cosigned = self.found.actions + 1, self.found.cosigned + due.cosigned
         self.found = AnchoredBefore(actions=actions, cosigned=cosigned)

@@ -217,6 +217,21 @@ class Anchored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """A timestamp (RFC 3161) of the first `size` entries that the `anchor.recorded` entry `seq` keeps.
+
+    at, by   when they existed at the latest, and the subject of the authority's certificate; None where it does not
+             hold against the certificates that were given, and `problem` says why
+    """
+
+    seq: int
+    size: int
+    at: datetime | None
+    by: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AnchoredBefore:
     """How many actions ran under a rule that asks for an anchor before the effect, and had one.
 
@@ -251,6 +266,7 @@ class Report:
     vouched           who has seen how many, the newest
     checkpoints       checkpoints kept in the ledger that were proved
     anchors           by the ledger's own word, where its newest checkpoints were brought
+    timestamps        timestamps that the ledger keeps, `stamps` the newest, if certificates were given
     anchored_before   actions whose rule asks for an anchor before the effect, and that had one
     strangers         reviewers' keys that the list of signers given does not bear out
     counts            entries proved, by kind
@@ -273,6 +289,8 @@ class Report:
     checkpoints: int = 0
     anchors: tuple[Anchored, ...] = ()
     anchored_before: AnchoredBefore = AnchoredBefore()
+    timestamps: int = 0
+    stamps: tuple[Stamp, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     open_intents: tuple[Begun, ...] = ()
     unknown_outcomes: tuple[Begun, ...] = ()
@@ -400,11 +418,24 @@ def _seen(report: Report) -> Iterator[str]:
             f"anchor {anchor.anchor} ({anchor.type}): entry {anchor.seq} says that it holds a checkpoint of "
             f"{anchor.size} entries; fetch that and hold it against the ledger"
         )
+    yield from _stamps(report)
     if (count := report.anchored_before.actions) > 0:
         yield (
             f"anchored before their effects, as their rules ask: {count} actions; of "
             f"{report.anchored_before.cosigned} a witness that you named cosigned the intent"
         )
+
+
+def _stamps(report: Report) -> Iterator[str]:
+    """Tell the newest timestamp that holds, and those that do not."""
+    if report.timestamps and not report.stamps:
+        yield f"timestamps: {report.timestamps}, not checked: name the authority's certificates (--tsa-cert)"
+    for stamp in [stamp for stamp in report.stamps if stamp.problem is None][-1:]:
+        when = "" if stamp.at is None else _time(stamp.at)
+        yield f"entries 0 to {stamp.size - 1} existed by {when}: timestamped by {stamp.by} (entry {stamp.seq})"
+    for stamp in report.stamps:
+        if stamp.problem is not None:
+            yield f"the timestamp of entry {stamp.seq} does not hold: {stamp.problem}"
 
 
 def _voucher(voucher: Vouched) -> str:

@@ -54,6 +54,12 @@ _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="An allowed-signers file: every reviewer's key must be in it, under that name.",
 )
+@click.option(
+    "--tsa-cert",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Certificates (PEM) of a timestamp authority you trust: its timestamps bound the time.",
+)
 @click.option("--require-anchor", is_flag=True, help="Exit 11 when nothing outside this machine vouches for the end.")
 @click.option(
     "--jobs",
@@ -73,6 +79,7 @@ def command(
     against: tuple[Path, ...],
     witnesses: tuple[str, ...],
     signers: Path | None,
+    tsa_cert: Path | None,
     require_anchor: bool,
     jobs: int,
     as_json: AsJson,
@@ -103,6 +110,7 @@ def command(
             against=brought,
             witnesses=witnesses,
             signers=people,
+            tsa=None if tsa_cert is None else _read(tsa_cert),
             jobs=jobs,
             progress=progress,
         )
