@@ -19,6 +19,7 @@ from tests.verifier import (
     test_attacks,
     test_before,
     test_erased,
+    test_pruned,
     test_recovery,
     test_suspensions,
     test_thief,
@@ -36,7 +37,16 @@ POLICY = {10, 11, 17}
 
 def attacks() -> Iterator[Any]:
     """Yield each attack that asks for a thief, or for a home to erase from, and for nothing else."""
-    for module in (test_thief, test_recovery, test_suspensions, test_undone, test_erased, test_attacks, test_before):
+    for module in (
+        test_thief,
+        test_recovery,
+        test_suspensions,
+        test_undone,
+        test_erased,
+        test_pruned,
+        test_attacks,
+        test_before,
+    ):
         for name, attack in inspect.getmembers(module, inspect.isfunction):
             wanted = tuple(inspect.signature(attack).parameters)
             if name.startswith("test_") and wanted in {("thief",), ("case",)}:
