@@ -18,6 +18,7 @@ from keyturn import canon
 from keyturn.log.manifest import Manifest
 from keyturn.log.note import Note
 from keyturn.log.tiles import Tile, entries_path, payloads_path, signatures_path
+from tests.vectors.before_cases import before_cases
 from tests.vectors.bundle_story import ACTION, ERASED, REQUEST, anchored, found_log, make_good_log, openings
 from tests.vectors.end_cases import bundled, end_cases
 from tests.vectors.story import INSTANCE, LOG_KEY, ORIGIN, OTHER_KEY, VERIFIER, Log, b64, salt
@@ -82,6 +83,7 @@ def bundle_cases() -> Iterator[BundleCase]:
     yield from _notes(log)
     yield from _thefts()
     yield from _ends()
+    yield from _befores()
     yield from _shapes(found_log())
 
 
@@ -314,6 +316,15 @@ def _ends() -> Iterator[BundleCase]:
         yield BundleCase(
             name=case.name, what=case.what, data=zipped(members), seq=case.seq, proof=case.proof, reason=case.reason,
             verifier=str(case.verifier), verdict="FAIL" if case.proof else "PASS-UNANCHORED",
+        )  # fmt: skip
+
+
+def _befores() -> Iterator[BundleCase]:
+    """Logs with a rule that asks for an anchor before the effect; nobody but the log key signed the end."""
+    for case in before_cases():
+        yield BundleCase(
+            name=case.name, what=case.what, data=zipped(members_of(case.log, note=bundled(case.log))), seq=case.seq,
+            proof=case.proof, reason=case.reason, verdict="FAIL" if case.proof else "PASS-UNANCHORED",
         )  # fmt: skip
 
 
