@@ -59,8 +59,9 @@ def measure(effort: Effort) -> Topic:
         f"The ledger, up to {large.entries:,} entries",
         "Appends of both sides commit with WAL and `synchronous=FULL`: each waits for fdatasync, on the "
         f"disk of the repository; entries of {large.body:,.0f} bytes on average, with signature, "
-        f"payloads, indexes and tree {large.file / large.entries:,.0f}. Signatures and verifications are Ed25519 of the same library, one key, over as "
-        "many bytes. What computes in one process is measured in its own time, what takes two on the clock. "
+        f"payloads, indexes and tree {large.file / large.entries:,.0f}. "
+        "Signatures and verifications are Ed25519 of the same library, one key, over as many bytes. "
+        "What computes in one process is measured in its own time, what takes two on the clock. "
         f"The ledger of {large.entries:,} entries holds whole permitted actions of three entries, some 5,500 a day, "
         "and a checkpoint to 3,000 entries; its file is in the page cache.",
         rows,
