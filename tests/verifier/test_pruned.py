@@ -166,6 +166,7 @@ def test_everything_that_reads_goes_on_with_a_pruned_log(case: Case, tmp_path: P
     ):  # fmt: skip
         said = tell(*home, *words)
         assert said.code == 0, (words, said.err)
+    assert "payloads that were erased or pruned from the log" in (tmp_path / "proof" / "README.txt").read_text()
     # The pruned copy is the one that was anchored before: what was kept of that agrees with it.
     for file in (case.world.database, tmp_path / "after.db", tmp_path / "all.zip"):
         said = tell(*home, "audit", "verify", "--ledger", file, "--against", copy, "--json")

@@ -198,6 +198,7 @@ def prove_action(home: Home, action: str, folder: Path, withheld: frozenset[str]
                     note=_best_note(view, kept.note, story[-1].seq + 1),
                     include=view.tree.inclusion,
                     opening=lambda entry, name: None if name in withheld else view.opening(entry, name),
+                    gone=view.erased,
                 )
             )
         )
