@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchmarks.measure import Effort, Topic, machine, write
 
-TOPICS = ("appends", "calls", "wire", "policy", "startup", "growth", "others")
+TOPICS = ("ledger", "calls", "wire", "policy", "startup", "others")
 PAGE = Path(__file__).parents[1] / "docs/explanation/figures.md"
 
 

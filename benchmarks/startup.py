@@ -8,8 +8,8 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.growth import PACE, make
-from benchmarks.homes import folder, found
+from benchmarks.growth import make
+from benchmarks.homes import folder
 from benchmarks.measure import Effort, Row, Topic, alternate
 
 ENTRIES = 100_000
@@ -19,8 +19,7 @@ VERBS = {"version": "< 100 ms", "inbox": "< 250 ms", "status": "< 250 ms"}
 
 def measure(effort: Effort) -> Topic:
     with folder() as where:
-        founded = found(where / "home")
-        make(founded, effort.count(ENTRIES), PACE)
+        founded = make(where / "home", effort.count(ENTRIES)).founded
         environment = {**os.environ, "KEYTURN_HOME": str(founded.home.folder)}  # noqa: TID251 - handed on
         completing = {
             **environment,

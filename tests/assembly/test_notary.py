@@ -12,7 +12,8 @@ import pytest
 
 from keyturn.anchors import AnchorType, Offer, file
 from keyturn.assembly.anchoring import Declared
-from keyturn.assembly.notary import AGAIN, SECONDS, TURN, Notary, notary_of
+from keyturn.assembly.bringing import TURN
+from keyturn.assembly.notary import AGAIN, SECONDS, Notary, notary_of
 from keyturn.assembly.signing import COUNT, standing
 from keyturn.assembly.writing import log_signer, log_verifier
 from keyturn.canon import Json
@@ -245,12 +246,12 @@ def test_a_key_that_does_not_sign_is_told_once_and_tried_again(
 def test_one_process_at_a_time_brings_checkpoints(scene: Scene) -> None:
     own = Outside()
     with_anchor(scene, own)
-    other = take_instance(scene.world.home.place.run, TURN)
+    other = take_instance(scene.world.home.place.run, f"own.{TURN}")
     assert other is not None
     scene.turn()
     assert own.got == []
     scene.notary.finish(1, forced=True)
-    assert "another process of this home" in scene.notary.failing["anchors"]
+    assert "another process of this home" in scene.notary.failing["anchor own (witness)"]
     other.release()
     scene.settle(lambda: own.got)
 

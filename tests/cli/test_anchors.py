@@ -178,7 +178,7 @@ def test_names_that_are_no_anchor_and_a_home_without_any_are_refused(operator: O
 @pytest.mark.parametrize(
     ("table", "why"),
     [
-        ('kind = "floppy"', "anchors.a.kind: must be one of: file, git, witness"),
+        ('kind = "floppy"', "anchors.a.kind: must be one of: file, git, rfc3161, witness"),
         ('kind = "file"', "anchors.a.path: is missing"),
         ('kind = "file"\npath = "x"\nevery = "soon"', "anchors.a.every"),
         ('kind = "file"\npath = "x"\nevery = "2d"', "anchors.a.every: must be from 1 s to 24 h"),

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from keyturn.assembly.home import Home
-from keyturn.cli.verbs.audit.verify import LONG, MOST, _bar
+from keyturn.cli.progress import LONG, bar
+from keyturn.cli.verbs.audit.verify import MOST
 from keyturn.ledger.keys import LOG_KEY, SigningKey, load_key, make_key
 from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.note import COSIGNATURE, Note, NoteKey, parse_note, signature_of, to_sign
@@ -104,7 +105,7 @@ class Terminal(io.StringIO):
 
 def test_long_work_draws_how_far_it_is_and_short_work_does_not() -> None:
     screen = Terminal()
-    with contextlib.redirect_stderr(screen), _bar() as progress:
+    with contextlib.redirect_stderr(screen), bar("verifying") as progress:
         assert progress is not None
         progress(0, LONG - 1)
         assert screen.getvalue() == ""
@@ -114,5 +115,5 @@ def test_long_work_draws_how_far_it_is_and_short_work_does_not() -> None:
 
 
 def test_nothing_is_drawn_where_nobody_watches() -> None:
-    with contextlib.redirect_stderr(io.StringIO()), _bar() as progress:
+    with contextlib.redirect_stderr(io.StringIO()), bar("verifying") as progress:
         assert progress is None

@@ -15,20 +15,38 @@ import pytest
 
 from keyturn.verifier import verify_ledger
 from tests.evidence.bundling import bundle_in, examined, first_bad
-from tests.verifier import test_attacks, test_erased, test_recovery, test_suspensions, test_thief, test_undone
+from tests.verifier import (
+    test_attacks,
+    test_before,
+    test_erased,
+    test_pruned,
+    test_recovery,
+    test_suspensions,
+    test_thief,
+    test_undone,
+)
 from tests.verifier.test_erased import case
 from tests.verifier.world import World
 
 __all__ = ["case"]  # a fixture of those tests, used here
 
 Attack = Callable[[Any], object]
-POLICY = {10, 11}
+POLICY = {10, 11, 17}
 """Proofs that take the policy: the program says that it leaves them out."""
 
 
 def attacks() -> Iterator[Any]:
     """Yield each attack that asks for a thief, or for a home to erase from, and for nothing else."""
-    for module in (test_thief, test_recovery, test_suspensions, test_undone, test_erased, test_attacks):
+    for module in (
+        test_thief,
+        test_recovery,
+        test_suspensions,
+        test_undone,
+        test_erased,
+        test_pruned,
+        test_attacks,
+        test_before,
+    ):
         for name, attack in inspect.getmembers(module, inspect.isfunction):
             wanted = tuple(inspect.signature(attack).parameters)
             if name.startswith("test_") and wanted in {("thief",), ("case",)}:

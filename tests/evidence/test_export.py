@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import json
 import re
+import shutil
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import rfc8785
 from click.testing import CliRunner
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from keyturn.assembly.evidence import Choice, export_bundle, export_lines
+from keyturn.assembly.home import Home
 from keyturn.cli import keyturn
 from keyturn.evidence.exports import _in_extension, _in_head
-from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.log.envelope import pae
+from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.model.time import format_timestamp
 from keyturn.verifier import verify_ledger
 from tests.evidence.bundling import PROGRAM, asked, both, members_of, told
@@ -193,6 +202,79 @@ def test_cef_is_one_line_an_event_and_escapes_what_it_must(home: Path, tmp_path:
     assert (_in_head("a|b\\c\nd"), _in_extension("a=b\\c\nd")) == ("a\\|b\\\\c d", "a\\=b\\\\c\\nd")
 
 
+def statements(home: Path, out: Path, *words: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Return each envelope with the statement inside it."""
+    envelopes = [json.loads(line) for line in lines(home, out, "in-toto", *words)]
+    return [(envelope, json.loads(base64.b64decode(envelope["payload"]))) for envelope in envelopes]
+
+
+def test_every_entry_is_a_statement_of_in_toto_that_an_entry_key_signed(
+    home: Path, good: World, tmp_path: Path
+) -> None:
+    found, known = statements(home, tmp_path / "log.intoto.jsonl"), entries(good.database)
+    assert len(found) == len(known)
+    key = Ed25519PublicKey.from_public_bytes(good.entry_key.public.raw)
+    for (envelope, said), entry in zip(found, known, strict=True):
+        assert envelope["payloadType"] == "application/vnd.in-toto+json"
+        (signature,) = envelope["signatures"]
+        assert signature["keyid"] == good.entry_key.public.kid
+        key.verify(
+            base64.b64decode(signature["sig"]), pae(envelope["payloadType"], base64.b64decode(envelope["payload"]))
+        )
+        assert said.keys() == {"_type", "subject", "predicateType", "predicate"}
+        assert said["_type"] == "https://in-toto.io/Statement/v1"
+        assert said["predicateType"] == "https://keyturn.io/attestation/entry/v1"
+        assert said["subject"] == [{"name": f"{entry.log}#{entry.seq}", "digest": {"sha256": entry.leaf}}]
+
+
+def test_the_predicate_of_a_statement_proves_its_subject_and_its_payloads(
+    home: Path, good: World, tmp_path: Path
+) -> None:
+    """As `docs/format.md` says: bytes from the canonical form, from them leaf hash and signature; and commitments."""
+    keys = {key.public.kid: key.public for key in (good.entry_key, good.log_key)}
+    for _, said in statements(home, tmp_path / "log.intoto.jsonl"):
+        predicate = said["predicate"]
+        body = rfc8785.dumps(predicate["entry"])
+        assert hashlib.sha256(b"\0" + body).hexdigest() == said["subject"][0]["digest"]["sha256"]
+        signed = pae("application/vnd.keyturn.entry.v1+json", body)
+        assert keys[predicate["entry"]["kid"]].verifies(signed, base64.b64decode(predicate["signature"]))
+        assert predicate["verifier"] == good.verifier
+        assert predicate["payloads"].keys() == predicate["entry"].get("data", {}).keys()
+        for field, payload in predicate["payloads"].items():
+            salt, data = base64.b64decode(payload["salt"]), base64.b64decode(payload["data"])
+            mac = hmac.new(salt, f"keyturn/payload/v1\n{field}\n".encode() + data, "sha256").hexdigest()
+            assert predicate["entry"]["data"][field] == f"hmac-sha256:{mac}"
+
+
+def test_statements_leave_out_what_is_withheld_and_keep_to_an_action(home: Path, good: World, tmp_path: Path) -> None:
+    out, action = tmp_path / "log.intoto.jsonl", good.actions["two"]
+    found = [said for _, said in statements(home, out, "--action", action, "--withhold", "plan")]
+    assert {said["predicate"]["entry"]["action"] for said in found} == {action}
+    request = found[0]["predicate"]
+    assert "plan" in request["entry"]["data"]
+    assert "plan" not in request["payloads"]
+
+
+def test_without_the_entry_key_there_are_no_statements_and_no_file(home: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "home"
+    shutil.copytree(home, copy)
+    (copy / "state/keys/entry.key").unlink()
+    with pytest.raises(LedgerError, match=re.escape("entry.key")):
+        export(copy, tmp_path / "log.intoto.jsonl", "--format", "in-toto")
+    assert not (tmp_path / "log.intoto.jsonl").exists()
+
+
+@pytest.mark.parametrize("form", ["bundle", "jsonl", "in-toto"])
+def test_whoever_watches_an_export_is_told_how_far_it_is(home: Path, tmp_path: Path, form: str) -> None:
+    told: list[tuple[int, int]] = []
+    size = len(entries(home / "state/ledger.db"))
+    if form == "bundle":
+        export_bundle(Home(home), tmp_path / "out", Choice(), lambda *at: told.append(at))
+    else:
+        export_lines(Home(home), tmp_path / "out", Choice(), form, lambda *at: told.append(at))
+    assert told == [(size, size)]
+
+
 def test_what_was_erased_is_in_no_later_export(case: Case, tmp_path: Path) -> None:
     gone = [
         (salt, data) for _, field, salt, data in case.payloads() if field == "argument.comment" and SECRET in data
@@ -202,11 +284,14 @@ def test_what_was_erased_is_in_no_later_export(case: Case, tmp_path: Path) -> No
     export(home, out)
     told(home, "audit", "prove", case.action, "--out", str(tmp_path / "proof"))
     lines(home, tmp_path / "log.jsonl", "jsonl")
+    said = [item["predicate"]["payloads"] for _, item in statements(home, tmp_path / "log.intoto.jsonl")]
     files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file() and home not in path.parents]
     written = b"\n".join([*files, *members_of(out.read_bytes()).values()])
     assert gone
     for salt, data in gone:
         for needle in (SECRET, salt, data, salt.hex().encode(), b64(salt).encode(), b64(data).encode()):
             assert needle not in written
+        assert b64(salt) not in json.dumps(said)
+        assert b64(data) not in json.dumps(said)
     assert both(out, case.world.verifier) == (PASSES, PASSES)
     assert asked(out, case.world.verifier)["erased"] == len(verify_ledger(out).erased) > 0

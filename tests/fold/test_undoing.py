@@ -220,12 +220,19 @@ def test_what_is_undone_outlives_a_snapshot() -> None:
     assert (again.undos.of(action_id(1)), again.undos.pairs()) == (action_id(2), world.state.undos.pairs())
 
 
-def test_of_one_principal_only_the_newest_are_remembered() -> None:
+def test_of_one_principal_only_the_youngest_are_remembered_and_none_older_counts_as_free() -> None:
     undos = Undos([("codex", "theirs", "undoing")])
     for number in range(MOST + 10):
-        undos.take("claude", f"undone {number}", "undoing")
-    assert (undos.of("undone 9"), undos.of("undone 10"), undos.of("theirs")) == (None, "undoing", "undoing")
+        undos.take("claude", f"undone {number:04}", "undoing")
+    assert (undos.of("undone 0009"), undos.of("undone 0010"), undos.of("theirs")) == (None, "undoing", "undoing")
     assert len(undos.pairs()) == MOST + 1
+    undos.take("claude", "undone 0003", "another")
+    assert undos.of("undone 0003") is None
+    assert [undos.forgotten("claude", f"undone {number}") for number in ("0003", "0010", "0500", "9999")] == [
+        True, False, False, False
+    ]  # fmt: skip
+    assert not undos.forgotten("codex", "a")
+    assert not undos.forgotten("nobody", "a")
 
 
 def test_a_call_is_filled_in_from_the_action_and_its_result() -> None:

@@ -303,6 +303,18 @@ def test_an_undo_long_ago_is_remembered(world: World) -> None:
     assert undo(world, first).envelope["action_id"] == done
 
 
+def test_what_may_have_been_undone_and_forgotten_is_undone_by_hand(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keyturn.fold.undoing.MOST", 1)
+    first = rolled_back(world)
+    second = str(undo(world, first).envelope["action_id"])
+    assert undo(world, second).envelope["status"] == "succeeded"
+    answer = undo(world, first)
+    assert answer.envelope["status"] == "denied"
+    assert {reason["code"] for reason in result_reasons(answer)} == {"no_inverse"}
+
+
 def test_a_snapshot_keeps_what_was_undone(world: World) -> None:
     first = rolled_back(world)
     done = undo(world, first).envelope["action_id"]

@@ -42,7 +42,7 @@ def test_every_word_of_the_language_stands_on_the_page(word: str) -> None:
     re.findall(
         r"\w+",
         "version display owner groups scopes keys targets id principals tool contract where limits approval mode "
-        "quorum from expires rejects escalate after to per environments",
+        "anchor quorum from expires rejects escalate after to per environments",
     ),
 )
 def test_every_key_has_an_example(key: str) -> None:

@@ -18,7 +18,9 @@ from keyturn import canon
 from keyturn.log.manifest import Manifest
 from keyturn.log.note import Note
 from keyturn.log.tiles import Tile, entries_path, payloads_path, signatures_path
+from tests.vectors.before_cases import before_cases
 from tests.vectors.bundle_story import ACTION, ERASED, REQUEST, anchored, found_log, make_good_log, openings
+from tests.vectors.end_cases import bundled, end_cases
 from tests.vectors.story import INSTANCE, LOG_KEY, ORIGIN, OTHER_KEY, VERIFIER, Log, b64, salt
 from tests.vectors.tree_cases import COSIGNER, by_log, by_witness, head_text
 
@@ -80,6 +82,8 @@ def bundle_cases() -> Iterator[BundleCase]:
     yield from _payloads(log)
     yield from _notes(log)
     yield from _thefts()
+    yield from _ends()
+    yield from _befores()
     yield from _shapes(found_log())
 
 
@@ -302,6 +306,26 @@ def _thefts() -> Iterator[BundleCase]:
     log = make_good_log()
     log.add("token.issued", {**_token(log), "act": None})
     yield bad("thief-issues-a-token", "a token for whose issue nobody signed", log, "without a signature")
+
+
+def _ends() -> Iterator[BundleCase]:
+    """Logs whose payloads had their time, that ended, or that go on from another; nobody but the log key signed."""
+    for case in end_cases():
+        anchors = {seq: anchored(case.log) for seq, row in enumerate(case.log.rows) if "anchor" in row.fields}
+        members = members_of(case.log, note=bundled(case.log), anchors=anchors, verifier=case.verifier)
+        yield BundleCase(
+            name=case.name, what=case.what, data=zipped(members), seq=case.seq, proof=case.proof, reason=case.reason,
+            verifier=str(case.verifier), verdict="FAIL" if case.proof else "PASS-UNANCHORED",
+        )  # fmt: skip
+
+
+def _befores() -> Iterator[BundleCase]:
+    """Logs with a rule that asks for an anchor before the effect; nobody but the log key signed the end."""
+    for case in before_cases():
+        yield BundleCase(
+            name=case.name, what=case.what, data=zipped(members_of(case.log, note=bundled(case.log))), seq=case.seq,
+            proof=case.proof, reason=case.reason, verdict="FAIL" if case.proof else "PASS-UNANCHORED",
+        )  # fmt: skip
 
 
 def _signed(log: Log) -> Note:

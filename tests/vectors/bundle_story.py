@@ -125,11 +125,20 @@ def make_good_log() -> Log:
     return log
 
 
-def found_log() -> Log:
-    """Build the entries it begins with: keys, policy, contracts and a token."""
+def found_log(more: str = "") -> Log:
+    """Build the entries it begins with: keys, policy, contracts and a token; `more` is a line of the last grant."""
     log, contracts = Log(), catalog()
     alice: Any = reviewers()["alice"]
-    _found(log, {"policy.toml": pin(_POLICY.format(alice=alice[0]), contracts.contracts)}, contracts)
+    _found(log, {"policy.toml": pin(_POLICY.format(alice=alice[0]) + more, contracts.contracts)}, contracts)
+    return log
+
+
+def begun_log(more: str) -> Log:
+    """Build the log of an action that has begun, under a policy with `more`."""
+    log, contracts = found_log(more), catalog()
+    policy = log.rows[2].fields["policy"]
+    _read(log, contracts, policy)
+    _begin(log, contracts, policy)
     return log
 
 
@@ -162,6 +171,18 @@ def _read(log: Log, contracts: Catalog, policy: str) -> None:
 
 def _act(log: Log, contracts: Catalog, policy: str) -> None:
     """Append an action from its request to its outcome."""
+    _begin(log, contracts, policy)
+    finish(log)
+
+
+def finish(log: Log, **changes: Json) -> None:
+    """Append the outcome of the action."""
+    done: dict[str, Json] = {"instance": INSTANCE, "outcome": "succeeded", "effect": True, "recovered": False}
+    log.add("execution.finished", done | changes, {"outcome": canon.encode({"result": {"ticket": "OPS-1"}})}, ACTION)
+
+
+def _begin(log: Log, contracts: Catalog, policy: str) -> None:
+    """Append an action from its request to its intent."""
     obligation: Json = {
         "rule": "comments", "quorum": 1, "from": ["group:sre"], "reviewers": ["alice"], "keys": "any", "rejects": 1,
         "escalate": [],
@@ -189,8 +210,6 @@ def _act(log: Log, contracts: Catalog, policy: str) -> None:
     )  # fmt: skip
     _review(log)
     log.add("execution.started", {"instance": INSTANCE, "reviews": [7], "policy": policy}, action=ACTION)
-    done: dict[str, Json] = {"instance": INSTANCE, "outcome": "succeeded", "effect": True, "recovered": False}
-    log.add("execution.finished", done, {"outcome": canon.encode({"result": {"ticket": "OPS-1"}})}, ACTION)
 
 
 def _review(log: Log) -> None:
@@ -248,3 +267,14 @@ def openings(log: Log) -> dict[tuple[int, str], tuple[bytes, bytes]]:
         for seq, row in enumerate(log.rows)
         for name, data in row.payloads.items()
     }
+
+
+def hold_again(log: Log) -> Log:
+    """Append a request like the one that was held, eight seconds later: it waits for a review."""
+    asked, at = log.rows[REQUEST], log.at(len(log.rows))
+    frame = ("v", "log", "seq", "prev", "ts", "boot", "up", "kid", "kind", "action", "data")
+    facts = {name: value for name, value in asked.fields.items() if name not in frame}
+    facts |= {"repeat": True, "expires_at": at.replace("T09:", "T13:")}
+    payloads = {**asked.payloads, "client": canon.encode("claude-code 2.1")}
+    log.add("action.requested", facts, payloads, ACTION.replace("91f0", "b130"))
+    return log

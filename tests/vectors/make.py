@@ -13,6 +13,7 @@ from typing import Final
 
 from tests.vectors.bundle_cases import bundle_cases, bundle_json
 from tests.vectors.damage import Bad, damaged
+from tests.vectors.end_cases import golden_rows
 from tests.vectors.note_cases import note_cases, note_json
 from tests.vectors.proof_cases import proof_cases, proof_json
 from tests.vectors.story import ENTRY_KEY, LOG_KEY, NEXT_KEY, VERIFIER, Log, Row, b64, make_log, reviewers, salt
@@ -66,7 +67,7 @@ def files() -> dict[str, bytes]:
     """Return every vector file by its path below this folder."""
     log = make_log()
     values: dict[str, object] = {"chain.json": chain_json(log), "tree.json": tree_json(log)}
-    for row in log.rows:
+    for row in (*log.rows, *golden_rows()):
         values.setdefault(f"entries/{row.fields['kind']}.json", golden_json(row))
     values |= {f"bad/{bad.name}.json": bad_json(bad) for bad in damaged(log)}
     values |= {f"notes/{case.name}.json": note_json(case, log) for case in note_cases(log)}

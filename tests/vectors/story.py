@@ -91,6 +91,7 @@ class Log:
 
     rows: list[Row] = field(default_factory=list)
     key: Key = ENTRY_KEY
+    origin: str = ORIGIN
 
     @property
     def prev(self) -> str:
@@ -109,7 +110,7 @@ class Log:
     ) -> Row:
         seq, key = len(self.rows), key or self.key
         frame: dict[str, Json] = {
-            "v": 1, "log": ORIGIN, "seq": seq, "prev": self.prev, "ts": self.at(seq), "boot": BOOT,
+            "v": 1, "log": self.origin, "seq": seq, "prev": self.prev, "ts": self.at(seq), "boot": BOOT,
             "up": 86_400_000_000 + seq * 1_000_000, "kid": key.public.kid, "kind": kind,
         }  # fmt: skip
         data = {name: commit(salt(seq, name), name, text) for name, text in (payloads or {}).items()}

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from keyturn import canon
+from keyturn.model.time import format_timestamp
 from tests.verifier.test_file import bad
 from tests.verifier.test_thief import activation, named
 from tests.verifier.world import Thief, policy_text, tamper
@@ -115,6 +117,70 @@ def test_an_undo_of_what_no_call_takes_back_is_named(thief: Thief) -> None:
 def test_the_same_is_not_undone_twice_at_once(thief: Thief) -> None:
     thief.undo()
     named(thief, thief.undo("signed undo").seq)
+
+
+def undo_succeeds(thief: Thief, outcome: str = "succeeded") -> None:
+    """Undo, have it agreed to and done; then let so long pass that the fold forgets that."""
+    thief.undo()
+    thief.review("forged", "carol")
+    thief.start("forged")
+    thief.finish("forged", outcome=outcome, effect=outcome == "succeeded")
+    forgets(thief)
+
+
+def forgets(thief: Thief) -> None:
+    later = format_timestamp(thief.all[-1].at + timedelta(hours=3))
+    for _ in range(65):
+        throttled = {"principal": "claude", "count": 1, "code": "limit", "since": later, "until": later}
+        thief.append("requests.throttled", throttled, ts=later)
+
+
+def test_the_same_is_not_undone_twice_hours_later_either(thief: Thief) -> None:
+    undo_succeeds(thief)
+    report = named(thief, thief.undo().seq)
+    assert "was undone before" in str(report.first_bad)
+
+
+def test_what_an_undo_could_not_take_back_is_undone_anew_hours_later(thief: Thief) -> None:
+    undo_succeeds(thief, "failed")
+    thief.undo()
+    assert thief.world.verify().verdict == "PASS-UNANCHORED"
+
+
+def test_while_nobody_knows_whether_it_was_undone_it_is_not_undone_again(thief: Thief) -> None:
+    thief.undo()
+    thief.review("forged", "carol")
+    thief.start("forged")
+    thief.finish("forged", outcome="unknown", effect=None)
+    forgets(thief)
+    report = named(thief, thief.undo().seq)
+    assert "is being undone by" in str(report.first_bad)
+
+
+def test_what_was_undone_after_all_as_an_operator_found_is_not_undone_again(thief: Thief) -> None:
+    thief.undo()
+    thief.review("forged", "carol")
+    thief.start("forged")
+    thief.finish("forged", outcome="unknown", effect=None)
+    thief.resolve("forged")
+    forgets(thief)
+    report = named(thief, thief.undo().seq)
+    assert "was undone before" in str(report.first_bad)
+
+
+def test_an_undo_that_was_rejected_or_has_expired_leaves_the_way_free(thief: Thief) -> None:
+    thief.undo()
+    thief.review("forged", "carol", verdict="reject")
+    thief.undo()
+    forgets(thief)
+    thief.append("requests.throttled", _much_later(thief), ts=_much_later(thief)["since"])
+    thief.undo()
+    assert thief.world.verify().verdict == "PASS-UNANCHORED"
+
+
+def _much_later(thief: Thief) -> dict[str, Any]:
+    later = format_timestamp(thief.find("action.undoing", "forged").at + timedelta(hours=25))
+    return {"principal": "claude", "count": 1, "code": "limit", "since": later, "until": later}
 
 
 @pytest.mark.parametrize(

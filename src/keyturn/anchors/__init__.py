@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from keyturn.log.checkpoint import Checkpoint
 from keyturn.model.time import parse_duration
 
-AnchorType: TypeAlias = Literal["file", "git", "witness"]
+AnchorType: TypeAlias = Literal["file", "git", "witness", "rfc3161"]
 NOTE_LIMIT = 64 * 1024
 """Bytes of one note that are read from an anchor."""
 SOONEST, LATEST = 1.0, 86_400.0  # seconds between two checkpoints of one anchor
@@ -58,6 +58,14 @@ class Offer:
     grown: Callable[[int], Sequence[bytes]]
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What an anchor gave for a checkpoint: the note it keeps or cosigned, and its token if it stamps."""
+
+    note: bytes
+    token: bytes | None = None
+
+
 class Anchor(Protocol):
     """One anchor. Its calls block and raise `ConnectorError` where it cannot be had; call them in a thread."""
 
@@ -82,6 +90,20 @@ class Anchor(Protocol):
         Where it keeps a newer one of the same ledger already, that one is returned. Raises `judging.Contradicted`.
         """
         ...
+
+
+@runtime_checkable
+class Stamper(Anchor, Protocol):
+    """An anchor that gives a token beside the note."""
+
+    def give(self, offer: Offer) -> Given:
+        """Bring a checkpoint there, as `put`; return the note and the token."""
+        ...
+
+
+def given_by(anchor: Anchor, offer: Offer) -> Given:
+    """Bring a checkpoint to an anchor and return what it gave; raises as `Anchor.put`."""
+    return anchor.give(offer) if isinstance(anchor, Stamper) else Given(anchor.put(offer))
 
 
 @runtime_checkable

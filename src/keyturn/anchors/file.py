@@ -40,6 +40,7 @@ class Settings(BaseModel):
 
     path             a folder, below the home unless absolute
     every            how often it gets a checkpoint
+    required         whether it must have an intent before the effect, where a grant asks for that
     same_filesystem  whether it may lie on the ledger's own file system
     """
 
@@ -48,6 +49,7 @@ class Settings(BaseModel):
     kind: Literal["file"] = "file"
     path: str = Field(min_length=1, max_length=4096)
     every: Every = EVERY
+    required: bool = False
     same_filesystem: bool = False
 
 

@@ -38,10 +38,14 @@ WHO = "Keyturn <keyturn@keyturn.invalid>"
 _Place = Annotated[str, Field(min_length=1, max_length=2000)]
 
 
+_OWN = frozenset({"kind", "every", "required"})
+
+
 class Settings(BaseModel):
     """`[anchors.<name>]` of kind "git": `path` of a repository on this machine, or `url` of one elsewhere.
 
-    With `url` the further settings are those of `forge`'s kind "git-remote".
+    With `url` the further settings are those of `forge`'s kind "git-remote". `required` says whether it must have an
+    intent before the effect, where a grant asks for that.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
@@ -50,6 +54,7 @@ class Settings(BaseModel):
     path: _Place | None = None
     url: _Place | None = None
     every: Every = EVERY
+    required: bool = False
     credential: CredentialSpec | None = None
     key: _Place | None = None
     agent: _Place | None = None
@@ -63,8 +68,8 @@ class Settings(BaseModel):
     def _one_place(self) -> Settings:
         if (self.path is None) == (self.url is None):
             raise ValueError("names either path, a repository here, or url, one elsewhere")
-        if self.path is not None and (self.model_fields_set - {"kind", "path", "every"}):
-            raise ValueError("with path there is nothing else to set but every")
+        if self.path is not None and (self.model_fields_set - {*_OWN, "path"}):
+            raise ValueError("with path there is nothing else to set but every and required")
         return self
 
 
@@ -82,7 +87,7 @@ def build(name: str, settings: Settings, world: World) -> GitAnchor:
     if settings.path is not None:
         git = here.git_at(f"{place}.path", world.home / settings.path, name, world)
         return GitAnchor(name, lambda work: work(Repository(git)), seconds=git.deadline, near=True, now=world.now)
-    given = settings.model_dump(exclude={"kind", "path", "every"})
+    given = settings.model_dump(exclude={*_OWN, "path"})
     forge = elsewhere.build(name, elsewhere.Settings(**given), world, place=place)
     seconds = 2.0 * settings.timeout
 

@@ -45,11 +45,13 @@ class Settings(Connection):
 
     url       what stands before `/add-checkpoint`
     verifier  its verifier key, as it gave it to you: cosignatures of any other count for nothing
+    required  whether it must have an intent before the effect, where a grant asks for that
     """
 
     kind: Literal["witness"] = "witness"
     verifier: str
     every: Every = EVERY
+    required: bool = False
 
 
 def build(name: str, settings: Settings, world: World) -> WitnessAnchor:

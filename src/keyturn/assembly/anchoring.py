@@ -28,10 +28,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """An anchor, and how often it gets a checkpoint, in seconds."""
+    """An anchor, and how often it gets a checkpoint, in seconds.
+
+    required  it must have an intent before its effect begins, where a grant asks for that
+    """
 
     anchor: Anchor
     every: float
+    required: bool = False
 
     @property
     def title(self) -> str:
@@ -46,7 +50,7 @@ def build_anchors(declared: Mapping[str, Any], world: World) -> tuple[Declared, 
     for name, settings in declared.items():
         try:
             anchor = anchor_end(settings.kind).build(name, settings, world)
-            built.append(Declared(anchor, parse_duration(settings.every).total_seconds()))
+            built.append(Declared(anchor, parse_duration(settings.every).total_seconds(), settings.required))
         except ConfigurationError as error:
             problems.extend(error.problems)
     if problems:

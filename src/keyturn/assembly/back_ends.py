@@ -30,6 +30,7 @@ ANCHORS: Mapping[str, str] = MappingProxyType(
     {
         "file": "keyturn.anchors.file",
         "git": "keyturn.anchors.git",
+        "rfc3161": "keyturn.anchors.rfc3161",
         "witness": "keyturn.anchors.witness",
     }
 )

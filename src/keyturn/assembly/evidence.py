@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
@@ -18,11 +18,13 @@ from keyturn.assembly.home import Home
 from keyturn.assembly.outward import checkpoint_now
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.writing import log_verifier
-from keyturn.evidence.bundle import cosigned, write_bundle
+from keyturn.evidence.bundle import Opening, cosigned, write_bundle
 from keyturn.evidence.exports import cef_lines, json_lines, ocsf_lines
 from keyturn.evidence.proving import Evidence, files_of
+from keyturn.evidence.statements import Attester, statement_lines
 from keyturn.gateway.desk import Look
 from keyturn.gateway.finding import find_beginning, find_entries
+from keyturn.ledger.keychain import Keychain
 from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier, VerifyKey
@@ -76,17 +78,19 @@ def export_bundle(
         return reader.look(write)
 
 
-def export_lines(home: Home, out: Path, choice: Choice, form: str) -> int:
-    """Write entries as lines of `form` ("jsonl", "ocsf", "cef") to the new file `out`; return how many lines.
+def export_lines(
+    home: Home, out: Path, choice: Choice, form: str, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Write entries as lines of `form` ("jsonl", "ocsf", "cef", "in-toto") to the new file `out`; return how many.
 
-    Raises as `export_bundle` does, but needs no checkpoint.
+    Raises as `export_bundle` does, but needs no checkpoint. The entry key signs statements (in-toto).
     """
 
     def write(view: Look) -> int:
         first, end = range_of(view, choice.since, choice.until)
         count = 0
         with new_file(out) as file:
-            for line in _lines(view, choice, form, (first, end)):
+            for line in _lines(home, view, _chosen(view, choice, (first, end), progress), choice, form):
                 file.write(f"{line}\n".encode())
                 count += 1
         return count
@@ -95,18 +99,32 @@ def export_lines(home: Home, out: Path, choice: Choice, form: str) -> int:
         return reader.look(write)
 
 
-def _lines(view: Look, choice: Choice, form: str, span: tuple[int, int]) -> Iterator[str]:
-    chosen = (
-        entry
-        for first in range(*span, _CHUNK)
-        for entry in view.entries(first, min(first + _CHUNK, span[1]))
-        if choice.actions is None or entry.action in choice.actions
-    )
+def _chosen(
+    view: Look, choice: Choice, span: tuple[int, int], progress: Callable[[int, int], None] | None
+) -> Iterator[Entry]:
+    begin, stop = span
+    for first in range(begin, stop, _CHUNK):
+        end = min(first + _CHUNK, stop)
+        yield from (e for e in view.entries(first, end) if choice.actions is None or e.action in choice.actions)
+        if progress is not None:
+            progress(end - begin, stop - begin)
+
+
+def _lines(home: Home, view: Look, chosen: Iterator[Entry], choice: Choice, form: str) -> Iterator[str]:
+    if form == "in-toto":
+        key = Keychain(home.place.keys).signing(view.head)
+        attester = Attester(verifier=log_verifier(home), kid=key.public.kid, sign=key.sign)
+        opening = partial(_opening, view, choice)
+        return statement_lines(chosen, opening, attester)
     if form == "jsonl":
         return json_lines(chosen, lambda entry, name: None if name in choice.withheld else view.payload(entry, name))
     # Entries of one action stand near each other: what began lately is asked for again and again.
     begun = lru_cache(maxsize=_CHUNK)(lambda action: find_beginning(view, action))
     return {"ocsf": ocsf_lines, "cef": cef_lines}[form](chosen, begun, version("keyturn"))
+
+
+def _opening(view: Look, choice: Choice, entry: Entry, name: str) -> Opening | None:
+    return None if name in choice.withheld else view.opening(entry, name)
 
 
 def range_of(view: Look, since: datetime | None, until: datetime | None) -> tuple[int, int]:
@@ -180,6 +198,7 @@ def prove_action(home: Home, action: str, folder: Path, withheld: frozenset[str]
                     note=_best_note(view, kept.note, story[-1].seq + 1),
                     include=view.tree.inclusion,
                     opening=lambda entry, name: None if name in withheld else view.opening(entry, name),
+                    gone=view.erased,
                 )
             )
         )

@@ -15,36 +15,30 @@ from functools import partial
 
 import anyio
 
-from keyturn import canon
-from keyturn.anchors import Keeper, Offer
-from keyturn.anchors.judging import Contradicted, judge, read_kept, recoveries_in
+from keyturn.anchors import Given, Keeper, given_by
+from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_against
+from keyturn.assembly.bringing import offer_of, record, take_turn
 from keyturn.assembly.home import Home
 from keyturn.assembly.ports import world_of
-from keyturn.assembly.signing import COUNT, NOTE, RECORDED, Last, Standing, is_news, sign_news, standing
+from keyturn.assembly.signing import COUNT, Last, Standing, is_news, sign_news, standing
 from keyturn.assembly.wiring import read_anchors
 from keyturn.assembly.writing import log_signer, log_verifier
-from keyturn.canon import Json
 from keyturn.fold.state import State
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.checkpoints import Kept, LogSigner
 from keyturn.ledger.errors import LedgerBroken
-from keyturn.ledger.lock import InstanceLock, take_instance
+from keyturn.ledger.lock import InstanceLock
 from keyturn.ledger.place import Place
-from keyturn.ledger.transaction import Transaction
 from keyturn.ledger.writer import Ledger
 from keyturn.log.keys import LogVerifier
 from keyturn.model.errors import ConfigurationError, ConnectorError, LedgerError
-from keyturn.telemetry.speech import tell
 
 SECONDS = 60.0
 """Seconds after the first entry of news in which a checkpoint is due."""
 AGAIN = 30.0
 """Seconds after a failure in which it is tried again, or the anchor's own pace where that is quicker."""
-TURN = "notary"
-"""The lock of `state/run/` under which one process of the home brings checkpoints to anchors."""
-
 LOOK_EVERY = 1.0
 """Seconds between two turns."""
 LEAVE = 10.0
@@ -55,10 +49,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Errand:
-    """A checkpoint on its way to an anchor."""
+    """A checkpoint on its way to an anchor, and the turn that it has there."""
 
     one: Declared
-    call: Patient[bytes]
+    turn: InstanceLock
+    call: Patient[Given]
     began: float
 
 
@@ -80,10 +75,11 @@ class Notary:
     _told: dict[str, str] = field(default_factory=dict)
     _standing: Standing | None = None
     _news: float | None = None
-    _lock: InstanceLock | None = None
 
     def turn(self) -> None:
         """Do what is due; waits for no anchor. Raises `LedgerBroken` where one contradicts the ledger."""
+        if self._is_over():
+            return
         try:
             self._look()
             if self._signing_is_due():
@@ -101,6 +97,8 @@ class Notary:
         Waits for them `seconds` at most, for what is on its way goes on there all the same.
         """
         until = self.clock() + seconds
+        if self._is_over():
+            return
         try:
             self.sign()
             self._look()
@@ -109,8 +107,9 @@ class Notary:
             for errand in list(self._errands):
                 self._end(errand, max(0.0, until - self.clock()))
         finally:
+            for errand in self._errands:
+                errand.turn.release()
             self._errands.clear()
-            self._release()
 
     @property
     def failing(self) -> Mapping[str, str]:
@@ -132,6 +131,15 @@ class Notary:
         self._tell("the log key", "")
         self._news, self._standing = None, None
         return kept
+
+    def _is_over(self) -> bool:
+        """Tell whether the log was closed: its last checkpoint is for whoever closes it to sign and bring away."""
+        try:
+            return self.ledger.look(lambda view: view.head.closed) is not None
+        except LedgerBroken:
+            raise
+        except LedgerError:
+            return False  # what is tried next tells it
 
     # --- signing ----------------------------------------------------------------------------------------------
 
@@ -164,16 +172,21 @@ class Notary:
         at = self.ledger.look(lambda view: view.now)
         due = [one for one in self.anchors if forced or self._is_paced(one, now.last.get(one.anchor.name), at)]
         due = [one for one in due if self._is_new(one, now.last.get(one.anchor.name), now.kept)]
-        if not due:
-            return
-        if not self._has_turn():
-            if forced:
-                self._tell("anchors", "another process of this home is bringing checkpoints to them at present")
-            return
         for one in due:
-            offer = self._offer(one, now.kept, now.last.get(one.anchor.name))
-            call = Patient(one.anchor.name, lambda one=one, offer=offer: one.anchor.put(offer))  # type: ignore[misc]
-            self._errands.append(_Errand(one, call, self.clock()))
+            turn = take_turn(self.place, one)
+            if turn is not None:
+                self._set_out(one, turn, now.kept, now.last.get(one.anchor.name))
+            elif forced:
+                self._tell(one.title, "another process of this home is bringing it a checkpoint at present")
+
+    def _set_out(self, one: Declared, turn: InstanceLock, kept: Kept, last: Last | None) -> None:
+        try:
+            offer = offer_of(self.ledger, self.verifier, kept, last)
+        except BaseException:
+            turn.release()
+            raise
+        call = Patient(one.anchor.name, partial(given_by, one.anchor, offer))
+        self._errands.append(_Errand(one, turn, call, self.clock()))
 
     def _is_new(self, one: Declared, last: Last | None, kept: Kept) -> bool:
         on_its_way = any(errand.one is one for errand in self._errands)
@@ -184,18 +197,6 @@ class Notary:
             return False
         return last is None or (now - last.at).total_seconds() >= one.every
 
-    def _offer(self, one: Declared, kept: Kept, last: Last | None) -> Offer:
-        size = kept.checkpoint.size
-        return Offer(
-            checkpoint=kept.checkpoint,
-            note=kept.note,
-            recoveries=self.ledger.look(lambda view: recoveries_in(view, size)),
-            began=self.ledger.look(lambda view: view.entry(size - 1).at).timestamp(),
-            last=0 if last is None else last.size,
-            judge=lambda seen: self.ledger.look(lambda view: judge(view, seen, self.verifier)),
-            grown=lambda old: self.ledger.look(lambda view: view.tree.consistency(old, size)),
-        )
-
     def _collect(self) -> None:
         for errand in list(self._errands):
             if errand.call.over:
@@ -203,15 +204,14 @@ class Notary:
             elif self.clock() - errand.began > errand.one.anchor.seconds:
                 # No second one is sent after it: a dead mount would keep a thread each time.
                 self._tell(errand.one.title, f"does not answer within {errand.one.anchor.seconds:g} s")
-        if not self._errands:
-            self._release()
 
     def _end(self, errand: _Errand, seconds: float) -> None:
         """Take what came of an errand, waiting for it so long."""
         one = errand.one
         self._errands.remove(errand)
         try:
-            self._record(one, errand.call.wait(seconds))
+            record(self.ledger, self.verifier, one, errand.call.wait(seconds))
+            self._standing = None
         except Contradicted as error:
             raise broken(one, error) from error
         except (ConnectorError, LedgerError) as error:
@@ -221,37 +221,8 @@ class Notary:
             self._tell(one.title, str(error))
         else:
             self._tell(one.title, "")
-
-    def _record(self, one: Declared, note: bytes) -> None:
-        checkpoint = read_kept(note, self.verifier)
-        name = one.anchor.name
-        facts: dict[str, Json] = {
-            "anchor": name,
-            "type": one.anchor.type,
-            "size": checkpoint.size,
-            "root": checkpoint.root.hex(),
-        }
-        data = {NOTE: canon.encode(note.decode("utf-8"))}
-
-        def append(tx: Transaction[State]) -> None:
-            last = standing(tx, self.verifier).last.get(name)
-            if last is None or last.size != checkpoint.size:
-                tx.append(RECORDED, facts, data=data)
-
-        self.ledger.transact(append)
-        self._standing = None
-        tell("anchor.recorded", f"{one.title} has the checkpoint of {checkpoint.size} entries", status="recorded")
-
-    def _has_turn(self) -> bool:
-        """Take the one turn of all processes of the home, or say that another has it."""
-        if self._lock is None:
-            self._lock = take_instance(self.place.run, TURN)
-        return self._lock is not None
-
-    def _release(self) -> None:
-        if self._lock is not None:
-            self._lock.release()
-            self._lock = None
+        finally:
+            errand.turn.release()
 
     def _tell(self, subject: str, words: str) -> None:
         """Tell a failure that is not told yet, and forget those that are over."""

@@ -34,8 +34,10 @@ def checkpoint_now(home: Home) -> Kept:
     """
     signer, kept = log_signer(home), None
     if signer is not None:
-        with closing(open_ledger(home, "keyturn audit checkpoint")) as ledger:
-            kept = sign_checkpoint(ledger, signer)
+        with closing(open_ledger(home, "keyturn audit checkpoint", closed=True)) as ledger:
+            # The last one of a log that was closed is signed as it is closed.
+            if ledger.look(lambda view: view.head.closed) is None:
+                kept = sign_checkpoint(ledger, signer)
     if kept is None:
         with closing(open_reader(home, "keyturn audit checkpoint")) as reader:
             kept = reader.look(lambda view: newest_checkpoint(view, log_verifier(home)))
@@ -59,7 +61,7 @@ def anchor_now(home: Home, names: Sequence[str]) -> list[Brought]:
         notary.anchors = [one for name, one in known.items() if not names or name in names]
         notary.finish(max(one.anchor.seconds for one in notary.anchors), forced=True)
         now: Standing = ledger.look(lambda view: standing(view, notary.verifier))
-        general = notary.failing.get("anchors", "") or notary.failing.get("the log key", "")
+        general = notary.failing.get("the log key", "")
     found = []
     for one in notary.anchors:
         last = now.last.get(one.anchor.name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.home import POLICY, Home
 from keyturn.assembly.outside import entropy
+from keyturn.assembly.required import anchor_problems
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.canon import manifest_digest
 from keyturn.contracts import Catalog, catalog_changes, catalog_of, changes, check_pins
@@ -76,7 +77,10 @@ class Proposal:
 
 def read_proposal(home: Home) -> Proposal:
     """Read the policy file to activate. Raises `ConfigurationError` with every problem, unequal pins included."""
-    return Proposal(read_candidate(home.policy_files(), read_own_catalog(home)), in_force(home))
+    candidate = read_candidate(home.policy_files(), read_own_catalog(home))
+    if problems := anchor_problems(candidate.policy, home):
+        raise ConfigurationError(*problems)
+    return Proposal(candidate, in_force(home))
 
 
 def activate(home: Home, proposal: Proposal, reason: str, by: str, sign: Sign) -> int:
@@ -109,6 +113,7 @@ def check_proposal(home: Home) -> Check:
         if catalog is not None:
             policy = read_policy(files, catalog.contracts)
             errors += check_pins(catalog, policy.pins())
+            errors += anchor_problems(policy, home)
             warnings += policy.warnings()
     except ConfigurationError as error:
         errors += error.problems

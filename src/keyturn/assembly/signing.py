@@ -14,7 +14,7 @@ from keyturn.log.keys import LogVerifier
 
 COUNT = 256
 """Entries of news after which a checkpoint is due at once."""
-RECORDED, NOTE = "anchor.recorded", "anchor.note"
+RECORDED, NOTE, TOKEN = "anchor.recorded", "anchor.note", "anchor.token"
 _LOOKED_AT = 32  # newest records of anchors that are looked at
 
 Look: TypeAlias = View[State]
@@ -60,6 +60,8 @@ def sign_news(ledger: Ledger[State], signer: LogSigner) -> Kept | None:
     """Sign a checkpoint where there is news since the newest one. Raises as `sign_checkpoint`."""
 
     def look(view: Look) -> bool:
+        if view.head.closed is not None:
+            return False  # `keyturn audit close` signs the last one, once the anchors have seen it
         last = newest_checkpoint(view, signer.verifier)
         return is_news(view, 0 if last is None else last.checkpoint.size)
 

@@ -92,8 +92,10 @@ def open_reader(home: Home, program: str) -> Reader[State]:
     return Reader(home.place, State, surroundings(program))
 
 
-def open_ledger(home: Home, program: str) -> Ledger[State]:
+def open_ledger(home: Home, program: str, *, closed: bool = False) -> Ledger[State]:
     """Open the ledger of a home for writing, without back ends, once the anchors nearby do not contradict it.
+
+    A log that was closed is refused, unless it is opened as `closed`.
 
     Raises `ConfigurationError` and `LedgerError`. When it is closed, what was written gets a checkpoint.
     """
@@ -101,7 +103,7 @@ def open_ledger(home: Home, program: str) -> Ledger[State]:
     # Imported here: it is needed by what writes, and a verb that reads should begin without it.
     from keyturn.assembly.writing import open_writing  # noqa: PLC0415
 
-    return open_writing(home, program)
+    return open_writing(home, program, closed=closed)
 
 
 def open_desk(home: Home, program: str) -> Desk:

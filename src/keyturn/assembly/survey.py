@@ -13,6 +13,7 @@ from keyturn.assembly.build import check_consent, open_gateway
 from keyturn.assembly.home import Home
 from keyturn.assembly.notifier import notify_state
 from keyturn.assembly.proposal import check_proposal
+from keyturn.assembly.required import check_anchors
 from keyturn.assembly.room import Room, room_of
 from keyturn.assembly.standing import lock_held, open_reader, require_pinned, worker_present
 from keyturn.gateway.overview import Overview, overview
@@ -94,6 +95,7 @@ def _look(home: Home) -> tuple[Overview, tuple[str, ...]]:
     with closing(gate.ledger):
         try:
             check_consent(gate)
+            check_anchors(gate, home)
         except (ConfigurationError, LedgerError) as error:
             return gate.ledger.look(overview), _problems(error)
         return gate.ledger.look(lambda view: overview(view, gate.policies)), ()

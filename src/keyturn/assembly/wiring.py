@@ -5,19 +5,22 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, cast
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from keyturn.assembly.back_ends import ANCHORS, BACK_ENDS, anchor_end, back_end
 from keyturn.assembly.outside import TOKEN
 from keyturn.model.errors import ConfigurationError
+from keyturn.model.time import parse_duration
 
 MAX_BYTES = 256 * 1024
 LOG_KEY_FILE = "file:state/keys/log.key"
 _LOG_KEY = r"^(file:[^\x00-\x1f]+|agent:SHA256:[A-Za-z0-9+/]{43}|command:[^\x00-\x1f]+)$"
 _ANCHORS = "anchors"
+FOREVER = "forever"
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 
 
@@ -83,6 +86,37 @@ class Log(BaseModel):
     key: str = Field(default=LOG_KEY_FILE, max_length=4096, pattern=_LOG_KEY)
 
 
+def _period(text: str) -> str:
+    if text != FOREVER:
+        try:
+            parse_duration(text)
+        except ValueError as error:
+            raise ValueError(f'{error}, nor "{FOREVER}"') from error
+    return text
+
+
+Period = Annotated[str, Field(max_length=20), AfterValidator(_period)]
+
+
+class Retention(BaseModel):
+    """`[retention]`: how long payloads are kept, in days and the like: `default`, and by the environment's name."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, Period]
+
+    default: Period = FOREVER
+
+    def of(self, environment: str | None) -> timedelta | None:
+        """Return how long payloads of an environment are kept; None for ever."""
+        named = (self.__pydantic_extra__ or {}).get(environment, self.default) if environment else self.default
+        return None if named == FOREVER else parse_duration(named)
+
+    @property
+    def says_anything(self) -> bool:
+        """Whether any payload ever has had its time."""
+        return any(period != FOREVER for period in (self.default, *(self.__pydantic_extra__ or {}).values()))
+
+
 class Wiring(BaseModel):
     """`keyturn.toml`: named back ends by port, each with the settings of its kind. Unknown keys are refused."""
 
@@ -98,6 +132,7 @@ class Wiring(BaseModel):
     http: Http = Field(default_factory=Http)
     notify: Notify | None = None
     timeouts: Timeouts = Field(default_factory=Timeouts)
+    retention: Retention = Field(default_factory=Retention)
 
 
 def read_wiring(path: Path) -> Wiring:
@@ -131,6 +166,16 @@ def read_log(path: Path) -> Log:
     if problems:
         raise ConfigurationError(*problems)
     return cast(Log, found)
+
+
+def read_retention(path: Path) -> Retention:
+    """Read how long payloads are kept, alone; where there is no file, for ever. Raises `ConfigurationError`."""
+    problems: list[str] = []
+    value = _read(path) if path.exists() else {}
+    found = _checked(Retention, value.get("retention", {}), f"{path.name}: retention", problems)
+    if problems:
+        raise ConfigurationError(*problems)
+    return cast(Retention, found)
 
 
 def _read(path: Path) -> dict[str, Any]:

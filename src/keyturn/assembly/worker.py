@@ -7,14 +7,17 @@ import os
 import signal
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 
 import anyio
 
 from keyturn.assembly.build import WORKER_IDLE, become_executor, check_consent, open_gateway
+from keyturn.assembly.covering import check_log_key, coverage_of
 from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home
 from keyturn.assembly.notary import Notary, leave, notarise, notary_of
 from keyturn.assembly.notifier import tell_people
+from keyturn.assembly.required import check_anchors
 from keyturn.assembly.standing import take_worker_turn
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.core import Gateway
@@ -42,6 +45,7 @@ def run_worker(home: Home, *, on_demand: bool, metrics: str | None = None) -> No
     tell("process.started", "the worker starts")
     try:
         check_consent(gate)
+        check_anchors(gate, home)
         with plain_errors(), _metrics(home, metrics):
             anyio.run(_until_stopped, gate, home, on_demand)
     finally:
@@ -94,6 +98,8 @@ async def _until_stopped(gate: Gateway, home: Home, on_demand: bool) -> None:
 
     try:
         notary = await on_ledger(notary_of, home, gate.ledger)
+        await on_ledger(check_log_key, gate, notary)
+        gate = replace(gate, cover=coverage_of(notary).cover)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_stop_on_signal, executor, stop)
             tasks.start_soon(lose_patience, executor, stop)

@@ -11,6 +11,7 @@ from keyturn.assembly.outside import surroundings
 from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import LogSigner
 from keyturn.ledger.errors import LedgerUnavailable
+from keyturn.ledger.transaction import View
 from keyturn.ledger.writer import Ledger, Surroundings, read_verifier
 from keyturn.log.keys import BadKey, LogVerifier, parse_verifier
 from keyturn.model.errors import ConfigurationError, LedgerError
@@ -58,18 +59,33 @@ def log_signer(home: Home, *, asked: bool = True) -> LogSigner | None:
     return find_log_key(home, log_verifier(home), asked=asked)
 
 
-def open_writing(home: Home, program: str, anchors: Mapping[str, Any] | None = None) -> SigningLedger:
+def open_writing(
+    home: Home, program: str, anchors: Mapping[str, Any] | None = None, *, closed: bool = False
+) -> SigningLedger:
     """Open the ledger of a home to write; `anchors` are the settings of its anchors, read here if they are not given.
 
-    Raises `ConfigurationError` and `LedgerError`: `LedgerBroken` where an anchor nearby contradicts the ledger.
+    Raises `ConfigurationError` and `LedgerError`: `LedgerBroken` where an anchor nearby contradicts the ledger, and
+    for a log that was closed, unless that is `closed` in the caller's eyes too.
     """
     ledger = SigningLedger(home, surroundings(program), lambda: log_signer(home, asked=False))
     try:
         _hold(home, ledger, _anchors(home) if anchors is None else anchors)
+        if not closed:
+            ledger.look(_require_open)
     except BaseException:
         ledger.close()
         raise
     return ledger
+
+
+def _require_open(view: View[State]) -> None:
+    if view.head.closed is not None:
+        end = view.entry(view.head.closed)
+        after = end.facts["successor"]
+        raise LedgerError(
+            f"the log was closed at entry {end.seq}, and nothing is written to it any more; "
+            + (f"{after} goes on in its place" if after else "no log goes on in its place")
+        )
 
 
 def _anchors(home: Home) -> Mapping[str, Any]:

@@ -28,6 +28,7 @@ class Evidence:
     note      a checkpoint that covers all of these
     include   returns the audit path of an entry in the tree of a size
     opening   returns salt and bytes of a payload, None where it is not disclosed
+    gone      tells whether a payload was erased or pruned: nobody can disclose it any more
     """
 
     verifier: LogVerifier
@@ -36,6 +37,7 @@ class Evidence:
     note: Note
     include: Callable[[int, int], Sequence[bytes]]
     opening: Callable[[Entry, str], Opening | None]
+    gone: Callable[[Entry, str], bool] = lambda entry, name: False
 
 
 def files_of(evidence: Evidence) -> Iterator[tuple[str, bytes]]:
@@ -96,6 +98,8 @@ def _readme(evidence: Evidence) -> str:
     if opened:
         seq, name = opened[0]
         parts.append(_README_PAYLOAD.format(seq=seq, name=name, hidden=hidden))
+    if lost := sum(evidence.gone(entry, name) for entry in evidence.story for name in entry.data):
+        parts.append(_README_GONE.format(lost=lost))
     if signed:
         name = signed[0]
         parts.append(_README_SIGNED.format(name=name, who=person_of(name), namespace=namespace_of(name)))
@@ -149,6 +153,11 @@ _README_PAYLOAD = """\
        -sha256 -mac HMAC -macopt hexkey:$(cat payloads/{seq}/{name}.salt)
 
    gives the digits after hmac-sha256: under data, {name}, in entries/{seq}.body.
+"""
+
+_README_GONE = """\
+   Not here: {lost} payloads that were erased or pruned from the log. Their commitments stay in
+   the bodies, and entries payload.erased or payloads.pruned of the log say who signed for it.
 """
 
 _README_SIGNED = """\

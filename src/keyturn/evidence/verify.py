@@ -19,11 +19,14 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
   8  the file is a bundle: its members are those it must have, and no other
   9  what is told could have happened: every outcome has an intent, every intent the reviews that its request asks
      for, by people and keys that the policy of the time listed, none of them excluded, none too late; nothing ran
-     while it was suspended; what operators signed is what was done
+     while it was suspended; what operators signed is what was done; nothing is taken that is still needed
  10  texts of policies and contracts have the digests that entries name
  12  it is the log that you named with --key
- 14  the tree over the entries has the roots of the checkpoints, and the log key signed those
+ 14  the tree over the entries has the roots of the checkpoints, and the log key signed those; what a log says about
+     the end of the one before, that one's key signed
  15  the log holds what you brought with --against
+ 17  where the rule that an action was requested under says anchor = "before", an anchor of its intent was recorded
+     before an outcome with an effect (with Python 3.11 or later; earlier ones cannot read the policy, and say so)
 
 Not proved here: that a policy loads with its contracts (10) and decides as it was decided (11), with its limits.
 `keyturn audit verify BUNDLE.zip` derives decisions again.
@@ -39,6 +42,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import importlib.util
 import json
 import multiprocessing
 import re
@@ -57,6 +61,11 @@ MAX_NOTE = 64 * 1024
 MAX_MEMBER = {"manifest.json": 1 << 20, "verify.py": 1 << 20, "checkpoint": MAX_NOTE}
 MAX_PAYLOADS = 256 << 20
 SKEW = timedelta(minutes=5)
+READS_POLICIES = importlib.util.find_spec("tomllib") is not None  # Python 3.11 or later
+
+
+class Misused(Exception):
+    """What was brought proves nothing here, though it may be true."""
 
 
 class Bad(Exception):
@@ -714,6 +723,9 @@ KINDS: dict[str, dict[str, Check]] = {
     ),
     "key.revoked": members(revoked=kid, reason=one_of("rotated", "compromised"), act=ACT),
     "payload.erased": members(entry=whole(), field=payload_field, basis=name, act=ACT),
+    "payloads.pruned": members(environment=maybe(name), before=whole(1), basis=name, act=ACT),
+    "log.closed": members(successor=maybe(words(300)), act=ACT),
+    "log.succeeds": members(verifier=words(300), size=whole(1), root=hash_hex),
 }  # fmt: skip
 FRAME: dict[str, Check] = members(
     v=lambda value: value == 1 and not isinstance(value, bool), log=name, seq=whole(), prev=hash_hex, ts=is_time,
@@ -721,8 +733,9 @@ FRAME: dict[str, Check] = members(
 )  # fmt: skip
 DATA = table(commitment, payload_field, 1, 64)
 REQUESTS = ("action.requested", "action.undoing")
-BY_THE_LOG_KEY = ("log.opened", "key.added", "key.revoked")
-ALWAYS_DISCLOSED = ("policy.files", "catalog.files", "anchor.note")  # and never erased
+BY_THE_LOG_KEY = ("log.opened", "key.added", "key.revoked", "log.closed", "log.succeeds")
+# Never erased, either.
+ALWAYS_DISCLOSED = ("policy.files", "catalog.files", "anchor.note", "anchor.token", "predecessor.note")
 
 
 # ===================================================================================================== tree and notes
@@ -1096,16 +1109,21 @@ class Bundle:
         chosen = rule["first"] <= seq < rule["end"] and (rule["actions"] is None or action in rule["actions"])
         return field in ALWAYS_DISCLOSED or (chosen and field not in rule["withheld"])
 
-    def erased(self) -> Iterator[tuple[int, str]]:
-        """Yield what entries name as erased; each of them is proved when its turn comes."""
+    def erased(self) -> Iterator[dict[str, Any]]:
+        """Yield the entries that name payloads as gone; each of them is proved when its turn comes."""
+        kinds = ("payload.erased", "payloads.pruned")
+        marks = [f'"kind":"{kind}"'.encode() for kind in kinds]
         for index in range(-(-self.size // WIDTH)):
             for body in self.bodies(index):
-                if b'"kind":"payload.erased"' in body:
+                if any(mark in body for mark in marks):
                     try:
                         entry = read_json(body)
-                        if entry["kind"] == "payload.erased":
-                            yield entry["entry"], entry["field"]
-                    except (ValueError, LookupError, TypeError):
+                        if (
+                            entry["kind"] in kinds
+                            and wrong_member(entry, dict(FRAME, **KINDS[entry["kind"]])) is None
+                        ):
+                            yield entry
+                    except (ValueError, LookupError, TypeError, AttributeError):
                         continue  # it fails where it stands
 
 
@@ -1149,6 +1167,8 @@ class Action:
         self.begun_at: datetime | None = None
         self.ended: str | None = None
         self.ended_at: datetime | None = None
+        self.intent: int | None = None  # the entry that an anchor must have before an effect, if one must
+        self.anchored = False
 
     def eligible(self, obligation: dict[str, Any], now: datetime) -> list[str]:
         """Return who may review for an obligation by now."""
@@ -1208,6 +1228,7 @@ class Rules:
         self.policy_seq = -1
         self.people: dict[str, list[str]] = {}
         self.contracts: dict[str, str] = {}
+        self.anchored: set[str] = set()  # rules of the policy in force that say anchor = "before"
         self.defaults: dict[str, dict[str, Any]] = {}  # contract → what its arguments are unless they are given
         self.tokens: dict[str, Token] = {}
         self.revoked: set[str] = set()
@@ -1217,12 +1238,15 @@ class Rules:
         self.running: dict[str, set[str]] = {}  # target → actions
         self.undoing: dict[str, Action] = {}  # action → what undoes it
         self.erased: set[tuple[int, str]] = set()
+        self.pruned: dict[str | None, int] = {}  # environment, or None for all → entries below have no payloads
+        self.closed: dict[str, Any] | None = None  # the entry that ends the log
+        self.before: dict[str, Any] | None = None  # the entry that says which log this one goes on from
         self.newcomer: str | None = None  # a key that was just added, for which a person has yet to sign
 
     def take(self, entry: dict[str, Any], leaf: str) -> None:
         """Take the next entry. Raises `Bad` when it cannot have come about."""
         kind: str = entry["kind"]
-        founds = ("log.opened", "key.added", "policy.activated", "catalog.published", "token.issued")
+        founds = ("log.opened", "key.added", "policy.activated", "catalog.published", "token.issued", "log.succeeds")
         alone = self.newcomer is None or kind == "key.revoked"
         need(alone, entry["seq"], 9, "no person signed for the key that the entry before added")
         try:
@@ -1256,7 +1280,7 @@ class Rules:
             self._act(entry, "policy.activate", self.policy, entry["policy"])
         else:
             need(self.founding and entry["act"] is None, seq, 9, "only founding entries go without a signature")
-        self._texts(entry, "policy.files", entry["policy"])
+        self.anchored = anchored_rules(self._texts(entry, "policy.files", entry["policy"]))
         try:
             for lines in entry["reviewers"].values():
                 for line in lines:
@@ -1510,6 +1534,7 @@ class Rules:
         need(action.status(at, counted) == "approved", seq, 9, "the reviews that it counts do not suffice")
         others.add(action.id)
         action.instance, action.begun_at = entry["instance"], at
+        action.intent = seq if self.anchored.intersection(facts["rules"]) else None
 
     def _execution_finished(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         """An outcome: after its intent, once, by who began it; of a shadowed action directly after its request."""
@@ -1535,6 +1560,9 @@ class Rules:
         fits = entry["effect"] in ENDS[entry["outcome"]]
         need(fits, entry["seq"], 9, "the outcome cannot have this effect")
         action.ended, action.ended_at = entry["outcome"], at
+        first = action.intent is None or action.anchored or entry["effect"] is not True
+        why = f"no anchor was recorded to have its intent, {action.intent}, before its outcome, as its rule asks"
+        need(first, entry["seq"], 17, why)
         there = self.running.get(action.facts["target"], set())
         there.discard(action.id)
         if not there:
@@ -1587,6 +1615,7 @@ class Rules:
         if restores:
             self.restored = seq, at
             for action in self.actions.values():
+                action.intent = None  # what was lost may have held the record of its anchor
                 if action.status(at) in ("pending", "approved"):
                     newest = {word.reviewer: word for word in action.words}
                     action.words = [w for w in action.words if newest[w.reviewer] is w and w.verdict == "reject"]
@@ -1606,6 +1635,56 @@ class Rules:
         content = sha256({"basis": entry["basis"], "entry": place, "field": field})
         self._act(entry, "payload.erase", f"{place}:{field}", content)
 
+    def _payloads_pruned(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """Every payload before a place is gone, in an environment or in all; none of them is needed any more."""
+        seq, before, environment = entry["seq"], entry["before"], entry["environment"]
+        need(before <= seq, seq, 9, "it prunes what was not written before it")
+        for action in self._open(at):
+            early = action.seq < before and environment in (None, action.facts["environment"])
+            need(not early, seq, 9, f"it prunes payloads of action {action.id}, which is not over")
+        content = sha256({"basis": entry["basis"], "before": before, "environment": environment})
+        self._act(entry, "payload.prune", str(before), content)
+        known = max(self.pruned.get(environment, 0), self.pruned.get(None, 0))
+        need(before > known, seq, 9, "it prunes nothing that was not pruned before")
+        self.pruned[environment] = before
+
+    def environment_of(self, entry: dict[str, Any]) -> str | None:
+        """Return the environment that an entry belongs to: its own, or that of its action's request."""
+        action = self.actions.get(entry.get("action", ""))
+        own = entry.get("environment")
+        return own if own is not None or action is None else str(action.facts["environment"])
+
+    def _open(self, at: datetime) -> list[Action]:
+        states = ("pending", "approved", "running", "unknown")
+        return [action for action in self.actions.values() if action.status(at) in states]
+
+    # ------------------------------------------------------------------------ how a log ends, and goes on
+
+    def _log_closed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq, successor = entry["seq"], entry["successor"]
+        for action in self._open(at):
+            raise Bad(seq, 9, f"the log ends although action {action.id} is not over")
+        if successor is not None:
+            need(log_key_of(successor).name != entry["log"], seq, 9, "no log goes on from itself")
+        self._act(entry, "log.close", entry["log"], sha256({"successor": successor}))
+        self.closed = entry
+
+    def _log_succeeds(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq, data = entry["seq"], self.payload("predecessor.note")
+        need(self.founding, seq, 9, "a log says which one it goes on from while it is founded")
+        need(self.before is None, seq, 9, "a log goes on from one log")
+        need("predecessor.note" in entry.get("data", {}), seq, 9, "it keeps no checkpoint of the log before")
+        log = log_key_of(entry["verifier"])
+        need(log.name != entry["log"], seq, 9, "no log goes on from itself")
+        try:
+            note = Note(read_json(data or b"").encode("utf-8"))
+            note.cosigned(log, ())
+        except (ValueError, AttributeError) as error:
+            raise Bad(seq, 14, f"its note is not of the log it goes on from: {error}") from error
+        same = (note.size, note.root.hex()) == (entry["size"], entry["root"])
+        need(same, seq, 14, "its note says another size or root than its facts")
+        self.before = entry
+
     @staticmethod
     def _check_clock(entry: dict[str, Any], clock: dict[str, Any], at: datetime) -> None:
         seq, since = entry["seq"], timedelta(microseconds=entry["up"] - clock["up"])
@@ -1618,6 +1697,22 @@ class Rules:
 
     def _anchor_recorded(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         need(entry["size"] <= entry["seq"], entry["seq"], 9, "it records more entries than there were")
+        for running in self.running.values():
+            for action in map(self.actions.__getitem__, running):
+                action.anchored = action.anchored or (action.intent is not None and action.intent < entry["size"])
+
+
+def anchored_rules(files: dict[str, str]) -> set[str]:
+    """Return the ids of the grants that ask for an anchor before the effect, as far as the text says so."""
+    if not READS_POLICIES:
+        return set()
+    import tomllib  # noqa: PLC0415 - earlier Pythons have none
+
+    try:
+        grants = tomllib.loads(files["policy.toml"]).get("grants", [])
+        return {str(grant["id"]) for grant in grants if grant.get("anchor") == "before"}
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return set()
 
 
 def sha256(value: Any) -> str:
@@ -1661,6 +1756,7 @@ class Log:
         entry = self._parsed(row)
         need(entry["seq"] == row.seq, row.seq, 2, f"seq {entry['seq']} stands where {row.seq} must")
         need(entry["prev"] == self.leaf, row.seq, 2, "prev is not the leaf hash of the entry before")
+        need(self.entry.get("kind") != "log.closed", row.seq, 2, "the log was closed: nothing follows")
         need(entry["ts"] >= self.at, row.seq, 3, "its time is before the entry before it")
         if row.seq == 0:
             need(entry["kind"] == "log.opened", 0, 1, "the first entry is not log.opened")
@@ -1805,6 +1901,7 @@ class Report:
         self.witnessed = 0
         self.by: list[dict[str, Any]] = []
         self.withheld = self.erased = 0
+        self.stamps = 0  # RFC 3161 tokens that are there
         self.news = 0  # entries up to the last that does not record an anchor
 
     @property
@@ -1827,8 +1924,21 @@ class Examination:
         self.payloads: dict[str, bytes] = {}
         self.rules = Rules(bundle, self._payload)
         self.due = deque(bundle.notes)
-        self.brought = deque(sorted(brought, key=size_of))
-        self.erased = set(bundle.erased())
+        self.brought = deque(sorted((one for one in brought if not self._is_elsewhere(one)), key=size_of))
+        self.elsewhere = [one for one in brought if self._is_elsewhere(one)]
+        self.agreed: list[str] = []
+        self.erased: set[tuple[int, str]] = set()
+        self.pruned: dict[str | None, int] = {}
+        for entry in bundle.erased():
+            if entry["kind"] == "payload.erased":
+                self.erased.add((entry["entry"], entry["field"]))
+            else:
+                where = entry["environment"]
+                self.pruned[where] = max(entry["before"], self.pruned.get(where, 0))
+
+    def _is_elsewhere(self, given: Any) -> bool:
+        """Tell whether what was brought is a checkpoint of another log: perhaps of the one that this goes on from."""
+        return isinstance(given, Note) and given.origin != self.pinned.name
 
     def run(self, progress: Callable[[int], None]) -> Report:
         """Examine everything."""
@@ -1870,6 +1980,8 @@ class Examination:
         self.tree.add(leaf)  # 14
         self._open(row, entry)  # 6
         self.rules.take(entry, leaf.hex())  # 9, 10
+        if entry["kind"] == "log.succeeds":
+            self._hold_end(entry)
         if entry["kind"] == "anchor.recorded":
             self._check_anchor(entry)
         else:
@@ -1880,12 +1992,14 @@ class Examination:
     def _open(self, row: Row, entry: dict[str, Any]) -> None:
         """Prove 6: what is there opens its commitment, and what the manifest promises is there or is erased later."""
         data, seq = entry.get("data", {}), row.seq
+        where = self.rules.environment_of(entry)
+        pruned = seq < max(self.pruned.get(None, 0), self.pruned.get(where, 0))
         surplus = row.payloads.keys() - data.keys()
         need(not surplus, seq, 6, f"the entry commits to no payload {min(surplus, default='')!r}")
         self.payloads = {}
         for field, promised in data.items():
             withheld = not self.bundle.discloses(seq, entry.get("action"), field)
-            gone = (seq, field) in self.erased
+            gone = (seq, field) in self.erased or (pruned and field not in ALWAYS_DISCLOSED)
             self.report.erased += gone
             self.report.withheld += withheld and not gone
             there = field in row.payloads
@@ -1907,12 +2021,31 @@ class Examination:
     def _payload(self, field: str) -> bytes | None:
         return self.payloads.get(field)
 
+    def _hold_end(self, entry: dict[str, Any]) -> None:
+        """Prove 15 of the checkpoints of the log before that were brought: they are of the end that is named."""
+        seq, log = entry["seq"], log_key_of(entry["verifier"])
+        for note in [one for one in self.elsewhere if one.origin == log.name]:
+            self.elsewhere.remove(note)
+            try:
+                note.cosigned(log, ())
+            except ValueError as error:
+                raise Bad(seq, 15, f"what you brought is no checkpoint of the log before: {error}") from error
+            if note.size < entry["size"]:
+                told = (
+                    f"you brought a checkpoint of {note.size} entries of the log before this one, and it ended with "
+                )
+                raise Misused(f"{told}{entry['size']}: bring its last one")
+            same = (note.size, note.root.hex()) == (entry["size"], entry["root"])
+            need(same, seq, 15, "what you brought of the log before is another end than the one it goes on from")
+            self.agreed.append(f"a checkpoint of {note.size} entries")
+
     def _check_anchor(self, entry: dict[str, Any]) -> None:
         """Prove 14 of a recorded anchor: its root is the tree's, and its note is the log's and says the same."""
         seq, size = entry["seq"], entry["size"]
         need("anchor.note" in entry.get("data", {}), seq, 14, "it keeps no note of its anchor")
         same = self.tree.root(size).hex() == entry["root"]
         need(same, seq, 14, f"the first {size} entries are not those that the anchor was given")
+        self.report.stamps += "anchor.token" in self.payloads
         if "anchor.note" in self.payloads:
             try:
                 note = Note(read_json(self.payloads["anchor.note"]).encode("utf-8"))
@@ -1957,6 +2090,8 @@ class Examination:
     def _end(self) -> None:
         """Prove that nothing is promised beyond the end."""
         size = self.log.size
+        for note in self.elsewhere:
+            raise Bad(0, 15, f"what you brought is a checkpoint of another log, {note.origin}")
         if self.brought:
             last = size_of(self.brought[-1])
             raise Bad(size, 15, f"what you brought is of {last} entries, and the log ends here: it was cut off")
@@ -2002,6 +2137,7 @@ def as_json(report: Report, examination: Examination | None) -> dict[str, Any]:
     if report.bad is None and report.witnessed < size:
         tail = {"first": report.witnessed, "last": size - 1, "count": size - report.witnessed}
     actions = list(examination.rules.actions.values()) if examination else []
+    ends, begins = (examination.rules.closed, examination.rules.before) if examination else (None, None)
     return {
         "verdict": report.verdict,
         "size": size,
@@ -2017,8 +2153,37 @@ def as_json(report: Report, examination: Examination | None) -> dict[str, Any]:
         "erased": report.erased,
         "open_intents": [a.id for a in actions if a.begun_at is not None and a.ended is None],
         "unknown_outcomes": [a.id for a in actions if a.ended == "unknown"],
+        "pruned": [
+            {"before": before, "environment": where}
+            for where, before in (examination.rules.pruned.items() if examination else ())
+        ],
+        "closed": ends and {"seq": ends["seq"], "successor": ends["successor"]},
+        "succeeds": begins
+        and {
+            "seq": begins["seq"],
+            "log": begins["verifier"],
+            "size": begins["size"],
+            "root": begins["root"],
+            "agreed": examination.agreed if examination else [],
+        },
         "policy": "not re-derived",
+        "timestamps": {"there": report.stamps, "checked": 0},
+        "anchors_before_effects": "checked" if READS_POLICIES else "not checked",
     }
+
+
+def neighbours_of(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what was pruned, and which log is before this one and which after it."""
+    for rule in told["pruned"]:
+        where = "" if rule["environment"] is None else f" of {rule['environment']}"
+        yield f"pruned: payloads{where} before entry {rule['before']}"
+    if told["succeeds"]:
+        before = told["succeeds"]
+        agreed = "as you brought it" if before["agreed"] else "hold that against its last checkpoint"
+        yield f"goes on from {before['log']}, which ended with {before['size']} entries; {agreed}"
+    if told["closed"]:
+        after = told["closed"]["successor"]
+        yield f"closed at entry {told['closed']['seq']}; {after or 'no log'} goes on from it"
 
 
 def lines_of(told: dict[str, Any]) -> Iterator[str]:
@@ -2039,11 +2204,21 @@ def lines_of(told: dict[str, Any]) -> Iterator[str]:
     if told["withheld"]:
         yield f"withheld: {told['withheld']} payloads that manifest.json leaves out; their commitments stand"
     if told["erased"]:
-        yield f"erased: {told['erased']} payloads, each by a signed entry"
+        yield f"erased: {told['erased']} payloads, all of them by signed entries"
+    yield from neighbours_of(told)
     for title, found in (("open intent", told["open_intents"]), ("unknown outcome", told["unknown_outcomes"])):
         for action in found:
             yield f"{title}: action {action}"
+    yield from unproved(told)
     yield "the policy was not re-derived: that it decides as it was decided is not proved here"
+
+
+def unproved(told: dict[str, Any]) -> Iterator[str]:
+    """Yield what this program leaves to others."""
+    if told["timestamps"]["there"]:
+        yield f"timestamps: {told['timestamps']['there']}, not checked here: `audit verify --tsa-cert` does"
+    if told["anchors_before_effects"] == "not checked":
+        yield "this Python reads no policy: that intents were anchored first, where rules say so, is not proved here"
 
 
 def watch(size: int) -> Callable[[int], None]:
@@ -2088,6 +2263,8 @@ def main() -> int:
     except OSError as error:
         print(f"{asked.bundle}: {error.strerror}", file=sys.stderr)
         return 1
+    except Misused as wrong:
+        parser.error(str(wrong))
     except Bad as bad:
         report = Report()
         report.bad = bad

@@ -11,8 +11,8 @@ from keyturn.fold.signatures import Act
 from keyturn.model.errors import Refused
 
 ERASE = "payload.erase"
-STRUCTURAL = frozenset({"policy.files", "catalog.files", "anchor.note"})
-"""Payloads without which the log cannot be read: rules, contracts, and what anchors gave."""
+STRUCTURAL = frozenset({"policy.files", "catalog.files", "anchor.note", "anchor.token", "predecessor.note"})
+"""Payloads without which the log cannot be read: rules, contracts, what anchors gave, how the log before ended."""
 
 
 def erasure(facts: Mapping[str, Any]) -> Act:

@@ -17,8 +17,10 @@ from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold import values
+from keyturn.fold.ending import check_closing, check_succession, closing
 from keyturn.fold.erasure import check_erasable, erasure
 from keyturn.fold.key_changes import key_change
+from keyturn.fold.pruning import check_prunable, pruning
 from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
@@ -28,6 +30,7 @@ from keyturn.fold.suspensions import LIFT, Suspension, Suspensions, lift_digest,
 from keyturn.fold.undoing import UNDOING, Pairs, Undos, act_of, check_undone
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
+from keyturn.log.keys import parse_verifier
 from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
 from keyturn.policy.usage import Usage
@@ -45,7 +48,7 @@ _Times: TypeAlias = list[tuple[str, list[datetime]]]
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 6
+    version = 7
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
@@ -53,6 +56,7 @@ class State:
         self.tokens: dict[str, Token] = {}
         self.suspensions = Suspensions()
         self.restored: Restoration | None = None
+        self.predecessor: str | None = None  # the verifier string of the log that this one goes on from
         self.usage = Usage()
         self.undos = Undos()
         self.denials: dict[str, deque[datetime]] = {}
@@ -70,6 +74,11 @@ class State:
     def empty(cls) -> Self:
         """Return the state before the first entry."""
         return cls()
+
+    @property
+    def founding(self) -> bool:
+        """Whether nothing but founding entries is there: some of these go without a person's signature."""
+        return self._founding
 
     def open_actions(self, now: datetime) -> Iterator[tuple[Action, str]]:
         """Return the actions that are pending, approved, running or unknown at `now`, with that state."""
@@ -125,6 +134,8 @@ class State:
         state.tokens = {token.digest: token for token in values.from_json(list[Token], fields["tokens"])}
         state.suspensions = Suspensions(values.from_json(list[Suspension], fields["suspensions"]))
         state.restored = _optional(Restoration, fields["restored"])
+        text = _optional(str, fields["predecessor"])
+        state.predecessor = None if text is None else str(parse_verifier(text))
         state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
         state.undos = Undos(values.from_json(Pairs, fields["undos"]))
@@ -143,6 +154,7 @@ class State:
             "tokens": values.to_json(list(self.tokens.values())),
             "suspensions": values.to_json(self.suspensions.present()),
             "restored": values.to_json(self.restored),
+            "predecessor": self.predecessor,
             "founding": self._founding,
             "newcomer": values.to_json(self._newcomer),
         }
@@ -336,6 +348,19 @@ class State:
         check_erasable(entry.facts, entry.seq, (action for action, _ in self.open_actions(entry.at)))
         self.check_act(entry.facts["act"], erasure(entry.facts), entry.log, entry.at)
 
+    def _prune(self, entry: Entry) -> None:
+        self._founding = False
+        check_prunable(entry.facts, entry.seq, (action for action, _ in self.open_actions(entry.at)))
+        self.check_act(entry.facts["act"], pruning(entry.facts), entry.log, entry.at)
+
+    def _close(self, entry: Entry) -> None:
+        self._founding = False
+        check_closing(entry.log, entry.facts, self.open_actions(entry.at))
+        self.check_act(entry.facts["act"], closing(entry.log, entry.facts), entry.log, entry.at)
+
+    def _succeed(self, entry: Entry) -> None:
+        self.predecessor = check_succession(entry, founding=self._founding, before=self.predecessor)
+
     # --- parts of the handlers --------------------------------------------------------------------------------
 
     def _check_newcomer(self, entry: Entry) -> None:
@@ -450,6 +475,9 @@ class State:
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,
+        "payloads.pruned": _prune,
+        "log.closed": _close,
+        "log.succeeds": _succeed,
     }
 
 

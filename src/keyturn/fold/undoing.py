@@ -17,14 +17,14 @@ UNDO = "action.undo"
 UNDOING = OPEN | {"succeeded"}
 """States of an undoing action in which what it undoes is not undone a second time."""
 
-MOST = 1_000  # the newest that are remembered of one principal: whoever undoes without end forgets only its own
+MOST = 1_000  # undone actions that are remembered of one principal, the youngest: of older ones it undoes none then
 _UNSIGNED = frozenset({"decision.values"})  # the reasons of the decision, which comes after the signature
 
 APART = frozenset({"reason", "repeat"})
 """Arguments of every governed tool that say something about the request, not about what it does."""
 
 Pairs: TypeAlias = list[tuple[str, str, str]]
-"""Principal, action undone, action that undoes it; oldest first."""
+"""Principal, action undone, action that undoes it."""
 
 
 class Undos:
@@ -43,11 +43,15 @@ class Undos:
     def take(self, principal: str, undone: str, undoing: str) -> None:
         """Remember that `undoing`, an action of `principal`, undoes `undone`."""
         mine = self._by.setdefault(principal, {})
-        mine.pop(undone, None)
         mine[undone] = self._undoing[undone] = undoing
         if len(mine) > MOST:
-            oldest = next(iter(mine))
+            oldest = min(mine)  # ids begin with their time
             del mine[oldest], self._undoing[oldest]
+
+    def forgotten(self, principal: str, undone: str) -> bool:
+        """Tell whether an action may have been undone and that forgotten: it is older than all remembered ones."""
+        mine = self._by.get(principal, {})
+        return len(mine) >= MOST and undone < min(mine)
 
     def pairs(self) -> Pairs:
         """Return all of it for a snapshot."""

@@ -25,12 +25,12 @@ from keyturn.gateway.payloads import read_arguments, read_plan, read_value
 from keyturn.gateway.suspensions import suspended_action
 from keyturn.gateway.voiding import void
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
+from keyturn.model.decision import Decision, Deny, Hold, Permit, Reason, Request, Shadow
 from keyturn.model.errors import Refused
 from keyturn.model.plan import Plan
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.tool import ActionRef
-from keyturn.policy import evaluate
+from keyturn.policy import Policy, evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Claimed:
     """An action whose intent is durable under this executor's name: exactly this plan is to be executed.
 
     `entries` are its entries so far, and `reasons` those of its decision, where this process has written them all in
-    one transaction.
+    one transaction. `before` is the number of its intent where an anchor has to have that before the effect.
     """
 
     action: Action
@@ -46,6 +46,7 @@ class Claimed:
     reference: ActionRef
     entries: tuple[Entry, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    before: int | None = None
 
 
 def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
@@ -136,11 +137,24 @@ def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list
 
 def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
     request = tx.entry(action.seq)
-    _append_start(gate, tx, action, instance)
+    must = _anchored_first(gate, tx, action, request)
+    started = _append_start(gate, tx, action, instance)
     reference = ActionRef(
         action=action.id, principal=action.principal, reason=str(read_value(tx, request, "reason") or "")
     )
-    return Claimed(action, read_plan(tx, request), reference)
+    return Claimed(action, read_plan(tx, request), reference, before=started.seq if must else None)
+
+
+def _anchored_first(gate: Gateway, view: Look, action: Action, request: Entry) -> bool:
+    """Say whether a grant that let it through asks for an anchor before the effect, by the policy in force.
+
+    Both the grants that let it through when it was asked for count, by their ids, and those that do now.
+    """
+    policy = gate.policies.in_force(view)
+    if not policy.anchored:
+        return False
+    decision = _decided_again(policy, view, action, request)
+    return policy.anchors_before(action.rules, decision.rules)
 
 
 def _append_start(gate: Gateway, tx: Job, action: Action, instance: str) -> Entry:
@@ -167,7 +181,9 @@ def start_permitted(gate: Gateway, tx: Job, action: Action, planned: Planned, ta
         return None
     started = _append_start(gate, tx, action, taken.executor.instance)
     reference = ActionRef(action=action.id, principal=action.principal, reason=planned.reason)
-    return Claimed(action, planned.plan, reference, (planned.request, started), planned.reasons)
+    must = gate.policies.in_force(tx).anchors_before(action.rules)
+    before = started.seq if must else None
+    return Claimed(action, planned.plan, reference, (planned.request, started), planned.reasons, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,9 +275,7 @@ def _contract_moved(view: Look, action: Action) -> Reason | None:
 
 
 def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
-    policy = gate.policies.in_force(view)
-    usage = view.state.usage.without(action.id)
-    decision = evaluate(policy, _request_again(view, action, request), usage, view.now)
+    decision = _decided_again(gate.policies.in_force(view), view, action, request)
     if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
         # People reviewed it, and limits counted it, as one of another environment.
         return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)
@@ -278,6 +292,11 @@ def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -
         case Shadow():
             return (Reason("shadow", "the policy in force only records such an action, in shadow"),)
     return ()
+
+
+def _decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
+    usage = view.state.usage.without(action.id)
+    return evaluate(policy, _request_again(view, action, request), usage, view.now)
 
 
 def under(action: Action, decision: Hold) -> Action:

@@ -88,6 +88,8 @@ class Gateway(Desk):
     repeats        what this process knows of the arguments of earlier actions
     progress       what effects say of themselves while they run
     probes         when an unknown outcome was asked about last
+    cover          brings the log up to an entry to the anchors that must have it first, and says why that failed;
+                   blocks. None where this process has no such anchors
     ferry          the ledger for this process's event loop: what comes in together is done together
     """
 
@@ -107,6 +109,7 @@ class Gateway(Desk):
     repeats: Repeats = field(default_factory=Repeats)
     progress: Progress = field(default_factory=Progress)
     probes: Probes = field(default_factory=Probes)
+    cover: Callable[[int], str | None] | None = None
     ferry: Ferry = field(init=False)
 
     def __post_init__(self) -> None:

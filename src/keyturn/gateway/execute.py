@@ -19,6 +19,7 @@ from keyturn import canon
 from keyturn.approvals.action import Action
 from keyturn.canon import Json
 from keyturn.gateway.admission import answer_at_hand
+from keyturn.gateway.anchoring import unanchored
 from keyturn.gateway.claim import Claimed
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.envelope import Answer, AtHand
@@ -74,7 +75,9 @@ async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer
     try:
         with anyio.CancelScope(shield=True):
             say = gate.progress.reporter(executor.instance, claimed.action.id)
-            outcome = await perform(tool, claimed.plan, replace(claimed.reference, progress=say), patience)
+            outcome: Outcome | None = await unanchored(gate, claimed, say)
+            if outcome is None:
+                outcome = await perform(tool, claimed.plan, replace(claimed.reference, progress=say), patience)
             answer = await _record(gate, executor, claimed, outcome)
             note(claimed.action, state_of(outcome), ms=round((anyio.current_time() - begun) * 1000))
     finally:

@@ -87,11 +87,16 @@ def full(view: Look, entry: Entry) -> dict[str, Json]:
     }
 
 
+_OF_THE_LOG = frozenset(
+    {"log.opened", "log.succeeds", "log.closed", "key.added", "key.revoked", "payload.erased", "payloads.pruned"}
+)
+
+
 def sentence(view: Look, entry: Entry) -> str:
     """Tell an entry in one sentence, with the words that people and systems gave."""
     facts: Mapping[str, Any] = entry.facts
     match entry.kind:
-        case "log.opened" | "key.added" | "key.revoked" | "payload.erased":
+        case kind if kind in _OF_THE_LOG:
             return _about_log(entry, facts)
         case "policy.activated" | "catalog.published" | "token.issued" | "token.revoked":
             return _about_rules(view, entry, facts)
@@ -119,10 +124,23 @@ def _about_log(entry: Entry, facts: Mapping[str, Any]) -> str:
             return f"the log {entry.log} begins"
         case "key.added":
             return "a new entry key may sign"
+        case "log.succeeds":
+            return f"the log goes on from {facts['verifier']}, which ended with {facts['size']} entries"
+        case "payloads.pruned" | "log.closed":
+            return _about_end(facts)
     by = facts["act"]["statement"]["by"]
     if entry.kind == "key.revoked":
         return f"{by} ended the entry key {facts['revoked']}: {facts['reason']}"
     return f"{by} erased {facts['field']} of entry {facts['entry']}, on the ground of {facts['basis']}"
+
+
+def _about_end(facts: Mapping[str, Any]) -> str:
+    by = facts["act"]["statement"]["by"]
+    if "before" in facts:
+        where = "" if facts["environment"] is None else f" of {facts['environment']}"
+        return f"{by} pruned the payloads{where} before entry {facts['before']}, on the ground of {facts['basis']}"
+    after = f"{facts['successor']} goes on" if facts["successor"] else "no log goes on"
+    return f"{by} closed the log: {after}"
 
 
 def _about_request(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:

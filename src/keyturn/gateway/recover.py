@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 
 from keyturn.approvals.action import Action
+from keyturn.gateway.anchoring import never_begun
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.execute import finish, note, resolver, settle, state_of
 from keyturn.gateway.executor import Executor
@@ -20,7 +21,7 @@ from keyturn.gateway.payloads import read_plan, read_value
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.lock import InstanceLock, take_instance
 from keyturn.model.errors import LedgerError
-from keyturn.model.outcome import Failed, Outcome, Succeeded
+from keyturn.model.outcome import Failed, Outcome, Succeeded, Unknown
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
 
@@ -119,6 +120,8 @@ async def _settle(gate: Gateway, action: Action, instance: str) -> None:
     plan, reference = await _what(gate, action)
     with anyio.CancelScope(shield=True):
         outcome = await settle(gate.governed[action.tool], plan, reference, gate.plan_timeout)
+        if isinstance(outcome, Unknown):
+            outcome = await on_ledger(gate.ledger.look, lambda view: never_begun(gate, view, action)) or outcome
         await on_ledger(gate.ledger.transact, lambda tx: _finish_if_running(tx, action, instance, outcome))
         note(action, state_of(outcome), "action.recovered")
 

@@ -58,6 +58,8 @@ def way_back(view: Look, action_id: str, principal: str | None = None) -> WayBac
     """
     action, state = find_state(view, action_id, principal)
     _require_done(action, state)
+    if view.state.undos.forgotten(action.principal, action.id):
+        raise Refused("no_inverse", f"so much was undone since action {action.id} that it is undone by hand alone")
     history = entries_of(view, action)
     _require_kept(view, action, history)
     inverse = read_plan(view, history[0]).inverse

@@ -51,8 +51,19 @@ class Kept:
 def sign_checkpoint(ledger: Ledger[F], signer: LogSigner) -> Kept | None:
     """Sign a checkpoint of the ledger as it is now and keep it; None when the newest one says all already.
 
-    The key signs outside the ledger's lock: it may be a person's agent. Raises `LedgerBroken` when the ledger is not
-    the one that the last checkpoint saw, `LedgerError` when it cannot be read or written, and what `sign` raises.
+    Raises `LedgerBroken` when the ledger is not the one that the last checkpoint saw, `LedgerError` when it cannot be
+    read or written, and what `sign` raises.
+    """
+    kept = sign_unkept(ledger, signer)
+    if kept is not None:
+        ledger.transact(lambda tx: tx.keep_checkpoint(kept.checkpoint.size, kept.note))
+    return kept
+
+
+def sign_unkept(ledger: Ledger[F], signer: LogSigner) -> Kept | None:
+    """Sign a checkpoint as `sign_checkpoint`, and leave keeping it to the caller.
+
+    The key signs outside the ledger's lock: it may be a person's agent.
     """
     checkpoint = ledger.look(lambda view: _due(view, signer))
     if checkpoint is None:
@@ -60,7 +71,6 @@ def sign_checkpoint(ledger: Ledger[F], signer: LogSigner) -> Kept | None:
     line = signature_of(signer.key, signer.sign(to_sign(checkpoint.text)))
     note = Note(checkpoint.text, (line,))
     _believed(bytes(note), signer.key)  # an agent or a program may have signed with another key
-    ledger.transact(lambda tx: tx.keep_checkpoint(checkpoint.size, bytes(note)))
     return Kept(checkpoint, bytes(note))
 
 

@@ -8,11 +8,12 @@ not ours to change: it is looked for, by the salts, and named.
 
 from __future__ import annotations
 
+import json
 import mmap
 import os
 import sqlite3
-from collections.abc import Collection, Iterator
-from contextlib import closing
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from keyturn.ledger.copy import sync
@@ -20,22 +21,51 @@ from keyturn.ledger.errors import LedgerUnavailable, sqlite_errors
 from keyturn.ledger.lock import held
 from keyturn.ledger.place import Place
 from keyturn.ledger.schema import open_writer
+from keyturn.log.manifest import EVERYWHERE
 
 _BELT = "payload_remains"
 _BELT_TEXT = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND name = ?"
 _DELETE = "DELETE FROM payload WHERE seq = ? AND field = ?"
+_MAY_GO = "field NOT IN (SELECT value FROM json_each(?))"
+_LEFT = f"SELECT DISTINCT seq FROM payload WHERE seq < ? AND {_MAY_GO} ORDER BY seq"  # noqa: S608 - written here
+_PRUNE = f"DELETE FROM payload WHERE seq = ? AND {_MAY_GO}"  # noqa: S608 - written here
+_SALT = f"SELECT salt FROM payload WHERE seq = ? AND {_MAY_GO} LIMIT 1"  # noqa: S608 - written here
+_KEPT = json.dumps(sorted(EVERYWHERE))
 
 
 def delete_payload(connection: sqlite3.Connection, seq: int, field: str) -> int:
-    """Delete one payload with its salt, inside a transaction of the caller; return how many rows there were.
+    """Delete one payload with its salt, inside a transaction of the caller; return how many rows there were."""
+    with _unbelted(connection):
+        return connection.execute(_DELETE, (seq, field)).rowcount
 
-    The trigger that keeps payloads is away meanwhile, for nobody but this transaction, and comes back to the letter.
+
+def prunable(connection: sqlite3.Connection, before: int) -> list[int]:
+    """Return the entries below `before` that have payloads which may be pruned."""
+    return [seq for (seq,) in connection.execute(_LEFT, (before, _KEPT))]
+
+
+def salt_of(connection: sqlite3.Connection, seq: int) -> bytes | None:
+    """Return the salt of a payload of an entry that may be pruned: traces of its others lie where its own do."""
+    row = connection.execute(_SALT, (seq, _KEPT)).fetchone()
+    return None if row is None else row[0]
+
+
+def prune_payloads(connection: sqlite3.Connection, places: Iterable[int]) -> int:
+    """Delete the payloads of these entries with their salts, but for those that no log is read without.
+
+    Inside a transaction of the caller; returns how many payloads there were.
     """
+    with _unbelted(connection):
+        return sum(connection.execute(_PRUNE, (seq, _KEPT)).rowcount for seq in places)
+
+
+@contextmanager
+def _unbelted(connection: sqlite3.Connection) -> Iterator[None]:
+    """Take the trigger that keeps payloads away, for nobody but this transaction, and put it back to the letter."""
     text: str = connection.execute(_BELT_TEXT, (_BELT,)).fetchone()[0]
     connection.execute(f"DROP TRIGGER {_BELT}")
-    count = connection.execute(_DELETE, (seq, field)).rowcount
+    yield
     connection.execute(text)
-    return count
 
 
 def sweep(place: Place, program: str) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from keyturn.ledger.errors import LedgerBroken
 from keyturn.log import commitment
 from keyturn.log.chain import ChainError, Head, parse
 from keyturn.log.entry import Entry, leaf_hash
+from keyturn.log.kinds import REQUESTS
+from keyturn.log.manifest import EVERYWHERE
 
 END = 2**62  # beyond every seq
 _ENTRIES = "SELECT seq, body, sig, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
 _PAYLOADS = "SELECT seq, field, salt, data FROM payload WHERE seq >= ? AND seq < ? ORDER BY seq, field"
 _ERASURES = "SELECT seq FROM lookup JOIN entry USING (seq) WHERE kind = 'payload.erased' ORDER BY seq"
+_PRUNINGS = "SELECT seq FROM lookup JOIN entry USING (seq) WHERE kind = 'payloads.pruned' ORDER BY seq DESC"
+_ACTION = "SELECT seq FROM lookup JOIN entry USING (seq) WHERE action = ? ORDER BY seq LIMIT 1"
 _LINKS = "SELECT seq, body, leaf FROM entry WHERE seq >= ? ORDER BY seq LIMIT ?"
 
 
@@ -46,16 +50,49 @@ def read_opening(connection: sqlite3.Connection, entry: Entry, field: str) -> tu
     if field not in entry.data:
         return None
     row = read_payload_row(connection, entry.seq, field)
-    if row is None and is_erased(connection, entry.seq, field):
+    if row is None and is_gone(connection, entry, field):
         return None
     if row is None or not commitment.opens(entry.data[field], row[0], field, row[1]):
         raise LedgerBroken(f"entry {entry.seq}: payload {field} is missing or was changed")
     return row
 
 
-def is_erased(connection: sqlite3.Connection, seq: int, field: str) -> bool:
-    """Tell whether an entry says that this payload was erased. Asked only of what is missing."""
-    return (seq, field) in _erased(connection)
+def is_gone(connection: sqlite3.Connection, entry: Entry, field: str) -> bool:
+    """Tell whether a later entry says that this payload was erased, or pruned. Asked only of what is missing."""
+    pruned = field not in EVERYWHERE and _is_pruned(connection, entry, _prunings(connection))
+    return pruned or (entry.seq, field) in _erased(connection)
+
+
+def environment_of(connection: sqlite3.Connection, entry: Entry) -> str | None:
+    """Return the environment that an entry belongs to: its own, else that of its action's request, else None."""
+    own = entry.facts.get("environment")
+    if own is None and entry.action is not None:
+        # The derived table only says where to look: what it hides belongs to no environment, and then seems lost.
+        row = connection.execute(_ACTION, (entry.action,)).fetchone()
+        request = None if row is None else read_entry_at(connection, row[0])
+        asks = request is not None and request.kind in REQUESTS and request.action == entry.action
+        own = request.facts["environment"] if request is not None and asks else None
+    return own if isinstance(own, str) else None
+
+
+def _is_pruned(connection: sqlite3.Connection, entry: Entry, prunings: Iterable[tuple[object, int]]) -> bool:
+    own: list[str | None] = []  # looked up once, and only where it matters
+    for environment, before in prunings:
+        if before > entry.seq:
+            if environment is None:
+                return True
+            if environment in (own := own or [environment_of(connection, entry)]):
+                return True
+    return False
+
+
+def _prunings(connection: sqlite3.Connection) -> Iterator[tuple[object, int]]:
+    """Yield environment and bound of each pruning, the newest first: as a rule it reaches furthest."""
+    for (seq,) in connection.execute(_PRUNINGS):
+        entry = read_entry_at(connection, seq)
+        before = entry.facts.get("before")
+        if entry.kind == "payloads.pruned" and isinstance(before, int):
+            yield entry.facts["environment"], before
 
 
 def _erased(connection: sqlite3.Connection) -> set[tuple[object, object]]:
@@ -94,6 +131,7 @@ def check_payloads(connection: sqlite3.Connection, first: int, end: int) -> None
     rows = connection.execute(_PAYLOADS, (first or -END, end))
     row = next(rows, None)
     erased: set[tuple[object, object]] | None = None
+    pruned: list[tuple[object, int]] = []
     for entry in read_entries(connection, first, end):
         opened, stored = set(), set()
         while row is not None and row[0] <= entry.seq:
@@ -106,7 +144,9 @@ def check_payloads(connection: sqlite3.Connection, first: int, end: int) -> None
             row = next(rows, None)
         lost = entry.data.keys() - opened
         if lost and erased is None:
-            erased = _erased(connection)
+            erased, pruned = _erased(connection), list(_prunings(connection))
+        if lost and _is_pruned(connection, entry, pruned):
+            lost &= stored | EVERYWHERE
         if lost := {field for field in lost if field in stored or (entry.seq, field) not in (erased or ())}:
             raise LedgerBroken(
                 f"entry {entry.seq}: payload {min(lost)} is missing or was changed; check with `keyturn audit verify`"

@@ -45,6 +45,7 @@ def write_snapshot(connection: sqlite3.Connection, head: Head, state: Fold, key:
             "basis": _basis_json(head.basis),
             "keys": {kid: base64.b64encode(key.raw).decode() for kid, key in head.keys.items()},
             "revoked": dict(head.revoked),
+            "closed": head.closed,
             "kid": key.public.kid,
             "fold": state.to_json(),
         }
@@ -117,6 +118,7 @@ def _head(value: Mapping[str, Any], genesis: Head) -> Head:
         boot=value["boot"],
         up=value["up"],
         basis=_basis(value["basis"]),
+        closed=value["closed"],
     )
 
 

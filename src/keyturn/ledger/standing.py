@@ -43,11 +43,15 @@ def is_borne_out(connection: sqlite3.Connection, head: Head, state: Fold) -> boo
         standing = state.standing_of(entries, head.size)
     except (ChainError, FoldError):
         return False
-    proved_keys, keys = (proved.verifier, proved.keys, proved.revoked), (head.verifier, head.keys, head.revoked)
-    same = (proved_keys, standing) == (keys, state.standing())
+    same = (_keys(proved), standing) == (_keys(head), state.standing())
     signed = [entry for entry in entries if entry.kind == "recovery" and entry.facts["clock"] is not None]
     ahead = proved.basis.ahead if proved.basis else None
     return same and head.basis is not None and head.basis.ahead == ahead and _clock_stands(connection, head, signed)
+
+
+def _keys(head: Head) -> tuple[object, ...]:
+    """Return what entries of the log key make of a head: whose signatures count, and whether any counts at all."""
+    return head.verifier, head.keys, head.revoked, head.closed
 
 
 def check_listed(connection: sqlite3.Connection, first: int, end: int) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
 from keyturn.canon import Json
 from keyturn.ledger.clock import Reading
-from keyturn.ledger.erasing import delete_payload
+from keyturn.ledger.erasing import delete_payload, prunable, prune_payloads, salt_of
 from keyturn.ledger.errors import sqlite_errors
 from keyturn.ledger.keys import SigningKey
-from keyturn.ledger.rows import read_entries, read_entry_at, read_opening, read_payload
+from keyturn.ledger.rows import environment_of, read_entries, read_entry_at, read_opening, read_payload
 from keyturn.ledger.tree import Forest
 from keyturn.log.chain import ChainError, Head, follow
 from keyturn.log.commitment import SALT_BYTES, commit
@@ -97,6 +97,18 @@ class View(Generic[F]):
     def erased(self, entry: Entry, field: str) -> bool:
         """Tell whether a payload that the entry committed to was erased."""
         return field in entry.data and read_opening(self._connection, entry, field) is None
+
+    def environment(self, entry: Entry) -> str | None:
+        """Return the environment that an entry belongs to: its own, or that of its action's request; else None."""
+        return environment_of(self._connection, entry)
+
+    def prunable(self, before: int) -> list[int]:
+        """Return the entries below `before` that have payloads which may be pruned, in order."""
+        return prunable(self._connection, before)
+
+    def salt(self, seq: int) -> bytes | None:
+        """Return the salt of a payload of this entry that may be pruned; None when it has none any more."""
+        return salt_of(self._connection, seq)
 
     def history(self, action: str) -> list[Entry]:
         """Return the entries of an action in order, found by the derived table: for showing, not for deciding."""
@@ -209,6 +221,14 @@ class Transaction(View[F]):
             count = delete_payload(self._connection, entry.seq, field)
         if count != 1:
             raise LedgerError(f"entry {entry.seq} has no payload {field} that could be erased")
+
+    def prune(self, places: Iterable[int]) -> int:
+        """Delete the payloads of these entries, as `erase`; the job appends the `payloads.pruned` entry that says so.
+
+        Returns how many there were.
+        """
+        with sqlite_errors("prune payloads"):
+            return prune_payloads(self._connection, places)
 
     def keep_checkpoint(self, size: int, note: bytes) -> None:
         """Keep a signed checkpoint of the first `size` entries. The first one of a size stays."""

@@ -2,10 +2,12 @@
 
 What is proved of every entry, by number (the verifier's report uses the same numbers):
  1. its bytes are canonical and its kind is known, with every field as `docs/format.md` defines it;
- 2. it belongs to this log, its `seq` follows, and its `prev` is the leaf hash of the entry before;
+ 2. it belongs to this log, its `seq` follows, its `prev` is the leaf hash of the entry before, and that one is no
+    `log.closed`;
  3. its time does not go back;
- 4. its key is the log key (for `log.opened`, `key.added`, `key.revoked`) or an entry key that the log key added
-    before it and has not revoked before it; a key is added once, and one that was revoked never again;
+ 4. its key is the log key (for `log.opened`, `key.added`, `key.revoked`, `log.closed`, `log.succeeds`) or an entry
+    key that the log key added before it and has not revoked before it; a key is added once, and one that was revoked
+    never again;
  5. its Ed25519 signature over DSSE PAE of the exact bytes is that key's.
 No IO: bytes in, verdict out.
 """
@@ -59,7 +61,7 @@ class Head:
 
     `keys` are the entry keys that were ever added, by kid; `revoked` says which of them sign nothing any more, since
     which entry. `size` is the number of entries; `leaf` the last one's leaf hash in hex; `at` the last one's time and
-    `basis` what clocks are held against, beside it.
+    `basis` what clocks are held against, beside it. `closed` is the entry that ended the log: none may follow.
     """
 
     verifier: LogVerifier | None = None
@@ -71,6 +73,7 @@ class Head:
     boot: str = ""
     up: int = 0
     basis: Basis | None = None
+    closed: int | None = None
 
     def signs(self, kid: str) -> bool:
         """Tell whether the next entry may be signed by this entry key."""
@@ -93,6 +96,8 @@ def follow(head: Head, entry: Entry, *, signed: bool = True) -> Head:
         raise ChainError(head.size, 2, f"seq {entry.seq} stands where {head.size} must")
     if entry.prev != head.leaf:
         raise ChainError(entry.seq, 2, "prev is not the leaf hash of the entry before")
+    if head.closed is not None:
+        raise ChainError(entry.seq, 2, f"the log was closed at entry {head.closed}: nothing follows")
     if entry.at < head.at:
         raise ChainError(entry.seq, 3, "its time is before the entry before it")
     head = _open(entry) if entry.seq == 0 else head
@@ -113,6 +118,7 @@ def follow(head: Head, entry: Entry, *, signed: bool = True) -> Head:
         boot=entry.boot,
         up=entry.up,
         basis=_basis(head, entry),
+        closed=entry.seq if entry.kind == "log.closed" else None,
     )
 
 

@@ -20,10 +20,12 @@ STANDING = frozenset(
         "suspension.set",
         "suspension.lifted",
         "recovery",
+        "log.closed",
+        "log.succeeds",
     }
 )
-"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions, and
-since when reviews count."""
+"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions,
+since when reviews count, whether the log goes on at all, and which log it goes on from."""
 
 
 class FoldError(Exception):

@@ -309,6 +309,9 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "root": hexadecimal(64),
         },
         "payload.erased": {"entry": integer(), "field": payload_field, "basis": name, "act": ACT},
+        "payloads.pruned": {"environment": nullable(name), "before": integer(1), "basis": name, "act": ACT},
+        "log.closed": {"successor": nullable(text(300)), "act": ACT},
+        "log.succeeds": {"verifier": text(300), "size": integer(1), "root": hexadecimal(64)},
     }
 )
 """Kind → its facts. Kinds that belong to one action also carry `action`."""
@@ -317,7 +320,7 @@ REQUESTS = frozenset({"action.requested", "action.undoing"})
 """Kinds that ask for an action; the leaf hash of such an entry is the action's digest."""
 
 OF_AN_ACTION = frozenset(kind for kind in KINDS if kind.startswith(("action.", "execution.")))
-BY_THE_LOG_KEY = frozenset({"log.opened", "key.added", "key.revoked"})
+BY_THE_LOG_KEY = frozenset({"log.opened", "key.added", "key.revoked", "log.closed", "log.succeeds"})
 ADDS_AUTHORITY = frozenset(
     {
         "key.added",
@@ -332,6 +335,9 @@ ADDS_AUTHORITY = frozenset(
         "suspension.lifted",
         "recovery",
         "payload.erased",
+        "payloads.pruned",
+        "log.closed",
+        "log.succeeds",
     }
 )
 """Kinds whose own signature a reader verifies, even where a later signature vouches for the chain."""

@@ -17,7 +17,7 @@ from keyturn.log.keys import BadKey, LogVerifier, parse_verifier
 
 FORMAT = "keyturn-bundle/v1"
 MAX_MANIFEST = 1024 * 1024
-EVERYWHERE = frozenset({"policy.files", "catalog.files", "anchor.note"})
+EVERYWHERE = frozenset({"policy.files", "catalog.files", "anchor.note", "anchor.token", "predecessor.note"})
 """Fields disclosed of every entry and never withheld, as they are never erased: no log is checked without them."""
 
 _FORM = kinds.record(

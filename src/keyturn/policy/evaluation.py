@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
 from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp
+from keyturn.policy.anchoring import anchor_reason
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
 from keyturn.policy.rules import Approval, Forbid, Grant
@@ -168,6 +169,7 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
     notes = (
         *notes,
         *(Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found),
+        *(anchor_reason(grant.id) for grant in grants if grant.anchor),
     )
     rules = tuple(grant.id for grant in grants)
     if approvals:

@@ -19,7 +19,10 @@ from keyturn.policy.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`."""
+    """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`.
+
+    `anchored` are the ids of the grants whose effects wait for an anchor.
+    """
 
     digest: str
     principals: Mapping[str, Principal]
@@ -33,6 +36,11 @@ class Policy:
     by_call: Mapping[tuple[str, str], tuple[Grant, ...]]
     by_tool: Mapping[str | None, tuple[Forbid, ...]]
     lint: tuple[str, ...] = ()
+    anchored: frozenset[str] = frozenset()
+
+    def anchors_before(self, *rules: Iterable[str]) -> bool:
+        """Say whether any of these rules asks that an intent is anchored before its effect."""
+        return not all(self.anchored.isdisjoint(named) for named in rules)
 
     def grants_for(self, principal: str, tool: str) -> tuple[Grant, ...]:
         """Return the grants about this principal and tool, in the order of their ids."""
@@ -109,6 +117,7 @@ def assemble(
         by_call=_by_call(grants),
         by_tool=_by_tool(forbids),
         lint=warnings_of(world, catalog, grants, forbids, budgets),
+        anchored=frozenset(grant.id for grant in grants if grant.anchor),
     )
 
 

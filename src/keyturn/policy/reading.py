@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from keyturn.canon import manifest_digest
 from keyturn.model.contract import Contract
+from keyturn.policy.anchoring import read_anchor
 from keyturn.policy.approval import read_approval
 from keyturn.policy.limits import Limit, LimitError, read_limit
 from keyturn.policy.policy import Policy, assemble
@@ -78,7 +79,7 @@ class _Rules:
 
     def grant(self, table: Table) -> Grant | None:
         """Read one of `[[grants]]`; None after recording a problem that leaves nothing to use."""
-        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode")
+        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode", "anchor")
         rule = self._id(table)
         contract = self._tool(table, required=True)
         principals = self._world.principals_in(table, "principals", required=True) or frozenset()
@@ -103,6 +104,7 @@ class _Rules:
             limits=limits,
             approval=self._approval(table, contract, principals),
             shadow=shadow,
+            anchor=read_anchor(table, contract),
         )
 
     def forbid(self, table: Table) -> Forbid:

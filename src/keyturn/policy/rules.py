@@ -76,7 +76,10 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Lets principals call one tool. `place` is where it stands (`grants[0]`), `pin` the contract agreed to."""
+    """Lets principals call one tool. `place` is where it stands (`grants[0]`), `pin` the contract agreed to.
+
+    anchor  what it lets through begins only once its intent is anchored
+    """
 
     id: str
     place: str
@@ -87,6 +90,7 @@ class Grant:
     limits: tuple[Limit, ...]
     approval: Approval | None
     shadow: bool
+    anchor: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home, find_home
 from keyturn.assembly.notifier import tell_people
 from keyturn.assembly.outside import presented_token
+from keyturn.assembly.required import check_anchors
 from keyturn.gateway.callers import authenticate
 from keyturn.gateway.core import Gateway
 from keyturn.gateway.refusals import flush_all
@@ -110,6 +111,7 @@ def _serve_home(folder: str | None, token_file: str | None) -> None:
     gate = open_gateway(home, "keyturn serve")
     try:
         check_consent(gate)
+        check_anchors(gate, home)
         if (differs := check_proposal_loads(gate, home)) is not None:
             say(differs)
         authenticate(gate, token, transport="stdio")

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from keyturn.log.chain import Head
+from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier
 from keyturn.log.note import Note, NoteError
@@ -13,7 +14,9 @@ from keyturn.log.tree import ProofError, leaf_hash, verify_inclusion
 from keyturn.verifier.brought import Brought, BroughtNote, BroughtProof, BroughtReceipt
 from keyturn.verifier.growth import Grown
 from keyturn.verifier.notes import Said, believed
+from keyturn.verifier.predecessor import Predecessor, hold
 from keyturn.verifier.proofs import NotProved
+from keyturn.verifier.report import Succeeds
 from keyturn.verifier.source import Source
 from keyturn.verifier.vouching import Vouching
 
@@ -26,6 +29,8 @@ class Against:
         for item in brought:
             self._due[item.size].append(item)
         self._said: dict[int, Said] = {}
+        self._aside: list[BroughtNote] = []
+        self._borne_out_by: list[str] = []
         self._source = source
         self._grown = grown
         self._vouching = vouching
@@ -34,11 +39,33 @@ class Against:
     def open(self, log: LogVerifier) -> None:
         """Prove that all of it is of this log, and the notes its log key's. Raises `NotProved`."""
         for item in [item for items in self._due.values() for item in items]:
-            if isinstance(item, BroughtReceipt):
+            if isinstance(item, BroughtNote) and parse_checkpoint(item.note.text).origin != log.origin:
+                self._put_aside(item)
+            elif isinstance(item, BroughtReceipt):
                 if item.entry.log != log.origin:
                     raise NotProved(0, 15, f"{item.name} is a receipt of another log, {item.entry.log}")
             else:
                 self._said[id(item)] = self._read(item.name, _note(item), log)
+
+    def succeeds(self, entry: Entry, before: Predecessor) -> None:
+        """Prove of what was put aside that it is the end of the log that a `log.succeeds` entry names.
+
+        Raises `NotProved`, `ConfigurationError`.
+        """
+        for item in [item for item in self._aside if parse_checkpoint(item.note.text).origin == before.log.origin]:
+            hold(before, item.name, item.note)
+            self._aside.remove(item)
+            self._borne_out_by.append(item.name)
+
+    def succeeded(self, before: Predecessor) -> Succeeds:
+        """Return what a report says of the log before, and what was brought that agrees."""
+        return Succeeds(
+            seq=before.seq,
+            log=str(before.log),
+            size=before.end.size,
+            root=before.end.root.hex(),
+            agreed=tuple(self._borne_out_by),
+        )
 
     def check(self, entry: Entry, head: Head) -> None:
         """Prove what is due now that the ledger has reached the size of `head`. Raises `NotProved`."""
@@ -58,6 +85,13 @@ class Against:
 
     def end(self, head: Head) -> None:
         """Prove that the ledger reaches as far as everything that was brought. Raises `NotProved`."""
+        for item in self._aside:
+            raise NotProved(
+                0,
+                15,
+                f"{item.name} is no checkpoint of this log: it is of another log, "
+                f"{parse_checkpoint(item.note.text).origin}; one of them was replaced",
+            )
         if self._due:
             size = max(self._due)
             raise NotProved(
@@ -66,6 +100,13 @@ class Against:
                 f"{self._due[size][0].name} was kept when there were {size} entries or more, and the ledger has "
                 f"{head.size}: entries {head.size} to {size - 1} were cut off or rolled back{self._borne_out()}",
             )
+
+    def _put_aside(self, item: BroughtNote) -> None:
+        """Keep a note of another log for the entry that says this one goes on from there."""
+        self._due[item.size].remove(item)
+        if not self._due[item.size]:
+            del self._due[item.size]
+        self._aside.append(item)
 
     def _read(self, name: str, note: Note, log: LogVerifier) -> Said:
         try:

@@ -24,7 +24,7 @@ from keyturn.log.tree import HASH_BYTES, TILE, WIDTH
 from keyturn.model.errors import LedgerError
 from keyturn.verifier.erased import named_in
 from keyturn.verifier.proofs import NotProved
-from keyturn.verifier.source import Payload, Row
+from keyturn.verifier.source import Named, Payload, Row
 
 MAX_BODY = 65_535
 MAX_PAYLOADS = 256 * 1024 * 1024
@@ -140,8 +140,8 @@ class BundleFile:
         """Return the disclosed payloads of one entry, by field. Raises `NotProved` (8)."""
         return self._opened(seq // WIDTH).get(seq, {})
 
-    def erased(self) -> Iterator[tuple[int, str]]:
-        """Yield what entries name as erased. Raises `NotProved` (8)."""
+    def erased(self) -> Iterator[Named]:
+        """Yield what entries name as gone. Raises `NotProved` (8)."""
         for index, _ in bundles(self.size):
             yield from named_in(self._bodies(index))
 

@@ -54,10 +54,10 @@ def check_read(entry: Entry, payloads: Mapping[str, bytes], policy: Policy, toke
 
 def check_claim(
     started: Entry, *, request: Request, asked: Entry, words: list[Word], policy: Policy, usage: Counts
-) -> None:
+) -> tuple[str, ...]:
     """Prove 11 of an `execution.started` entry: the policy in force lets it run with the reviews there are.
 
-    `usage` leaves out what the action itself has taken. Raises `NotProved`.
+    `usage` leaves out what the action itself has taken. Returns the rules that let it run. Raises `NotProved`.
     """
     with proving(started.seq, 11):
         decision = evaluate(policy, request, usage, started.at)
@@ -65,6 +65,7 @@ def check_claim(
         lacking = _lacking(decision, words, asked, started)
     if lacking:
         raise NotProved(started.seq, 11, f"the policy in force did not let it run: {'; '.join(lacking)}")
+    return decision.rules
 
 
 def _lacking(decision: Decision, words: list[Word], asked: Entry, started: Entry) -> list[str]:

@@ -1,4 +1,4 @@
-"""Payloads that were erased: which entries say so, and what cannot be derived again without them."""
+"""Payloads that were erased or pruned: which entries say so, and what cannot be derived again without them."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from keyturn import canon
+from keyturn.fold.erasure import STRUCTURAL
 from keyturn.log.chain import parse
 from keyturn.log.entry import Entry
+from keyturn.verifier.lives import Intent
 from keyturn.verifier.proofs import NotProved, proving
-from keyturn.verifier.source import Source
+from keyturn.verifier.source import Named, Pruned, Source
 
-MARK = b'"kind":"payload.erased"'
-"""How the body of such an entry says what it is: a body is canonical, so in no other way."""
+MARKS = (b'"kind":"payload.erased"', b'"kind":"payloads.pruned"')
+"""How the bodies of such entries say what they are: a body is canonical, so in no other way."""
 
 _NEEDED = ("argument.", "plan")  # beginnings of the fields that a decision follows from
 
 
-def named_in(bodies: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Yield what bodies of entries name as erased: `seq` and field. Nothing of them is proved."""
+def named_in(bodies: Iterable[bytes]) -> Iterator[Named]:
+    """Yield what bodies of entries name as gone: single payloads, and prunings. Nothing of them is proved."""
     for body in bodies:
-        if MARK not in body:
+        if not any(mark in body for mark in MARKS):
             continue
         try:
             value: dict[str, Any] = canon.decode_object(body)
@@ -29,6 +31,8 @@ def named_in(bodies: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         match value:
             case {"kind": "payload.erased", "entry": int(seq), "field": str(field)}:
                 yield seq, field
+            case {"kind": "payloads.pruned", "environment": str() | None as environment, "before": int(before)}:
+                yield Pruned(environment, before)
 
 
 def missing_for_decision(entry: Entry, payloads: Mapping[str, bytes]) -> tuple[str, ...]:
@@ -37,24 +41,54 @@ def missing_for_decision(entry: Entry, payloads: Mapping[str, bytes]) -> tuple[s
 
 
 class Absent:
-    """The payloads, as (`seq`, field), that must be missing: erased ones, and those that a source leaves out."""
+    """The payloads that must be missing: erased and pruned ones, and those that a source leaves out."""
 
-    def __init__(self, erased: frozenset[tuple[int, str]], source: Source) -> None:
-        self._erased = erased
+    def __init__(self, source: Source) -> None:
         self._source = source
+        self._erased: set[tuple[int, str]] = set()
+        self._bounds: dict[str | None, int] = {}
+        for named in source.erased():
+            match named:
+                case Pruned(environment, before):
+                    self._bounds[environment] = max(before, self._bounds.get(environment, 0))
+                case seq, field:
+                    self._erased.add((seq, field))
 
-    def __contains__(self, what: object) -> bool:
-        return what in self._erased or (isinstance(what, tuple) and self._source.withholds(*what))
+    def covers(self, entry: Entry, field: str, environment: str | None) -> bool:
+        """Tell whether a payload of an entry of this environment must be missing."""
+        return (
+            (entry.seq, field) in self._erased
+            or (field not in STRUCTURAL and self._is_pruned(entry.seq, environment))
+            or self._source.withholds(entry.seq, field)
+        )
+
+    def _is_pruned(self, seq: int, environment: str | None) -> bool:
+        return seq < self._bounds.get(None, 0) or seq < self._bounds.get(environment, 0)
 
 
 class Erasures:
-    """What the entries of a ledger name as erased, and of which that entry has been met and proved."""
+    """What the entries of a ledger name as gone, and of which that entry has been met and proved."""
 
     def __init__(self, source: Source) -> None:
         # Before anything is proved. Each of these entries is proved when its turn comes, or the verdict is FAIL.
-        self.named = Absent(frozenset(source.erased()), source)
+        self.named = Absent(source)
         self._source = source
         self._met: set[tuple[int, str]] = set()
+        self._pruned: dict[str | None, int] = {}
+
+    def prune(self, entry: Entry, busy: Iterable[Intent]) -> None:
+        """Prove 9 of a `payloads.pruned` entry that the fold took; `busy` are the actions that run or are unknown.
+
+        Raises `NotProved`.
+        """
+        facts: Mapping[str, Any] = entry.facts
+        environment, before = facts["environment"], facts["before"]
+        if before <= max(self._pruned.get(environment, 0), self._pruned.get(None, 0)):
+            raise NotProved(entry.seq, 9, "it prunes nothing that was not pruned before")
+        early = [one.action for one in busy if one.seq < before and environment is None]
+        if early:
+            raise NotProved(entry.seq, 9, f"it prunes payloads of action {early[0]}, which is not over")
+        self._pruned[environment] = before
 
     def take(self, entry: Entry, busy: Iterable[str | None]) -> None:
         """Prove 9 of a `payload.erased` entry that the fold took; `busy` are the actions that run or are unknown.

@@ -10,6 +10,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any, ClassVar
 
+from keyturn.fold.pruning import environment_of
 from keyturn.fold.signatures import check_act
 from keyturn.fold.standing import Token
 from keyturn.fold.state import State
@@ -19,6 +20,7 @@ from keyturn.log.entry import Entry
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
 from keyturn.verifier.against import Against
+from keyturn.verifier.before import Before
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
 from keyturn.verifier.erased import Erasures, missing_for_decision
 from keyturn.verifier.given import Given
@@ -27,17 +29,21 @@ from keyturn.verifier.halts import Halts
 from keyturn.verifier.hands import hands
 from keyturn.verifier.kept import Checkpoints, check_anchor
 from keyturn.verifier.lives import Intent, Lives
+from keyturn.verifier.predecessor import Predecessor, check_predecessor
 from keyturn.verifier.proofs import NotProved, proving
+from keyturn.verifier.recent import Recent
 from keyturn.verifier.report import (
     LISTED,
     Activation,
     Anchored,
     Begun,
     ClockStep,
+    Closed,
     Erased,
     Findings,
     Issued,
     KeyChange,
+    Pruning,
     Recovered,
     RefusedReview,
     Report,
@@ -49,8 +55,9 @@ from keyturn.verifier.report import (
 )
 from keyturn.verifier.shelf import Shelf
 from keyturn.verifier.source import Source, open_payloads
+from keyturn.verifier.stamps import Stamps
 from keyturn.verifier.steps import Step, follow_rows
-from keyturn.verifier.undone import check_undone
+from keyturn.verifier.undone import Undone, check_undone
 from keyturn.verifier.vouching import Vouching
 
 STEP = timedelta(seconds=60)
@@ -73,7 +80,11 @@ class Examination:
         self._state = State.empty()
         self._shelf = Shelf()
         self._lives = Lives()
+        self._undone = Undone(self._lives)
+        self._recent = Recent()
         self._halts = Halts()
+        self._before = Before()
+        self._stamps = Stamps(given.stamping)
         self._grown = Grown(source)
         self._vouching = Vouching(given.witnesses, source)
         self._checkpoints = Checkpoints(source, self._grown, self._vouching)
@@ -82,6 +93,8 @@ class Examination:
         self._telling = 0
         self._anchors: dict[str, Anchored] = {}
         self._found = Findings()
+        self._closed: Closed | None = None
+        self._succeeds: Predecessor | None = None
         self._keys: Mapping[str, tuple[str, ...]] = {}
         self._bad: NotProved | None = None
 
@@ -105,7 +118,8 @@ class Examination:
 
     def _take(self, step: Step) -> None:
         entry = self._stands(step)
-        payloads = open_payloads(entry, step.row.payloads, self._erasures.named)  # 6
+        where = environment_of(entry, self._state.actions)
+        payloads = open_payloads(entry, step.row.payloads, self._erasures.named, where)  # 6
         if entry.kind != "catalog.published":
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
         self._HANDLERS[entry.kind](self, entry, payloads)
@@ -232,6 +246,7 @@ class Examination:
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
+        self._recent.keep(entry.seq, payloads)
 
     def _undo(self, entry: Entry, payloads: Payloads) -> None:
         token = self._live_token(entry) if entry.facts["token"] is not None else None
@@ -240,11 +255,14 @@ class Examination:
         policy = self._shelf.policy_for(entry)
         contract = policy.contracts[entry.text("tool")]
         lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
+        self._undone.check(entry)
         if self._derivable(entry, entry, payloads, lost):
             check_request(entry, payloads, policy, token, self._state.usage)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
+        self._recent.keep(entry.seq, payloads)
+        self._undone.take(entry)
 
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
         self._shelf.policy_for(entry)
@@ -275,7 +293,7 @@ class Examination:
         self._halts.check(entry, asked)
         token = self._asked_with(entry, asked)
         with proving(entry.seq, 11):
-            before = open_payloads(asked, self._source.payloads(asked.seq), self._erasures.named)
+            before = self._recent.take(asked.seq) or self._opened(asked)
             words = self._lives.counted(entry)
             self._lives.started(entry)
         policy = self._shelf.policy_for(entry)
@@ -283,15 +301,22 @@ class Examination:
             with proving(entry.seq, 11):
                 request = planned_request(asked, before, token)
             usage = self._state.usage.without(asked.action or "")
-            check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+            now = check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+            self._before.started(entry, policy, _rules(asked), now)
+        else:
+            self._before.started(entry, policy, _rules(asked))
         self._follow(entry, payloads)
 
     def _finish(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.finished(entry)
+        self._before.finished(entry)
+        self._undone.ended(entry)
         self._follow(entry, payloads)
 
     def _resolve(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.resolved(entry)
+        self._before.resolved(entry)
+        self._undone.ended(entry)
         self._follow(entry, payloads)
 
     def _suspend(self, entry: Entry, payloads: Payloads) -> None:
@@ -307,6 +332,7 @@ class Examination:
         facts: Mapping[str, Any] = entry.facts
         if facts["reason"] == "restored":
             self._lives.restored(entry)
+            self._before.restored()
         if (lost := _end(facts["missing"])) is not None:
             self._lost.add(lost)
         ahead = self._head.basis.ahead if self._head.basis else timedelta()
@@ -327,12 +353,42 @@ class Examination:
         if self._head.verifier is None:
             return
         said = check_anchor(entry, payloads, self._head.verifier, self._grown, self._vouching)
+        self._before.recorded(entry, said)
+        self._stamps.take(entry, payloads, self._head.verifier)
         if said is not None:
             self._vouching.cosigned(said, self._head)
         if facts["anchor"] in self._anchors or len(self._anchors) < LISTED:
             self._anchors[facts["anchor"]] = Anchored(
                 seq=entry.seq, at=entry.at, anchor=facts["anchor"], type=facts["type"], size=facts["size"]
             )
+
+    def _succeed(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        before = check_predecessor(entry, payloads)
+        self._against.succeeds(entry, before)
+        self._succeeds = before
+
+    def _close(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.closed(entry)
+        self._follow(entry, payloads)
+        facts: Mapping[str, Any] = entry.facts
+        by = facts["act"]["statement"]["by"]
+        self._closed = Closed(seq=entry.seq, at=entry.at, successor=facts["successor"], by=by)
+
+    def _prune(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._erasures.prune(entry, (*self._lives.running.values(), *self._lives.unknown.values()))
+        facts: Mapping[str, Any] = entry.facts
+        self._found.pruned.add(
+            lambda: Pruning(
+                seq=entry.seq,
+                at=entry.at,
+                environment=facts["environment"],
+                before=facts["before"],
+                basis=facts["basis"],
+                by=facts["act"]["statement"]["by"],
+            )
+        )
 
     def _erase(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
@@ -404,6 +460,10 @@ class Examination:
             after = act["statement"]["after"]
             check_act(act, act_of(asked), log=asked.log, after=after, reviewers=known, now=asked.at)
 
+    def _opened(self, asked: Entry) -> Payloads:
+        where, stored = asked.text("environment"), self._source.payloads(asked.seq)
+        return open_payloads(asked, stored, self._erasures.named, where)
+
     def _live_token(self, entry: Entry) -> Token:
         token = self._token(entry, entry)
         if (refusal := token.refusal(entry.text("transport"), entry.at)) is not None:
@@ -439,6 +499,7 @@ class Examination:
             "strangers": found.strangers.omitted,
             "key_changes": found.key_changes.omitted,
             "erased": found.erased.omitted,
+            "pruned": found.pruned.omitted,
             "underivable": found.underivable.omitted,
             "vouched": self._vouching.count - len(self._vouching.newest),
             "open_intents": max(0, len(lives.running) - LISTED),
@@ -460,6 +521,9 @@ class Examination:
             vouched=self._vouching.newest,
             checkpoints=self._checkpoints.count,
             anchors=tuple(self._anchors.values()),
+            anchored_before=self._before.found,
+            timestamps=self._stamps.count,
+            stamps=self._stamps.newest,
             strangers=found.strangers.items,
             counts=dict(found.counts),
             open_intents=_begun(lives.running),
@@ -471,6 +535,9 @@ class Examination:
             recoveries=found.recoveries.items,
             key_changes=found.key_changes.items,
             erased=found.erased.items,
+            pruned=found.pruned.items,
+            closed=self._closed,
+            succeeds=None if self._succeeds is None else self._against.succeeded(self._succeeds),
             underivable=found.underivable.items,
             omitted={name: count for name, count in lists.items() if count},
         )
@@ -500,7 +567,15 @@ class Examination:
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,
+        "payloads.pruned": _prune,
+        "log.closed": _close,
+        "log.succeeds": _succeed,
     }
+
+
+def _rules(request: Entry) -> list[str]:
+    facts: Mapping[str, Any] = request.facts
+    return list(facts["rules"])
 
 
 def _end(missing: Mapping[str, Any] | None) -> tuple[int, str] | None:

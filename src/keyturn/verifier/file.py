@@ -15,17 +15,17 @@ from typing import Any
 from weakref import WeakSet
 
 from keyturn.model.errors import LedgerError
-from keyturn.verifier.erased import MARK, named_in
+from keyturn.verifier.erased import MARKS, named_in
 from keyturn.verifier.proofs import NotProved
 from keyturn.verifier.schema import check_schema
-from keyturn.verifier.source import Payload, Row
+from keyturn.verifier.source import Named, Payload, Row
 
 _ENTRIES = "SELECT seq, body, sig, leaf FROM entry ORDER BY seq"
 _ENTRY = "SELECT seq, body, sig, leaf FROM entry WHERE seq = ?"
 _PAYLOADS = "SELECT seq, field, salt, data FROM payload ORDER BY seq, field"
 _PAYLOADS_OF = "SELECT seq, field, salt, data FROM payload WHERE seq = ? ORDER BY field"
 _CHECKPOINTS = "SELECT size, note FROM checkpoint ORDER BY size"
-_ERASED = "SELECT body FROM entry WHERE instr(body, ?) ORDER BY seq"
+_ERASED = "SELECT body FROM entry WHERE instr(body, ?) OR instr(body, ?) ORDER BY seq"
 _SUBTREE = "SELECT hash FROM subtree WHERE level = ? AND idx = ?"
 _SUBTREES = "SELECT count(*) FROM subtree"
 _NO_VERDICT = (
@@ -95,9 +95,9 @@ class LedgerFile:
         """Return the payloads of one entry, by field. Raises as `rows` does."""
         return {field: payload for _, field, payload in self._stored(_PAYLOADS_OF, (seq,))}
 
-    def erased(self) -> Iterator[tuple[int, str]]:
-        """Yield what entries name as erased. Raises `NotProved` (8), `LedgerError`."""
-        found = (body for (body,) in self._rows(_ERASED, (MARK,)))
+    def erased(self) -> Iterator[Named]:
+        """Yield what entries name as gone. Raises `NotProved` (8), `LedgerError`."""
+        found = (body for (body,) in self._rows(_ERASED, MARKS))
         return named_in(body for body in found if type(body) is bytes)
 
     def withholds(self, seq: int, field: str) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keyturn.log.keys import BadKey, LogVerifier, parse_verifier
 from keyturn.log.note import COSIGNATURE, NoteKey, parse_note_key
+from keyturn.log.timestamp import Authorities
 from keyturn.model.errors import ConfigurationError
 from keyturn.verifier.brought import Brought
 from keyturn.verifier.signers import Signers
@@ -21,6 +22,7 @@ class Given:
     witnesses   keys whose cosignatures count
     brought     notes, receipts and proofs of entries that were kept elsewhere
     signers     whose keys may be reviewers'
+    stamping    whose timestamps count
     """
 
     pinned: LogVerifier | None = None
@@ -28,6 +30,7 @@ class Given:
     witnesses: tuple[NoteKey, ...] = ()
     brought: tuple[Brought, ...] = ()
     signers: Signers | None = None
+    stamping: Authorities | None = None
 
 
 def read_pinned(text: str) -> LogVerifier:

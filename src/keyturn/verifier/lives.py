@@ -7,7 +7,7 @@ rule with it, so that a mistake in one of them shows as a disagreement instead o
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -140,6 +140,11 @@ class Lives:
             at=entry.at,
         )
 
+    def closed(self, entry: Entry) -> None:
+        """Take `log.closed`: nothing runs any more, and no outcome is unknown. Who waits is for the fold to say."""
+        for action in (*self.running, *self.unknown):
+            raise NotProved(entry.seq, 9, f"the log ends although action {action} is not over")
+
     def restored(self, entry: Entry) -> None:
         """Take a `recovery` of a restored ledger: who agreed before has to agree again, and who refused stays."""
         for waiting in self.waiting.values():
@@ -191,6 +196,16 @@ class Lives:
         if entry.facts["effect"] not in _EFFECTS[entry.text("outcome")]:
             raise NotProved(entry.seq, 9, "the outcome cannot have this effect")
 
+    def open(self, action: str, now: datetime) -> bool:
+        """Tell whether an action may still happen, or may have happened: it waits, runs, or nobody knows."""
+        if action in self.running or action in self.unknown:
+            return True
+        waiting = self.waiting.get(action)
+        if waiting is None or now >= waiting.expires_at or waiting.request.text("decision") == "shadow":
+            return False
+        terms, at = recorded_terms(waiting.request), waiting.request.at
+        return not any(_rejected(due, counted) for due, counted in _counted(waiting.words, terms, at, now))
+
     def _waiting(self, entry: Entry) -> Waiting:
         waiting = self.waiting.get(_action(entry))
         if waiting is None:
@@ -222,21 +237,34 @@ def shortfalls(words: Iterable[Word], terms: Terms, asked_at: datetime, now: dat
     `words` are in order: the newest of each person counts, if its key is one that the terms list. People count, not
     keys.
     """
+    found: list[str] = []
+    for due, heard in _counted(words, terms, asked_at, now):
+        yes = {word.reviewer for word in heard if word.verdict == "approve" and _fits(due.keys, word)}
+        if len(yes) < due.quorum:
+            found.append(f"{due.rule}: {len(yes)} of {due.quorum} people approved")
+        if no := _rejected(due, heard):
+            found.append(f"{due.rule}: rejected by {', '.join(no)}")
+    return found
+
+
+def _counted(
+    words: Iterable[Word], terms: Terms, asked_at: datetime, now: datetime
+) -> Iterator[tuple[Obligation, list[Word]]]:
+    """Yield each obligation with the words of those who may speak to it by now."""
     newest = {word.reviewer: word for word in words if word.reviewer not in terms.excluded}
     heard = [word for word in newest.values() if word.line in terms.reviewers.get(word.reviewer, ())]
-    found: list[str] = []
     for due in terms.obligations:
         people = set(due.reviewers)
         for step in due.escalations:
             if (now - asked_at).total_seconds() >= step.after:
                 people |= set(step.reviewers)
-        yes = {w.reviewer for w in heard if w.reviewer in people and w.verdict == "approve" and _fits(due.keys, w)}
-        no = {w.reviewer for w in heard if w.reviewer in people and w.verdict == "reject"}
-        if len(yes) < due.quorum:
-            found.append(f"{due.rule}: {len(yes)} of {due.quorum} people approved")
-        if len(no) >= due.rejects:
-            found.append(f"{due.rule}: rejected by {', '.join(sorted(no))}")
-    return found
+        yield due, [word for word in heard if word.reviewer in people]
+
+
+def _rejected(due: Obligation, heard: Iterable[Word]) -> list[str]:
+    """Return who rejected, where they are enough; else nobody."""
+    no = sorted({word.reviewer for word in heard if word.verdict == "reject"})
+    return no if len(no) >= due.rejects else []
 
 
 def _fits(keys: str, word: Word) -> bool:

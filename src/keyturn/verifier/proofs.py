@@ -44,6 +44,7 @@ ADVICE: Mapping[int, str] = MappingProxyType(
         "If a recovery is listed, see what it says was lost. Otherwise whoever did this holds the keys: stop the "
         "servers of this home, keep the file, and go by what was kept elsewhere.",
         16: "Somebody could review whom your list does not know. Ask who that is before you rely on a review.",
+        17: "It ran although no anchor was known to have its intent, which the policy asks for first. " + _KEY_HOLDER,
     }
 )
 """Proof → what it means when it fails, and what to do."""

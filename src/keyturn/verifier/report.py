@@ -132,6 +132,45 @@ class Erased:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pruning:
+    """The payloads of all entries below `before` were deleted, in one environment or in all (None).
+
+    On what ground, and who signed. Their commitments stay.
+    """
+
+    seq: int
+    at: datetime
+    environment: str | None
+    before: int
+    basis: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closed:
+    """The log was ended: who signed, and the verifier string of the log that goes on in its place (None: none)."""
+
+    seq: int
+    at: datetime
+    successor: str | None
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Succeeds:
+    """The log that this one goes on from: its verifier string, and size and root (hex) it ended with.
+
+    agreed  what was brought that says the same
+    """
+
+    seq: int
+    log: str
+    size: int
+    root: str
+    agreed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Underivable:
     """A decision that was not derived again: `missing` are payloads it follows from, which were erased."""
 
@@ -178,6 +217,32 @@ class Anchored:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stamp:
+    """A timestamp (RFC 3161) of the first `size` entries that the `anchor.recorded` entry `seq` keeps.
+
+    at, by   when they existed at the latest, and the subject of the authority's certificate; None where it does not
+             hold against the certificates that were given, and `problem` says why
+    """
+
+    seq: int
+    size: int
+    at: datetime | None
+    by: str | None
+    problem: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnchoredBefore:
+    """How many actions ran under a rule that asks for an anchor before the effect, and had one.
+
+    cosigned  those of them whose intent a witness cosigned that the auditor names; of the others the ledger says so
+    """
+
+    actions: int = 0
+    cosigned: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stranger:
     """A key that a reviewer has in the ledger, or signed with, and that the signers given do not bear out."""
 
@@ -201,6 +266,8 @@ class Report:
     vouched           who has seen how many, the newest
     checkpoints       checkpoints kept in the ledger that were proved
     anchors           by the ledger's own word, where its newest checkpoints were brought
+    timestamps        timestamps that the ledger keeps, `stamps` the newest, if certificates were given
+    anchored_before   actions whose rule asks for an anchor before the effect, and that had one
     strangers         reviewers' keys that the list of signers given does not bear out
     counts            entries proved, by kind
     omitted           what the lists leave out, each longer than 1,000: name of the list → how many
@@ -221,6 +288,9 @@ class Report:
     vouched: tuple[Vouched, ...] = ()
     checkpoints: int = 0
     anchors: tuple[Anchored, ...] = ()
+    anchored_before: AnchoredBefore = AnchoredBefore()
+    timestamps: int = 0
+    stamps: tuple[Stamp, ...] = ()
     strangers: tuple[Stranger, ...] = ()
     open_intents: tuple[Begun, ...] = ()
     unknown_outcomes: tuple[Begun, ...] = ()
@@ -231,6 +301,9 @@ class Report:
     recoveries: tuple[Recovered, ...] = ()
     key_changes: tuple[KeyChange, ...] = ()
     erased: tuple[Erased, ...] = ()
+    pruned: tuple[Pruning, ...] = ()
+    closed: Closed | None = None
+    succeeds: Succeeds | None = None
     underivable: tuple[Underivable, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
 
@@ -280,6 +353,7 @@ class Findings:
     strangers: Listing[Stranger] = field(default_factory=Listing)
     key_changes: Listing[KeyChange] = field(default_factory=Listing)
     erased: Listing[Erased] = field(default_factory=Listing)
+    pruned: Listing[Pruning] = field(default_factory=Listing)
     underivable: Listing[Underivable] = field(default_factory=Listing)
 
 
@@ -310,8 +384,23 @@ def _lines(report: Report, given: str | None) -> Iterator[str]:
     yield f"{report.size} entries{last}"
     yield f"read {report.opened}" if report.opened else "the file could not be read as a ledger"
     yield _log_key(report, given)
+    yield from _neighbours(report)
     yield from _seen(report)
     yield from _events(report)
+
+
+def _neighbours(report: Report) -> Iterator[str]:
+    """Tell which log this one goes on from, and which goes on from it."""
+    if (before := report.succeeds) is not None:
+        told = (
+            f"; {', '.join(before.agreed)} says the same"
+            if before.agreed
+            else "; hold that against its last checkpoint"
+        )
+        yield f"goes on from {before.log}, which ended with {before.size} entries{told}"
+    if (end := report.closed) is not None:
+        after = "no log goes on from it" if end.successor is None else f"{end.successor} goes on from it"
+        yield f"closed at entry {end.seq} ({_time(end.at)}), signed by {end.by}; {after}"
 
 
 def _seen(report: Report) -> Iterator[str]:
@@ -329,6 +418,24 @@ def _seen(report: Report) -> Iterator[str]:
             f"anchor {anchor.anchor} ({anchor.type}): entry {anchor.seq} says that it holds a checkpoint of "
             f"{anchor.size} entries; fetch that and hold it against the ledger"
         )
+    yield from _stamps(report)
+    if (count := report.anchored_before.actions) > 0:
+        yield (
+            f"anchored before their effects, as their rules ask: {count} actions; of "
+            f"{report.anchored_before.cosigned} a witness that you named cosigned the intent"
+        )
+
+
+def _stamps(report: Report) -> Iterator[str]:
+    """Tell the newest timestamp that holds, and those that do not."""
+    if report.timestamps and not report.stamps:
+        yield f"timestamps: {report.timestamps}, not checked: name the authority's certificates (--tsa-cert)"
+    for stamp in [stamp for stamp in report.stamps if stamp.problem is None][-1:]:
+        when = "" if stamp.at is None else _time(stamp.at)
+        yield f"entries 0 to {stamp.size - 1} existed by {when}: timestamped by {stamp.by} (entry {stamp.seq})"
+    for stamp in report.stamps:
+        if stamp.problem is not None:
+            yield f"the timestamp of entry {stamp.seq} does not hold: {stamp.problem}"
 
 
 def _voucher(voucher: Vouched) -> str:
@@ -379,6 +486,7 @@ def _events(report: Report) -> Iterator[str]:
     yield from _each("recovery", report.recoveries, _recovered)
     yield from _each("entry key changed", report.key_changes, _key_change)
     yield from _each("erased", report.erased, _erased)
+    yield from _each("pruned", report.pruned, _pruning)
     yield from _each("not derived again", report.underivable, _underivable)
     yield from _each("clock", report.clock_steps, _step)
     yield from _each("refused review", report.refused_reviews, _refused)
@@ -419,6 +527,14 @@ def _key_change(item: KeyChange) -> str:
 def _erased(item: Erased) -> str:
     place = f"entry {item.seq} ({_time(item.at)})"
     return f"{item.field} of entry {item.entry}, at {place} on the ground of {item.basis}, signed by {item.by}"
+
+
+def _pruning(item: Pruning) -> str:
+    where = "" if item.environment is None else f" of {item.environment}"
+    place = f"entry {item.seq} ({_time(item.at)})"
+    return (
+        f"payloads{where} before entry {item.before}, at {place} on the ground of {item.basis}, signed by {item.by}"
+    )
 
 
 def _underivable(item: Underivable) -> str:

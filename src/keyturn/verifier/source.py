@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from keyturn.log import commitment
 from keyturn.log.entry import Entry
@@ -28,6 +28,26 @@ class Row:
     signature: bytes
     leaf: bytes
     payloads: Mapping[str, Payload]
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """The payloads of all entries below `before`, in one environment, or in all (None)."""
+
+    environment: str | None
+    before: int
+
+
+Named: TypeAlias = tuple[int, str] | Pruned
+"""What an entry says is gone: one payload by `seq` and field, or all before a place."""
+
+
+class Gone(Protocol):
+    """Says which payloads must be missing."""
+
+    def covers(self, entry: Entry, field: str, environment: str | None) -> bool:
+        """Tell whether a payload of an entry of this environment must be missing."""
+        ...
 
 
 class Source(Protocol):
@@ -55,8 +75,8 @@ class Source(Protocol):
         """Return the payloads of one entry, by field."""
         ...
 
-    def erased(self) -> Iterator[tuple[int, str]]:
-        """Yield `seq` and field of each payload that a `payload.erased` entry names, nothing of it proved."""
+    def erased(self) -> Iterator[Named]:
+        """Yield what entries of the kinds `payload.erased` and `payloads.pruned` name, nothing of it proved."""
         ...
 
     def withholds(self, seq: int, field: str) -> bool:
@@ -77,14 +97,14 @@ class Source(Protocol):
 
 
 def open_payloads(
-    entry: Entry, stored: Mapping[str, Payload], erased: Container[tuple[int, str]] = frozenset()
+    entry: Entry, stored: Mapping[str, Payload], absent: Gone, environment: str | None
 ) -> dict[str, bytes]:
-    """Return the payloads of `entry` by field. Raises `NotProved`.
+    """Return the payloads of `entry`, which belongs to this environment, by field. Raises `NotProved`.
 
-    Proof 6: each commitment is opened by a stored payload, or is among the `erased` (or left out) and has none;
-    nothing else is stored.
+    Proof 6: each commitment is opened by a stored payload, or is among what is `absent` and has none; nothing else is
+    stored.
     """
-    gone = {field for field in entry.data if (entry.seq, field) in erased}
+    gone = {field for field in entry.data if absent.covers(entry, field, environment)}
     if missing := entry.data.keys() - stored.keys() - gone:
         raise NotProved(entry.seq, 6, f"payload {min(missing)} is missing, and no entry says that it was erased")
     if surplus := stored.keys() - entry.data.keys():

@@ -79,9 +79,14 @@ def follow_rows(rows: Iterator[Row], jobs: int) -> Generator[Step, None, None]:
 
 
 def _step(head: Head, row: Row, *, signed: bool) -> Step:
-    with proving(row.seq, 1):
+    try:
         entry = parse(row.seq, row.body, row.signature)
         return Step(row, entry, head, follow(head, entry, signed=signed))
+    except Exception:
+        # Guarded only once something is wrong: what stands is most of a ledger.
+        with proving(row.seq, 1):
+            raise
+        raise
 
 
 def _apart(rows: Iterator[Row], jobs: int) -> Iterator[Step]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from keyturn.log.timestamp import read_authorities
 from keyturn.model.errors import LedgerError
 from keyturn.verifier.brought import read_brought
 from keyturn.verifier.bundle import is_bundle, open_bundle
@@ -26,6 +27,7 @@ def verify_ledger(
     against: Iterable[tuple[str, bytes]] = (),
     witnesses: Iterable[str] = (),
     signers: str | None = None,
+    tsa: bytes | None = None,
     jobs: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
@@ -36,6 +38,7 @@ def verify_ledger(
     against    what was kept elsewhere: a name for messages, and the bytes of a checkpoint note, a receipt or a proof
     witnesses  verifier keys of witnesses whose cosignatures count
     signers    the text of an allowed-signers file: whose keys may be reviewers'
+    tsa        certificates (PEM) of an authority whose timestamps count
     jobs       processes that verify signatures; with more than one the program must be one that may be imported
     progress   told entries done and entries in all
 
@@ -48,6 +51,7 @@ def verify_ledger(
         witnesses=read_witnesses(witnesses),
         brought=tuple(read_brought(name, data) for name, data in against),
         signers=None if signers is None else read_signers(signers),
+        stamping=None if tsa is None else read_authorities(tsa),
     )
     for _ in range(ATTEMPTS):
         before = stillness(database)
@@ -56,6 +60,15 @@ def verify_ledger(
         if before == stillness(database):
             return report
     raise LedgerError(f"{database} is being written while it is read; no verdict: verify a copy")
+
+
+def last_note(database: Path) -> bytes | None:
+    """Return the note of the newest checkpoint in a ledger file or bundle, None without one. Nothing is proved.
+
+    Raises `LedgerError`, `NotProved`.
+    """
+    with open_bundle(database) if is_bundle(database) else open_file(database) as file:
+        return max(file.checkpoints(), key=lambda kept: kept[0], default=(0, None))[1]
 
 
 def _examined(database: Path, given: Given, progress: Callable[[int, int], None] | None, jobs: int) -> Report:

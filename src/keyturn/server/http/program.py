@@ -20,11 +20,13 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from keyturn.assembly.build import become_executor, check_consent, check_proposal_loads, open_gateway
+from keyturn.assembly.covering import check_log_key, coverage_of
 from keyturn.assembly.halting import note_suspensions
 from keyturn.assembly.home import Home
 from keyturn.assembly.metrics import metrics_served
 from keyturn.assembly.notary import Notary, leave, notarise, notary_of
 from keyturn.assembly.notifier import tell_people
+from keyturn.assembly.required import check_anchors
 from keyturn.assembly.wiring import Http, read_wiring
 from keyturn.assembly.worker import leave_behind
 from keyturn.gateway.core import Gateway
@@ -88,6 +90,7 @@ def serve_http(home: Home, http: str | None, path: str | None, *, metrics: str |
     gate = replace(open_gateway(home, "keyturn serve"), start_worker=_nobody)
     try:
         check_consent(gate)
+        check_anchors(gate, home)
         if (differs := check_proposal_loads(gate, home)) is not None:
             say(differs)
         gate.ledger.transact(sweep)  # also proves that the ledger can be written
@@ -105,8 +108,9 @@ def _nobody() -> None:
 
 async def _serve(gate: Gateway, home: Home, settings: Http, listeners: list[Listener], metrics: str | None) -> None:
     notary = await on_ledger(notary_of, home, gate.ledger)
+    await on_ledger(check_log_key, gate, notary)
     executor = become_executor(home)
-    gate = replace(gate, executor=executor)
+    gate = replace(gate, executor=executor, cover=coverage_of(notary).cover)
     fault, leaving = Fault(), Leaving()
     door = make_door(settings.hosts, settings.origins, local=all(listener.local for listener in listeners))
     app = Application(gate, door, fault=fault, leaving=leaving, folder=home.place.folder)

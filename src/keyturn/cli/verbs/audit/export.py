@@ -13,6 +13,7 @@ from keyturn.cli.ids import full_id
 from keyturn.cli.looking import look
 from keyturn.cli.moments import moment_option
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
+from keyturn.cli.progress import bar
 
 if TYPE_CHECKING:
     from keyturn.assembly.evidence import Exported
@@ -35,10 +36,10 @@ _LINES = (Column("FILE", "file"), Column("LINES", "lines"))
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["bundle", "jsonl", "ocsf", "cef"]),
+    type=click.Choice(["bundle", "jsonl", "ocsf", "cef", "in-toto"]),
     default="bundle",
     show_default=True,
-    help="A bundle that proves, or lines for other tools that do not: JSON, OCSF API Activity, CEF.",
+    help="A bundle that proves, or lines for other tools: JSON, OCSF API Activity, CEF, in-toto statements.",
 )
 @moment_option("--since", "Only payloads (in lines: entries) from then on: 2026-11-21, 2026-11-21T09:30Z, or 7d.")
 @moment_option("--until", "Only payloads (in lines: entries) before then.")
@@ -75,13 +76,12 @@ def command(
     named = frozenset(look(ctx, lambda view: _ids(view, actions))) if actions else None
     choice = Choice(since=since, until=until, actions=named, withheld=frozenset(withhold))
     if form != "bundle":
-        emit(
-            {"file": str(out), "lines": export_lines(home_of(ctx), out, choice, form)},
-            as_json=as_json,
-            columns=_LINES,
-        )
+        with bar("exporting") as progress:
+            count = export_lines(home_of(ctx), out, choice, form, progress)
+        emit({"file": str(out), "lines": count}, as_json=as_json, columns=_LINES)
         return
-    done = export_bundle(home_of(ctx), out, choice)
+    with bar("exporting") as progress:
+        done = export_bundle(home_of(ctx), out, choice, progress)
     emit(_row(out, done), as_json=as_json, columns=_COLUMNS)
     note(f"check it with: python3 verify.py {out} --key '{done.manifest.verifier}'")
     if done.checkpoint < done.manifest.size:

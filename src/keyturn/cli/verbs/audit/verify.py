@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +9,7 @@ import click
 
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
+from keyturn.cli.progress import bar
 from keyturn.model.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 _GIVEN = "the one given with --key"
 _KEPT = "this home's own state/keys/log.vkey; compare it with the line you kept elsewhere"
 MOST = 1 << 20  # bytes of a file that the ledger is held against
-LONG = 5_000  # entries; fewer are verified before anybody wonders
 _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
 
 
@@ -57,6 +54,12 @@ _STYLES = {"PASS": "green", "PASS-UNANCHORED": "green", "FAIL": "red"}
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="An allowed-signers file: every reviewer's key must be in it, under that name.",
 )
+@click.option(
+    "--tsa-cert",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Certificates (PEM) of a timestamp authority you trust: its timestamps bound the time.",
+)
 @click.option("--require-anchor", is_flag=True, help="Exit 11 when nothing outside this machine vouches for the end.")
 @click.option(
     "--jobs",
@@ -76,6 +79,7 @@ def command(
     against: tuple[Path, ...],
     witnesses: tuple[str, ...],
     signers: Path | None,
+    tsa_cert: Path | None,
     require_anchor: bool,
     jobs: int,
     as_json: AsJson,
@@ -98,7 +102,7 @@ def command(
     end = remembered_end(home_of(ctx)) if ledger is None else None
     brought = [(str(path), _read(path)) for path in against]
     people = None if signers is None else _text(signers)
-    with _bar() as progress:
+    with bar("verifying") as progress:
         report = verify_ledger(
             file,
             pinned=pinned,
@@ -106,6 +110,7 @@ def command(
             against=brought,
             witnesses=witnesses,
             signers=people,
+            tsa=None if tsa_cert is None else _read(tsa_cert),
             jobs=jobs,
             progress=progress,
         )
@@ -134,35 +139,6 @@ def _text(path: Path) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path} is not UTF-8 at byte {error.start}") from error
-
-
-@contextmanager
-def _bar() -> Iterator[Callable[[int, int], None] | None]:
-    """Draw how far it is, where a person watches and it takes a while."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    drawn: list[Callable[[int, int], None]] = []
-    with ExitStack() as stack:
-
-        def tell(done: int, total: int) -> None:
-            if total >= LONG and not drawn:
-                drawn.append(stack.enter_context(_drawn(total)))
-            for draw in drawn:
-                draw(done, total)
-
-        yield tell
-
-
-@contextmanager
-def _drawn(total: int) -> Iterator[Callable[[int, int], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=total)
-        yield lambda done, whole: bar.update(task, completed=done, total=whole)
 
 
 def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tuple[Path, str | None, str | None]:
