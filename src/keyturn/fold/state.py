@@ -18,6 +18,7 @@ from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold import values
 from keyturn.fold.erasure import check_erasable, erasure
+from keyturn.fold.freezes import override_of, overriding
 from keyturn.fold.key_changes import key_change
 from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
 from keyturn.fold.remembered import Remembered
@@ -30,6 +31,7 @@ from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
+from keyturn.policy.circumstances import Circumstances, Override
 from keyturn.policy.usage import Usage
 
 T = TypeVar("T")
@@ -52,6 +54,7 @@ class State:
         self.catalog: CatalogInForce | None = None
         self.tokens: dict[str, Token] = {}
         self.suspensions = Suspensions()
+        self.overrides: dict[str, Override] = {}  # by freeze
         self.restored: Restoration | None = None
         self.usage = Usage()
         self.undos = Undos()
@@ -65,6 +68,11 @@ class State:
     def actions(self) -> dict[str, Action]:
         """Every action that is not over, and for an hour those that are, by id, in the order of their requests."""
         return self._remembered.actions
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What decisions depend on besides usage."""
+        return Circumstances(overrides=tuple(self.overrides.values()))
 
     @classmethod
     def empty(cls) -> Self:
@@ -124,6 +132,7 @@ class State:
         state.catalog = _optional(CatalogInForce, fields["catalog"])
         state.tokens = {token.digest: token for token in values.from_json(list[Token], fields["tokens"])}
         state.suspensions = Suspensions(values.from_json(list[Suspension], fields["suspensions"]))
+        state.overrides = {item.freeze: item for item in values.from_json(list[Override], fields["overrides"])}
         state.restored = _optional(Restoration, fields["restored"])
         state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
@@ -142,6 +151,7 @@ class State:
             "catalog": values.to_json(self.catalog),
             "tokens": values.to_json(list(self.tokens.values())),
             "suspensions": values.to_json(self.suspensions.present()),
+            "overrides": values.to_json(list(self.overrides.values())),
             "restored": values.to_json(self.restored),
             "founding": self._founding,
             "newcomer": values.to_json(self._newcomer),
@@ -192,6 +202,7 @@ class State:
         facts: dict[str, Any] = dict(entry.facts)
         reviewers = {name: tuple(lines) for name, lines in facts["reviewers"].items()}
         self.policy = PolicyInForce(digest=digest, seq=entry.seq, at=entry.at, reviewers=reviewers, by=by)
+        self.overrides = {}  # they were signed for the freezes of the policy before
 
     def _publish(self, entry: Entry) -> None:
         facts: dict[str, Any] = dict(entry.facts)
@@ -312,6 +323,14 @@ class State:
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
 
+    def _override(self, entry: Entry) -> None:
+        self._founding = False
+        expected = overriding(entry.facts, entry.data.get(REASON))
+        by = self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+        override = override_of(entry, by)
+        self.overrides.pop(override.freeze, None)
+        self.overrides[override.freeze] = override
+
     def _recover(self, entry: Entry) -> None:
         self._founding = False
         check_recovery(entry)
@@ -321,6 +340,7 @@ class State:
         if facts["reason"] != RESTORED:
             return  # the chain holds clocks against it from here on
         self.restored = Restoration(entry.seq, entry.at)
+        self.overrides = {}  # what is lost may have ended them
         for action, state in list(self.open_actions(entry.at)):
             if state in {"pending", "approved"}:
                 self._take(life.restored(action, entry.at), entry.at)
@@ -447,6 +467,7 @@ class State:
         "execution.resolved": _advance,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
+        "freeze.overridden": _override,
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,

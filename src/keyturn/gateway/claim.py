@@ -261,7 +261,7 @@ def _contract_moved(view: Look, action: Action) -> Reason | None:
 def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
     policy = gate.policies.in_force(view)
     usage = view.state.usage.without(action.id)
-    decision = evaluate(policy, _request_again(view, action, request), usage, view.now)
+    decision = evaluate(policy, _request_again(view, action, request), usage, view.now, view.state.circumstances)
     if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
         # People reviewed it, and limits counted it, as one of another environment.
         return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)

@@ -49,7 +49,8 @@ async def read(gate: Gateway, call: Call) -> Answer:
 
 def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
     """Return the permit for a read, or the reasons there is none."""
-    decision = evaluate(gate.policies.in_force(view), request_of(call, plan), view.state.usage, view.now)
+    policy, state = gate.policies.in_force(view), view.state
+    decision = evaluate(policy, request_of(call, plan), state.usage, view.now, state.circumstances)
     if not isinstance(decision, Permit):
         return _why(decision)
     stopped = suspension(view, call, decision.environment)

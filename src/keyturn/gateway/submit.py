@@ -143,7 +143,8 @@ def screened(gate: Gateway, view: Look, call: Call) -> Deny | None:
         return Deny(reasons=(Reason("clock", view.reading.fault),))
     if (stopped := suspension(view, call, None)) is not None:
         return Deny(reasons=(stopped,))
-    denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
+    policy, state = gate.policies.in_force(view), view.state
+    denied = screen(policy, request_of(call), state.usage, view.now, state.circumstances)
     # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
     return None if denied is not None and _same(gate, view, call) is not None else denied
 
@@ -206,7 +207,8 @@ def judged(gate: Gateway, view: Look, call: Call, plan: Plan, supersedes: Action
     """Return what policy, suspensions and, of what a person asks for, the rule of four eyes say to a planned call."""
     # One that is superseded makes room for the one that takes its place.
     usage = view.state.usage if supersedes is None else view.state.usage.without(supersedes.id)
-    decision = evaluate(gate.policies.in_force(view), request_of(call, plan), usage, view.now)
+    policy = gate.policies.in_force(view)
+    decision = evaluate(policy, request_of(call, plan), usage, view.now, view.state.circumstances)
     if not isinstance(decision, Deny) and (stopped := suspension(view, call, decision.environment)) is not None:
         return Deny(reasons=(stopped,), environment=decision.environment)
     if isinstance(decision, Hold) and call.signed is not None:

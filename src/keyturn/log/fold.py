@@ -19,6 +19,7 @@ STANDING = frozenset(
         "token.revoked",
         "suspension.set",
         "suspension.lifted",
+        "freeze.overridden",
         "recovery",
     }
 )

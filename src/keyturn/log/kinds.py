@@ -294,6 +294,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         },
         "suspension.set": {"scope": SCOPE, "mode": one_of("suspended", "read-only"), "by": ACTOR},
         "suspension.lifted": {"scope": SCOPE, "act": ACT},
+        "freeze.overridden": {"freeze": name, "until": timestamp, "act": ACT},
         "recovery": {
             "reason": one_of("restored", "clock"),
             "size": integer(1),
@@ -330,6 +331,7 @@ ADDS_AUTHORITY = frozenset(
         "action.reviewed",
         "execution.resolved",
         "suspension.lifted",
+        "freeze.overridden",
         "recovery",
         "payload.erased",
     }

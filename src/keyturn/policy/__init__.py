@@ -6,6 +6,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from keyturn.policy.circumstances import NONE, Circumstances, Override
     from keyturn.policy.evaluation import PERMIT_FOR, amounts_of, evaluate
     from keyturn.policy.explanation import Explanation, RuleTrace, explain, limits_for
     from keyturn.policy.limits import Limit, LimitState
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DIMENSIONS",
     "LONGEST_WINDOW",
+    "NONE",
     "PERMIT_FOR",
     "Approval",
     "Budget",
+    "Circumstances",
     "Counts",
     "Environment",
     "Explanation",
@@ -29,6 +32,7 @@ __all__ = [
     "Grant",
     "Limit",
     "LimitState",
+    "Override",
     "Person",
     "Policy",
     "Reviewer",
@@ -45,7 +49,18 @@ __all__ = [
     "screen",
 ]
 
-_MODULES = ("usage", "rules", "limits", "policy", "reading", "evaluation", "explanation", "pinning", "screening")
+_MODULES = (
+    "circumstances",
+    "usage",
+    "rules",
+    "limits",
+    "policy",
+    "reading",
+    "evaluation",
+    "explanation",
+    "pinning",
+    "screening",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -21,6 +21,7 @@ from datetime import datetime, timedelta
 from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
 from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp
+from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
 from keyturn.policy.rules import Approval, Forbid, Grant
@@ -44,9 +45,12 @@ class _Case:
     usage: Counts
     now: datetime
     environment: str
+    circumstances: Circumstances
 
 
-def evaluate(policy: Policy, request: Request, usage: Counts, now: datetime) -> Decision:
+def evaluate(
+    policy: Policy, request: Request, usage: Counts, now: datetime, circumstances: Circumstances = NONE
+) -> Decision:
     """Decide a planned request; a request without a target is denied. `now` must be aware."""
     principal = admitted(policy, request)
     if isinstance(principal, Deny):
@@ -62,6 +66,7 @@ def evaluate(policy: Policy, request: Request, usage: Counts, now: datetime) -> 
         usage=usage,
         now=now,
         environment=environment,
+        circumstances=circumstances,
     )
     live, shadow = applying_forbids(policy, case.subject)
     if live:
@@ -157,7 +162,7 @@ def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
 
 def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) -> Decision:
     """Permit or hold what `grants` let through, unless a limit has no room."""
-    approvals = [(grant, grant.approval) for grant in grants if grant.approval is not None]
+    approvals = [(grant.id, grant.approval) for grant in grants if grant.approval is not None]
     amounts = {**case.amounts, PENDING: 1 if approvals else 0}
     own = (limit for grant in grants for limit in grant.limits)
     general = case.policy.limits_binding(case.principal.name, case.subject.tool)
@@ -183,7 +188,7 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
 
 def _held(
     case: _Case,
-    approvals: Sequence[tuple[Grant, Approval]],
+    approvals: Sequence[tuple[str, Approval]],
     rules: tuple[str, ...],
     notes: tuple[Reason, ...],
 ) -> Hold:
@@ -194,16 +199,16 @@ def _held(
         environment=case.environment,
         rules=rules,
         expires_at=expires_at,
-        obligations=tuple(_obligation(grant, approval, owner) for grant, approval in approvals),
+        obligations=tuple(_obligation(rule, approval, owner) for rule, approval in approvals),
         reviewers={name: tuple(key.line for key in case.policy.reviewers[name].keys) for name in people},
         excluded=() if owner is None else (owner,),
-        reasons=(*(_asks(grant, approval, expires_at) for grant, approval in approvals), *notes),
+        reasons=(*(_asks(rule, approval, expires_at) for rule, approval in approvals), *notes),
     )
 
 
-def _obligation(grant: Grant, approval: Approval, owner: str | None) -> Obligation:
+def _obligation(rule: str, approval: Approval, owner: str | None) -> Obligation:
     return Obligation(
-        rule=grant.id,
+        rule=rule,
         quorum=approval.quorum,
         sources=approval.sources,
         reviewers=_but(approval.reviewers, owner),
@@ -215,12 +220,12 @@ def _obligation(grant: Grant, approval: Approval, owner: str | None) -> Obligati
     )
 
 
-def _asks(grant: Grant, approval: Approval, expires_at: datetime) -> Reason:
+def _asks(rule: str, approval: Approval, expires_at: datetime) -> Reason:
     people = "1 person" if approval.quorum == 1 else f"{approval.quorum} people"
     kind = "" if approval.keys == "any" else f" with {approval.keys} keys"
     until = format_timestamp(expires_at)
     text = f"needs the review of {people} from {', '.join(approval.sources)}{kind} before {until}"
-    return Reason("approval", text, grant.id)
+    return Reason("approval", text, rule)
 
 
 def _noted(grant: Grant) -> Reason:

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from keyturn.canon import Json
 from keyturn.model.decision import Decision, Deny, Request
+from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, amounts_of, evaluate, located
 from keyturn.policy.limits import Limit, LimitState, spent, states
 from keyturn.policy.policy import Policy
@@ -55,9 +56,11 @@ class Explanation:
     rules: tuple[RuleTrace, ...]
 
 
-def explain(policy: Policy, request: Request, usage: Counts, now: datetime) -> Explanation:
+def explain(
+    policy: Policy, request: Request, usage: Counts, now: datetime, circumstances: Circumstances = NONE
+) -> Explanation:
     """Return the decision of `evaluate` with a trace of each rule of the policy."""
-    decision = evaluate(policy, request, usage, now)
+    decision = evaluate(policy, request, usage, now, circumstances)
     subject = _subject(policy, request, now)
     traces = (
         *(_grant(grant, request, subject) for grant in policy.grants),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn.model.decision import Deny, Request
+from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, ungranted
 from keyturn.policy.limits import Spent, spent
 from keyturn.policy.policy import Policy
@@ -34,7 +35,9 @@ class _Ways:
         return any(grant.approval for grant in self.certain) or all(grant.approval for grant in self.possible)
 
 
-def screen(policy: Policy, request: Request, usage: Counts, now: datetime) -> Deny | None:
+def screen(
+    policy: Policy, request: Request, usage: Counts, now: datetime, circumstances: Circumstances = NONE
+) -> Deny | None:
     """Deny a request that `evaluate` would deny under any plan, or return None. What it says of a plan is ignored."""
     principal = admitted(policy, request)
     if isinstance(principal, Deny):

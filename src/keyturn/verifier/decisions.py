@@ -12,7 +12,7 @@ from keyturn.fold.standing import Token
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Decision, Deny, Hold, Permit, Request, Shadow
 from keyturn.model.time import format_timestamp
-from keyturn.policy import Counts, Policy, evaluate
+from keyturn.policy import NONE, Circumstances, Counts, Policy, evaluate
 from keyturn.verifier.lives import Terms, Word, shortfalls
 from keyturn.verifier.proofs import NotProved, proving
 
@@ -21,7 +21,13 @@ NO_EFFECTS: Mapping[str, int] = {"calls": 1, "files_changed": 0, "lines_changed"
 
 
 def check_request(
-    entry: Entry, payloads: Mapping[str, bytes], policy: Policy, token: Token | None, usage: Counts
+    entry: Entry,
+    payloads: Mapping[str, bytes],
+    policy: Policy,
+    token: Token | None,
+    usage: Counts,
+    *,
+    circumstances: Circumstances = NONE,
 ) -> None:
     """Prove 11 of a request: the policy gives this very decision. `token` is None where a person asked.
 
@@ -29,7 +35,7 @@ def check_request(
     """
     with proving(entry.seq, 11):
         request = planned_request(entry, payloads, token)
-        decision = evaluate(policy, request, usage, entry.at)
+        decision = evaluate(policy, request, usage, entry.at, circumstances)
     if isinstance(decision, Deny):
         raise NotProved(entry.seq, 11, f"the policy denies it ({_why(decision)}), but {_word(entry)} is recorded")
     derived = _facts_of(decision, entry, policy)
@@ -39,11 +45,19 @@ def check_request(
             raise NotProved(entry.seq, 11, f"{name}: the policy gives {_short(value)}, but {recorded} is recorded")
 
 
-def check_read(entry: Entry, payloads: Mapping[str, bytes], policy: Policy, token: Token, usage: Counts) -> None:
+def check_read(
+    entry: Entry,
+    payloads: Mapping[str, bytes],
+    policy: Policy,
+    token: Token,
+    usage: Counts,
+    *,
+    circumstances: Circumstances = NONE,
+) -> None:
     """Prove 11 of a `read.served` entry: the policy permits the read, under these rules. Raises `NotProved`."""
     with proving(entry.seq, 11):
         request = _request(entry, payloads, token, {"view": {}, "effects": NO_EFFECTS})
-        decision = evaluate(policy, request, usage, entry.at)
+        decision = evaluate(policy, request, usage, entry.at, circumstances)
     if not isinstance(decision, Permit):
         raise NotProved(entry.seq, 11, f"the policy does not permit this read ({_why(decision)}), but it was served")
     owner = policy.principals[entry.text("principal")].owner
@@ -53,14 +67,21 @@ def check_read(entry: Entry, payloads: Mapping[str, bytes], policy: Policy, toke
 
 
 def check_claim(
-    started: Entry, *, request: Request, asked: Entry, words: list[Word], policy: Policy, usage: Counts
+    started: Entry,
+    *,
+    request: Request,
+    asked: Entry,
+    words: list[Word],
+    policy: Policy,
+    usage: Counts,
+    circumstances: Circumstances = NONE,
 ) -> None:
     """Prove 11 of an `execution.started` entry: the policy in force lets it run with the reviews there are.
 
     `usage` leaves out what the action itself has taken. Raises `NotProved`.
     """
     with proving(started.seq, 11):
-        decision = evaluate(policy, request, usage, started.at)
+        decision = evaluate(policy, request, usage, started.at, circumstances)
         # Counted under the same guard: the times are those of the entries.
         lacking = _lacking(decision, words, asked, started)
     if lacking:

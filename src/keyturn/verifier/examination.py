@@ -219,7 +219,8 @@ class Examination:
         self._halts.check(entry, entry, reads=True)
         policy = self._shelf.policy_for(entry)
         if self._derivable(entry, entry, payloads):
-            check_read(entry, payloads, policy, token, self._state.usage)
+            usage, set_aside = self._state.usage, self._state.circumstances
+            check_read(entry, payloads, policy, token, usage, circumstances=set_aside)
         self._follow(entry, payloads)
 
     def _request(self, entry: Entry, payloads: Payloads) -> None:
@@ -228,7 +229,8 @@ class Examination:
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
         if self._derivable(entry, entry, payloads):
-            check_request(entry, payloads, policy, token, self._state.usage)
+            usage, set_aside = self._state.usage, self._state.circumstances
+            check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
@@ -241,7 +243,8 @@ class Examination:
         contract = policy.contracts[entry.text("tool")]
         lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
         if self._derivable(entry, entry, payloads, lost):
-            check_request(entry, payloads, policy, token, self._state.usage)
+            usage, set_aside = self._state.usage, self._state.circumstances
+            check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
@@ -283,7 +286,15 @@ class Examination:
             with proving(entry.seq, 11):
                 request = planned_request(asked, before, token)
             usage = self._state.usage.without(asked.action or "")
-            check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+            check_claim(
+                entry,
+                request=request,
+                asked=asked,
+                words=words,
+                policy=policy,
+                usage=usage,
+                circumstances=self._state.circumstances,
+            )
         self._follow(entry, payloads)
 
     def _finish(self, entry: Entry, payloads: Payloads) -> None:
@@ -497,6 +508,7 @@ class Examination:
         "execution.resolved": _resolve,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
+        "freeze.overridden": _follow,
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,
