@@ -4,10 +4,12 @@ What is decided, in this order; the first no is the answer:
 
 1. the principal is known, and it and its token have the contract's scope;
 2. the planned target lies in exactly one environment, and in the one an argument selected;
-3. no forbid applies; a condition that cannot be judged makes it apply;
-4. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
-5. every limit of every matching grant, and every general limit, has room;
-6. every approval of every matching grant becomes an obligation: any of them holds the request.
+3. the lane of that environment allows the tool, and everybody who would be told;
+4. no forbid applies; a condition that cannot be judged makes it apply;
+5. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
+6. every limit of every matching grant, and every general limit, has room, for what the tool reserves as well;
+7. every approval of every matching grant becomes an obligation, and the lane's for one that has none: any of them
+   holds the request.
 
 A shadow grant speaks only where no live grant does; other shadow rules only add a reason.
 """
@@ -15,13 +17,14 @@ A shadow grant speaks only where no live grant does; other shadow rules only add
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
 from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp
 from keyturn.policy.circumstances import NONE, Circumstances
+from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
 from keyturn.policy.rules import Approval, Forbid, Grant
@@ -31,6 +34,7 @@ from keyturn.policy.usage import PENDING, Counts
 from keyturn.policy.where import Applies, Misses
 
 PERMIT_FOR = timedelta(minutes=15)
+MANUAL_FOR = timedelta(hours=4)  # where a person has yet to sign for the execution
 _TOLD = 10
 
 
@@ -58,11 +62,13 @@ def evaluate(
     environment = located(policy, request)
     if isinstance(environment, Deny):
         return environment
+    if (stopped := barred(policy.lane_of(environment), request)) is not None:
+        return Deny(reasons=(stopped,), environment=environment, rules=(stopped.rule or "",))
     case = _Case(
         policy=policy,
         principal=principal,
         subject=planned(request, principal, environment, now),
-        amounts=amounts_of(request),
+        amounts={**amounts_of(request), **policy.reserved_by(request.tool)},
         usage=usage,
         now=now,
         environment=environment,
@@ -151,9 +157,9 @@ def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
     shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
     notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
     if live:
-        return _allowed(case, live, (*notes, *(_noted(grant) for grant in shadow)))
+        return _allowed(case, live, (*notes, *(_noted(case, grant) for grant in shadow)))
     if shadow:
-        reasons = tuple(Reason("shadow_grant", _in_shadow(grant), grant.id) for grant in shadow)
+        reasons = tuple(Reason("shadow_grant", _in_shadow(case, grant), grant.id) for grant in shadow)
         rules = tuple(grant.id for grant in shadow)
         return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes))
     missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]
@@ -162,7 +168,7 @@ def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
 
 def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) -> Decision:
     """Permit or hold what `grants` let through, unless a limit has no room."""
-    approvals = [(grant.id, grant.approval) for grant in grants if grant.approval is not None]
+    approvals = _approvals(case, grants)
     amounts = {**case.amounts, PENDING: 1 if approvals else 0}
     own = (limit for grant in grants for limit in grant.limits)
     general = case.policy.limits_binding(case.principal.name, case.subject.tool)
@@ -175,15 +181,24 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
         *(Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found),
     )
     rules = tuple(grant.id for grant in grants)
+    manual = tuple(grant.id for grant in grants if grant.manual)
+    notes = (*(Reason("manual", "a person has to sign for its execution", rule) for rule in manual), *notes)
     if approvals:
-        return _held(case, approvals, rules, notes)
+        return replace(_held(case, approvals, rules, notes), manual=manual)
     reasons = tuple(Reason("granted", f'"{grant.id}" lets it run without a review', grant.id) for grant in grants)
     return Permit(
         environment=case.environment,
         rules=rules,
-        expires_at=case.now + PERMIT_FOR,
+        expires_at=case.now + (MANUAL_FOR if manual else PERMIT_FOR),
         reasons=(*reasons, *notes),
+        manual=manual,
     )
+
+
+def _approvals(case: _Case, grants: Sequence[Grant]) -> list[tuple[str, Approval]]:
+    """Return what people must agree to, with the rule that asks for it."""
+    governed = case.policy.contracts[case.subject.tool].kind == "governed"
+    return list(approvals_of(case.policy.lane_of(case.environment), grants, governed=governed).items())
 
 
 def _held(
@@ -228,12 +243,12 @@ def _asks(rule: str, approval: Approval, expires_at: datetime) -> Reason:
     return Reason("approval", text, rule)
 
 
-def _noted(grant: Grant) -> Reason:
-    return Reason("shadow_grant", f"in shadow: {_in_shadow(grant)}", grant.id)
+def _noted(case: _Case, grant: Grant) -> Reason:
+    return Reason("shadow_grant", f"in shadow: {_in_shadow(case, grant)}", grant.id)
 
 
-def _in_shadow(grant: Grant) -> str:
-    return "would run without a review" if grant.approval is None else "would be held for review"
+def _in_shadow(case: _Case, grant: Grant) -> str:
+    return "would be held for review" if _approvals(case, [grant]) else "would run without a review"
 
 
 def _forbids(because: str) -> str:

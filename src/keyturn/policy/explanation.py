@@ -10,9 +10,10 @@ from keyturn.canon import Json
 from keyturn.model.decision import Decision, Deny, Request
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, amounts_of, evaluate, located
+from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, LimitState, spent, states
 from keyturn.policy.policy import Policy
-from keyturn.policy.rules import Budget, Forbid, Grant
+from keyturn.policy.rules import Budget, Forbid, Grant, Lane
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned, unplanned
 from keyturn.policy.usage import PENDING, Counts
@@ -23,7 +24,7 @@ from keyturn.policy.where import Applies, Depends, Misses, Where
 class RuleTrace:
     """One rule and what it had to say.
 
-    kind     "grant", "forbid" or "limit"
+    kind     "grant", "forbid", "limit" or "lane"
     mode     "live" or "shadow"
     verdict  "applies", "misses" (it is about this call, a condition failed), "unrelated", or "open" (no plan yet)
     text     why, with the first condition that failed and the value seen
@@ -65,7 +66,8 @@ def explain(
     traces = (
         *(_grant(grant, request, subject) for grant in policy.grants),
         *(_forbid(forbid, request, subject) for forbid in policy.forbids),
-        *(_budget(budget, request, subject, usage, now) for budget in policy.budgets),
+        *(_budget(budget, request, subject, (policy, usage), now) for budget in policy.budgets),
+        *(_lane(lane, policy, request, subject) for lane in policy.lanes.values()),
     )
     return Explanation(decision, traces)
 
@@ -121,13 +123,35 @@ def _forbid(forbid: Forbid, request: Request, subject: Subject | str) -> RuleTra
     )
 
 
-def _budget(budget: Budget, request: Request, subject: Subject | str, usage: Counts, now: datetime) -> RuleTrace:
+def _lane(lane: Lane, policy: Policy, request: Request, subject: Subject | str) -> RuleTrace:
+    verdict, text = "unrelated", "is not the lane of the target's environment"
+    if isinstance(subject, Subject) and policy.lane_of(str(subject.environment)) == lane:
+        stopped = barred(lane, request)
+        verdict, text = "misses", "refuses nothing here, and its approval is not asked"
+        if stopped is not None:
+            verdict, text = "applies", stopped.text
+        elif _falls_back(lane, policy, subject):
+            verdict, text = "applies", "its approval is asked, for a grant that has none"
+    return RuleTrace(rule=lane.rule, place=lane.rule, kind="lane", mode="live", verdict=verdict, text=text)
+
+
+def _falls_back(lane: Lane, policy: Policy, subject: Subject) -> bool:
+    about = policy.grants_for(subject.principal.name, subject.tool)
+    matching = [g for g in about if not g.shadow and isinstance(g.where.judge(subject), Applies)]
+    governed = policy.contracts[subject.tool].kind == "governed"
+    return lane.rule in approvals_of(lane, matching, governed=governed)
+
+
+def _budget(
+    budget: Budget, request: Request, subject: Subject | str, known: tuple[Policy, Counts], now: datetime
+) -> RuleTrace:
+    policy, usage = known
     verdict, text = "unrelated", "counts other tools, principals or environments"
     binding = [limit for limit in budget.limits if limit.binds(request.principal, request.tool)]
     if isinstance(subject, str):
         verdict, text = ("misses", subject) if binding else (verdict, text)
     elif binding and any(limit.scope(subject) for limit in binding):
-        amounts = {**amounts_of(request), PENDING: 1}
+        amounts = {**amounts_of(request), **policy.reserved_by(request.tool), PENDING: 1}
         found = list(spent(binding, subject, amounts, usage, now))
         verdict, text = ("applies", found[0].reason.text) if found else ("misses", "has room")
     return RuleTrace(

@@ -11,10 +11,11 @@ from keyturn.canon import MAX_INTEGER
 from keyturn.model.decision import Reason
 from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp, parse_duration
+from keyturn.policy.costs import COST, RUNTIME
 from keyturn.policy.subject import Subject
 from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, Counts, Scope
 
-UNITS = ("calls", "files_changed", "lines_changed", "recipients", PENDING)
+UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, PENDING)
 _ONE = {"call": "calls", "recipient": "recipients"}
 _NAMED = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
 _WRITTEN = re.compile(

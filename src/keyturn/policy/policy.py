@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Deny, Reason
 from keyturn.model.principal import Principal
+from keyturn.policy.costs import Price
+from keyturn.policy.cases.case import Case
+from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit
-from keyturn.policy.lint import warnings_of
-from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Person, Reviewer
+from keyturn.policy.lint import lane_warnings, price_warnings, warnings_of
+from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
 from keyturn.policy.world import World
 
@@ -33,6 +36,20 @@ class Policy:
     by_call: Mapping[tuple[str, str], tuple[Grant, ...]]
     by_tool: Mapping[str | None, tuple[Forbid, ...]]
     lint: tuple[str, ...] = ()
+    lanes: Mapping[str, Lane] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+
+    def reserved_by(self, tool: str) -> dict[str, int]:
+        """Return what a call of the tool reserves beside what its plan counts, by unit; empty for most."""
+        price = self.prices.get(tool)
+        return {} if price is None else price.amounts
+
+    def lane_of(self, environment: str) -> Lane | None:
+        """Return the lane an environment lies in, if it lies in one."""
+        place = self.environments.get(environment)
+        return None if place is None else place.lane
+    guard: PolicyGuard | None = None
+    cases: tuple[Case, ...] = ()
 
     def grants_for(self, principal: str, tool: str) -> tuple[Grant, ...]:
         """Return the grants about this principal and tool, in the order of their ids."""
@@ -94,6 +111,9 @@ def assemble(
     forbids: tuple[Forbid, ...],
     budgets: tuple[Budget, ...],
     digest: str,
+    prices: Mapping[str, Price] = MappingProxyType({}),
+    guard: PolicyGuard | None = None,
+    cases: tuple[Case, ...] = (),
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
     return Policy(
@@ -108,7 +128,15 @@ def assemble(
         budgets=tuple(sorted(budgets, key=lambda budget: budget.id)),
         by_call=_by_call(grants),
         by_tool=_by_tool(forbids),
-        lint=warnings_of(world, catalog, grants, forbids, budgets),
+        lint=(
+            *warnings_of(world, catalog, grants, forbids, budgets),
+            *lane_warnings(world, grants),
+            *price_warnings(prices, grants, budgets),
+        ),
+        lanes=MappingProxyType(dict(world.lanes)),
+        prices=MappingProxyType(dict(prices)),
+        guard=guard,
+        cases=cases,
     )
 
 

@@ -9,6 +9,10 @@ from dataclasses import replace
 from keyturn.canon import manifest_digest
 from keyturn.model.contract import Contract
 from keyturn.policy.approval import read_approval
+from keyturn.policy.costs import read_prices
+from keyturn.policy.lanes import check_lanes, with_lanes
+from keyturn.policy.cases.reading import is_case_file, read_cases, tests_folder
+from keyturn.policy.guard import read_guard
 from keyturn.policy.limits import Limit, LimitError, read_limit
 from keyturn.policy.policy import Policy, assemble
 from keyturn.policy.problems import Problems
@@ -22,7 +26,7 @@ from keyturn.policy.world import World, read_world
 
 FILE = "policy.toml"
 PIN = re.compile(r"v[1-9][0-9]{0,5} sha256:[0-9a-f]{64}", re.ASCII)
-_SECTIONS = ("version", "principals", "people", "reviewers", "environments", "grants", "forbids", "limits")
+_SECTIONS = ("version", "principals", "people", "reviewers", "environments", "lanes", "tools", "grants", "forbids", "limits", "policy", "tests")
 _MOST_RULES = 20_000
 
 
@@ -32,9 +36,6 @@ def read_policy(files: Mapping[str, str], catalog: Mapping[str, Contract]) -> Po
     Raises `ConfigurationError` with every problem at once, each starting with its dotted path.
     """
     problems = Problems()
-    for path in files:
-        if path != FILE:
-            problems.add(join("", path), f"is not used by {FILE}")
     if FILE not in files:
         problems.add(FILE, "is missing")
     raw = read_toml(files[FILE], FILE, problems) if FILE in files else None
@@ -46,15 +47,22 @@ def read_policy(files: Mapping[str, str], catalog: Mapping[str, Contract]) -> Po
 def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[str, str]) -> Policy:
     document.only(*_SECTIONS)
     document.integer("version", low=1, high=1)
+    tests = tests_folder(document)
+    for path in files:
+        if path != FILE and not is_case_file(path, tests):
+            document.problems.add(join("", path), f"is not used by {FILE}")
     written = (document.raw.get(section) for section in ("grants", "forbids", "limits"))
     if sum(len(rules) for rules in written if isinstance(rules, list)) > _MOST_RULES:
         document.problems.add(FILE, f"has more than {_MOST_RULES} rules")
         document.problems.settle()
-    world = read_world(document)
+    world = with_lanes(document, read_world(document), catalog)
+    prices = read_prices(document, catalog)
     rules = _Rules(document, world, catalog)
     grants = tuple(rules.grant(table) for table in document.tables("grants"))
     forbids = tuple(rules.forbid(table) for table in document.tables("forbids"))
     budgets = tuple(rules.budget(table) for table in document.tables("limits"))
+    check_lanes(document, world, catalog, (grant for grant in grants if grant))
+    guard, cases = read_guard(document, world), read_cases(document, tests, files, catalog)
     document.problems.settle()
     return assemble(
         world=world,
@@ -63,6 +71,9 @@ def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[s
         forbids=forbids,
         budgets=budgets,
         digest=manifest_digest(files),
+        prices=prices,
+        guard=guard,
+        cases=cases,
     )
 
 
@@ -74,11 +85,11 @@ class _Rules:
         self._catalog = catalog
         self._problems = document.problems
         self._words = Vocabulary(environments=tuple(world.environments), tools=tuple(catalog))
-        self._ids: dict[str, str] = {}
+        self._ids = {lane.rule: lane.rule for lane in world.lanes.values()}
 
     def grant(self, table: Table) -> Grant | None:
         """Read one of `[[grants]]`; None after recording a problem that leaves nothing to use."""
-        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode")
+        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode", "execute")
         rule = self._id(table)
         contract = self._tool(table, required=True)
         principals = self._world.principals_in(table, "principals", required=True) or frozenset()
@@ -103,6 +114,7 @@ class _Rules:
             limits=limits,
             approval=self._approval(table, contract, principals),
             shadow=shadow,
+            manual=_manual(table, contract),
         )
 
     def forbid(self, table: Table) -> Forbid:
@@ -193,6 +205,13 @@ def _limits(table: Table, rule: str, per: str | None) -> tuple[Limit, ...]:
         except LimitError as error:
             table.problems.add(f"{table.at('limits')}[{index}]", f"{shown(text)}: {error}")
     return tuple(found)
+
+
+def _manual(table: Table, contract: Contract) -> bool:
+    manual = table.choice("execute", "automatic", "manual") == "manual"
+    if manual and contract.kind != "governed":
+        table.wrong("execute", f"{contract.tool} only reads: there is nothing to execute by hand")
+    return manual
 
 
 def _shadow(table: Table) -> bool:

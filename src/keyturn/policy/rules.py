@@ -33,11 +33,12 @@ class Reviewer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """A class of targets: every target one of the globs matches."""
+    """A class of targets: every target one of the globs matches. `lane` is what it lies in, if in any."""
 
     name: str
     targets: tuple[str, ...]
     patterns: tuple[Pattern, ...]
+    lane: Lane | None = None
 
     def covers(self, target: str) -> bool:
         """Say whether the target lies here. Raises `UnicodeEncodeError` for lone surrogates."""
@@ -75,8 +76,47 @@ class Approval:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Lane:
+    """What the environments of a lane ask, whatever is granted in them.
+
+    approval    asked where a grant has none of its own; None asks nothing
+    tools       the only ones that may be called; None: all
+    recipients  who alone may be told; None: anybody
+    retention   how long payloads of what happens there are kept; None: no end is set
+    """
+
+    name: str
+    approval: Approval | None
+    tools: frozenset[str] | None
+    recipients: tuple[Pattern, ...] | None
+    retention: timedelta | None
+
+    @property
+    def rule(self) -> str:
+        """Its name in decisions: where it stands in the text."""
+        return f"lanes.{self.name}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """What a grant makes of a risk score: people must agree from `hold_at` on, and from `deny_at` on it is refused.
+
+    `approval` says who must agree; None leaves it to the grant's own approval, or its lane's.
+    """
+
+    hold_at: int | None
+    deny_at: int | None
+    approval: Approval | None
+    shadow: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """Lets principals call one tool. `place` is where it stands (`grants[0]`), `pin` the contract agreed to."""
+    """Lets principals call one tool. `place` is where it stands (`grants[0]`), `pin` the contract agreed to.
+
+    `manual` says that a person has to sign for each execution, once it is allowed; `secrets` that what looks like a
+    credential may be added.
+    """
 
     id: str
     place: str
@@ -87,6 +127,9 @@ class Grant:
     limits: tuple[Limit, ...]
     approval: Approval | None
     shadow: bool
+    manual: bool = False
+    risk: Thresholds | None = None
+    secrets: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

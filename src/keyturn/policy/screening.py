@@ -13,7 +13,7 @@ from datetime import datetime
 from keyturn.model.decision import Deny, Request
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, ungranted
-from keyturn.policy.limits import Spent, spent
+from keyturn.policy.limits import spent
 from keyturn.policy.policy import Policy
 from keyturn.policy.rules import Grant
 from keyturn.policy.subject import Subject, unplanned
@@ -65,10 +65,14 @@ def _exhausted(policy: Policy, ways: _Ways, subject: Subject, usage: Counts, now
         return None
     limits = policy.limits_binding(subject.principal.name, subject.tool)
     general = [limit for limit in limits if not limit.shadow and limit.environments is None]
-    found = list(spent(general, subject, {"calls": 1, PENDING: int(ways.held)}, usage, now))
+    reserved = {"calls": 1, **policy.reserved_by(subject.tool)}
+    found = list(spent(general, subject, {**reserved, PENDING: int(ways.held)}, usage, now))
     if found:
         return exhausted(found, None)
-    by_grant = {grant.id: _spent_by(grant, ways.held, subject, usage, now) for grant in ways.possible}
+    by_grant = {
+        grant.id: list(spent(grant.limits, subject, {**reserved, PENDING: _waits(grant, ways)}, usage, now))
+        for grant in ways.possible
+    }
     for grant in ways.certain:
         if by_grant[grant.id]:
             return exhausted(by_grant[grant.id], None)
@@ -77,7 +81,6 @@ def _exhausted(policy: Policy, ways: _Ways, subject: Subject, usage: Counts, now
     return None
 
 
-def _spent_by(grant: Grant, held: bool, subject: Subject, usage: Counts, now: datetime) -> list[Spent]:
-    """Return the limits of one grant that have no room if it matches; its environments are then given."""
-    amounts = {"calls": 1, PENDING: int(held or grant.approval is not None)}
-    return list(spent(grant.limits, subject, amounts, usage, now))
+def _waits(grant: Grant, ways: _Ways) -> int:
+    """Count a waiting request where there surely is one if this grant matches; a lane may make one of others too."""
+    return int(ways.held or grant.approval is not None)
