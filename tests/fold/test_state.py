@@ -44,8 +44,9 @@ def test_the_golden_log_adds_up() -> None:
     entries = golden()
     state = folded(entries)
     assert state.policy is not None
-    assert (state.policy.seq, state.policy.by) == (12, "alice")
-    assert state.policy.digest == entries[12].facts["policy"]
+    last = [entry for entry in entries if entry.kind == "policy.activated"][-1]
+    assert (state.policy.seq, state.policy.by) == (last.seq, "alice")
+    assert (state.policy.digest, state.guard, state.proposals) == (last.facts["policy"], None, {})
     assert [*state.policy.reviewers] == ["alice"]
     assert state.catalog is not None
     assert state.catalog.seq == 3

@@ -156,6 +156,9 @@ def reviewers() -> dict[str, Json]:
 
 POLICY: Final = {"policy.toml": 'version = 1\n\n[reviewers.alice]\ngroups = ["sre"]\n'}
 NEXT_POLICY: Final = {"policy.toml": POLICY["policy.toml"] + "\n# Pull requests need one review.\n"}
+GUARDED_POLICY: Final = {
+    "policy.toml": POLICY["policy.toml"] + '\n[policy]\napproval = { quorum = 1, from = ["group:sre"] }\n'
+}
 CATALOG: Final = {"open_pull_request.v1.json": '{"title": "Open a pull request"}\n'}
 CONTRACT: Final = "v1 " + canon.digest({"title": "Open a pull request"})
 TOKEN: Final = canon.sha256(b"a token of the test vectors")
@@ -399,6 +402,25 @@ def erase(log: Log) -> None:
     log.rows[13] = replace(row, payloads={name: data for name, data in row.payloads.items() if name != "client"})
 
 
+def change_by_several(log: Log) -> None:
+    """Append a policy that asks for endorsements, what is said beside it, and how the first one comes back."""
+    old, guarded, back = map(canon.manifest_digest, (NEXT_POLICY, GUARDED_POLICY, POLICY))
+    seq = len(log.rows)
+    facts: dict[str, Json] = {"policy": guarded, "previous": old, "reviewers": reviewers()}
+    signed = act("policy.activate", 12, old, guarded, log.at(seq))
+    log.add("policy.activated", {**facts, "act": signed}, {"policy.files": canon.encode(GUARDED_POLICY)})
+    asked: dict[str, Json] = {"policy": guarded, "quorum": 1, "from": ["group:sre"], "reviewers": ["alice"]}
+    log.add("policy.guarded", asked)
+    by: Json = {"type": "account", "name": "root"}
+    words = {"policy.files": canon.encode(POLICY), "reason": canon.encode("As it was.")}
+    log.add("policy.proposed", {"policy": back, "previous": guarded, "by": by}, words)
+    signed = act("policy.endorse", seq, guarded, back, log.at(seq + 3))
+    log.add("policy.endorsed", {"policy": back, "proposal": seq + 2, "act": signed})
+    facts = {"policy": back, "previous": guarded, "reviewers": reviewers()}
+    signed = act("policy.activate", seq, guarded, back, log.at(seq + 4))
+    log.add("policy.activated", {**facts, "act": signed}, {"policy.files": canon.encode(POLICY)})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -417,4 +439,5 @@ def make_log() -> Log:
     anchor(log)
     change_key(log)
     erase(log)
+    change_by_several(log)
     return log

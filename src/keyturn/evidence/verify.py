@@ -19,13 +19,15 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
   8  the file is a bundle: its members are those it must have, and no other
   9  what is told could have happened: every outcome has an intent, every intent the reviews that its request asks
      for, by people and keys that the policy of the time listed, none of them excluded, none too late; nothing ran
-     while it was suspended; what operators signed is what was done
+     while it was suspended; what operators signed is what was done; a policy that asks it for the next one was
+     followed only by what as many of the people it names had signed for
  10  texts of policies and contracts have the digests that entries name
  12  it is the log that you named with --key
  14  the tree over the entries has the roots of the checkpoints, and the log key signed those
  15  the log holds what you brought with --against
 
-Not proved here: that a policy loads with its contracts (10) and decides as it was decided (11), with its limits.
+Not proved here: that a policy loads with its contracts (10), passes its cases, asks of the next one what the entry
+beside it says, and decides as it was decided (11), with its limits.
 `keyturn audit verify BUNDLE.zip` derives decisions again.
 
 Exit codes: 0 the log passes; 7 it does not; 11 nobody outside vouches for its end (only with --require-anchor);
@@ -674,6 +676,9 @@ KINDS: dict[str, dict[str, Check]] = {
     "policy.activated": members(
         policy=digest, previous=maybe(digest), reviewers=table(many(key_line), name), act=maybe(ACT)
     ),
+    "policy.guarded": members(policy=digest, quorum=whole(1), from_=many(name), reviewers=many(name)),
+    "policy.proposed": members(policy=digest, previous=digest, by=ACTOR),
+    "policy.endorsed": members(policy=digest, proposal=whole(), act=ACT),
     "catalog.published": members(catalog=digest, contracts=table(name, name)),
     "token.issued": members(
         token=digest, principal=name, transports=many(name), scopes=maybe(many(name)), expires_at=is_time,
@@ -1206,6 +1211,9 @@ class Rules:
         self.founding = True
         self.policy: str | None = None
         self.policy_seq = -1
+        self.guard: dict[str, Any] | None = None  # what the policy in force asks of the next one
+        self.guard_after = -1  # the entry that it would follow
+        self.proposals: dict[str, tuple[int, set[str]]] = {}  # digest → its entry, who endorsed it
         self.people: dict[str, list[str]] = {}
         self.contracts: dict[str, str] = {}
         self.defaults: dict[str, dict[str, Any]] = {}  # contract → what its arguments are unless they are given
@@ -1222,7 +1230,7 @@ class Rules:
     def take(self, entry: dict[str, Any], leaf: str) -> None:
         """Take the next entry. Raises `Bad` when it cannot have come about."""
         kind: str = entry["kind"]
-        founds = ("log.opened", "key.added", "policy.activated", "catalog.published", "token.issued")
+        founds = ("log.opened", "key.added", "policy.activated", "policy.guarded", "catalog.published", "token.issued")
         alone = self.newcomer is None or kind == "key.revoked"
         need(alone, entry["seq"], 9, "no person signed for the key that the entry before added")
         try:
@@ -1254,6 +1262,7 @@ class Rules:
         need(entry["previous"] == self.policy, seq, 9, "it does not follow the policy in force")
         if self.policy is not None:
             self._act(entry, "policy.activate", self.policy, entry["policy"])
+            self._endorsed(entry)
         else:
             need(self.founding and entry["act"] is None, seq, 9, "only founding entries go without a signature")
         self._texts(entry, "policy.files", entry["policy"])
@@ -1264,8 +1273,49 @@ class Rules:
         except ValueError as error:
             raise Bad(seq, 10, f"a reviewer's key: {error}") from error
         self.policy, self.policy_seq, self.people = entry["policy"], seq, entry["reviewers"]
+        self.guard_after, self.guard, self.proposals = seq, None, {}
+
+    def _endorsed(self, entry: dict[str, Any]) -> None:
+        """Prove that as many of those named signed for an activation as the policy before it asks."""
+        if self.guard is None:
+            return
+        heard = {entry["act"]["statement"]["by"], *self.proposals.get(entry["policy"], (0, set()))[1]}
+        enough = len(heard & set(self.guard["reviewers"])) >= self.guard["quorum"]
+        need(enough, entry["seq"], 9, "fewer people signed for this policy than the one in force asks")
+
+    def _policy_guarded(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """Whether a policy without one asks for nothing is for `audit verify` to say."""
+        seq, people = entry["seq"], set(entry["reviewers"])
+        beside = self.policy is not None and entry["policy"] == self.policy and self.guard is None
+        beside = beside and seq == self.guard_after + 1
+        need(beside, seq, 9, "it does not stand directly after the activation of the policy that it guards")
+        need(people <= set(self.people), seq, 9, "it names people whom the policy in force does not list")
+        need(len(people) >= entry["quorum"], seq, 9, "it asks for more people than it names")
+        self.guard = entry
+
+    def _policy_proposed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq, proposed = entry["seq"], entry["policy"]
+        follows = self.policy is not None and entry["previous"] == self.policy
+        need(follows, seq, 9, "it does not follow the policy in force")
+        need(proposed not in self.proposals, seq, 9, "this policy is proposed already")
+        need(len(self.proposals) < 64, seq, 9, "more policies are proposed than may wait")
+        self._texts(entry, "policy.files", proposed)
+        self.proposals[proposed] = seq, set()
+
+    def _policy_endorsed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq = entry["seq"]
+        self._act(entry, "policy.endorse", self.policy or "", entry["policy"])
+        who = entry["act"]["statement"]["by"]
+        proposal, heard = self.proposals.get(entry["policy"], (-1, set()))
+        need(proposal == entry["proposal"], seq, 9, "the entry it names does not propose this policy")
+        asked = self.guard is not None and who in self.guard["reviewers"]
+        need(asked, seq, 9, f"{who} is not asked to endorse policies")
+        need(who not in heard, seq, 9, f"{who} has endorsed this policy already")
+        heard.add(who)
 
     def _catalog_published(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        if self.guard_after == self.policy_seq == entry["seq"] - 1 and self.guard is None:
+            self.guard_after = entry["seq"]  # a policy's new contracts come before what guards it
         self.contracts = entry["contracts"]
         for text in self._texts(entry, "catalog.files", entry["catalog"]).values():
             self._note_defaults(text)
@@ -1586,6 +1636,7 @@ class Rules:
         self._act(entry, "ledger.recover", entry["reason"], sha256(signed))
         if restores:
             self.restored = seq, at
+            self.proposals = {}
             for action in self.actions.values():
                 if action.status(at) in ("pending", "approved"):
                     newest = {word.reviewer: word for word in action.words}

@@ -17,7 +17,18 @@ from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold import values
+from keyturn.fold.alarms import Watch
 from keyturn.fold.erasure import check_erasable, erasure
+from keyturn.fold.guarding import (
+    Guard,
+    Proposed,
+    activation,
+    check_endorsed,
+    endorsed,
+    endorsement,
+    guard_of,
+    proposed,
+)
 from keyturn.fold.freezes import override_of, overriding
 from keyturn.fold.key_changes import key_change
 from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
@@ -25,12 +36,13 @@ from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
-from keyturn.fold.suspensions import LIFT, Suspension, Suspensions, lift_digest, read_scope
+from keyturn.fold.suspensions import LIFT, POLICY, Suspension, Suspensions, lift_digest, read_scope
 from keyturn.fold.undoing import UNDOING, Pairs, Undos, act_of, check_undone
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
+from keyturn.policy.alarms import Alarms
 from keyturn.policy.circumstances import Circumstances, Override
 from keyturn.policy.usage import Usage
 
@@ -47,15 +59,18 @@ _Times: TypeAlias = list[tuple[str, list[datetime]]]
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 6
+    version = 7
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
+        self.guard: Guard | None = None
+        self.proposals: dict[str, Proposed] = {}  # by digest
         self.catalog: CatalogInForce | None = None
         self.tokens: dict[str, Token] = {}
         self.suspensions = Suspensions()
         self.overrides: dict[str, Override] = {}  # by freeze
         self.restored: Restoration | None = None
+        self.watch = Watch()
         self.usage = Usage()
         self.undos = Undos()
         self.denials: dict[str, deque[datetime]] = {}
@@ -73,6 +88,10 @@ class State:
     def circumstances(self) -> Circumstances:
         """What decisions depend on besides usage."""
         return Circumstances(overrides=tuple(self.overrides.values()))
+
+    def alarms(self, now: datetime) -> Alarms:
+        """Return what is wrong at `now`, for a policy that tightens then."""
+        return self.watch.alarms(self._unknown(now))
 
     @classmethod
     def empty(cls) -> Self:
@@ -104,6 +123,7 @@ class State:
         try:
             self._check_newcomer(entry)
             self._HANDLERS[entry.kind](self, entry)
+            self.watch.take(entry)
             self._applied += 1
             if self._applied % _TIDY_EVERY == 0:
                 self._tidy(entry.at)
@@ -118,6 +138,7 @@ class State:
             "actions": values.to_json(list(self.actions.values())),
             "usage": self.usage.to_json(),
             "undos": values.to_json(self.undos.pairs()),
+            "watch": values.to_json(self.watch),
             "denials": values.to_json(denials),
             "applied": self._applied,
         }
@@ -129,6 +150,8 @@ class State:
         fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
         state = cls()
         state.policy = _optional(PolicyInForce, fields["policy"])
+        state.guard = _optional(Guard, fields["guard"])
+        state.proposals = {item.policy: item for item in values.from_json(list[Proposed], fields["proposals"])}
         state.catalog = _optional(CatalogInForce, fields["catalog"])
         state.tokens = {token.digest: token for token in values.from_json(list[Token], fields["tokens"])}
         state.suspensions = Suspensions(values.from_json(list[Suspension], fields["suspensions"]))
@@ -137,6 +160,7 @@ class State:
         state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
         state.undos = Undos(values.from_json(Pairs, fields["undos"]))
+        state.watch = values.from_json(Watch, fields["watch"])
         denials = values.from_json(_Times, fields["denials"])
         state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
         state._founding = fields["founding"] is True
@@ -148,6 +172,8 @@ class State:
         """Return what entries of the kinds `STANDING` made, and whether entries may still go without a signature."""
         return {
             "policy": values.to_json(self.policy),
+            "guard": values.to_json(self.guard),
+            "proposals": values.to_json(list(self.proposals.values())),
             "catalog": values.to_json(self.catalog),
             "tokens": values.to_json(list(self.tokens.values())),
             "suspensions": values.to_json(self.suspensions.present()),
@@ -194,8 +220,8 @@ class State:
         digest = entry.text("policy")
         by = None
         if previous is not None:
-            expected = Act(verb="policy.activate", object=previous.digest, digest=digest)
-            by = self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+            by = self.check_act(entry.facts["act"], activation(previous.digest, digest), entry.log, entry.at)
+            check_endorsed(digest, by, self.guard, self.proposals)
             self._founding = False
         elif not self._founding or entry.facts["act"] is not None:
             raise Refused("not_founding", "only the founding entries go without a signature")
@@ -203,6 +229,23 @@ class State:
         reviewers = {name: tuple(lines) for name, lines in facts["reviewers"].items()}
         self.policy = PolicyInForce(digest=digest, seq=entry.seq, at=entry.at, reviewers=reviewers, by=by)
         self.overrides = {}  # they were signed for the freezes of the policy before
+        self.guard, self.proposals = None, {}
+
+    def _guard(self, entry: Entry) -> None:
+        if self.guard is not None:
+            raise Refused("guarded_twice", "what guards the policy in force was said already")
+        self.guard = guard_of(entry, self.policy, self.catalog)
+
+    def _propose(self, entry: Entry) -> None:
+        self._founding = False
+        self.proposals[entry.text("policy")] = proposed(entry, self.policy, self.proposals)
+
+    def _endorse(self, entry: Entry) -> None:
+        self._founding = False
+        digest = entry.text("policy")
+        force = self.policy.digest if self.policy else ""
+        by = self.check_act(entry.facts["act"], endorsement(force, digest), entry.log, entry.at)
+        self.proposals[digest] = endorsed(entry, by, self.guard, self.proposals)
 
     def _publish(self, entry: Entry) -> None:
         facts: dict[str, Any] = dict(entry.facts)
@@ -322,6 +365,8 @@ class State:
         meant = lift_digest(present.digest, entry.data.get(REASON))
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
+        if present.actor == POLICY:
+            self.watch.lifted(present.by, entry, self._unknown(entry.at))
 
     def _override(self, entry: Entry) -> None:
         self._founding = False
@@ -341,6 +386,7 @@ class State:
             return  # the chain holds clocks against it from here on
         self.restored = Restoration(entry.seq, entry.at)
         self.overrides = {}  # what is lost may have ended them
+        self.proposals = {}  # what is lost may have activated, and so voided, what they were endorsed for
         for action, state in list(self.open_actions(entry.at)):
             if state in {"pending", "approved"}:
                 self._take(life.restored(action, entry.at), entry.at)
@@ -436,6 +482,9 @@ class State:
             pending=action.decision == "hold",
         )
 
+    def _unknown(self, now: datetime) -> list[str]:
+        return [action.id for action, state in self.open_actions(now) if state == "unknown"]
+
     def _tidy(self, now: datetime) -> None:
         """Give back what nobody will settle any more, and forget what is long over."""
         for action in self._remembered.rejected_by_time(now):
@@ -450,6 +499,9 @@ class State:
         "key.added": _add_key,
         "key.revoked": _revoke_key,
         "policy.activated": _activate,
+        "policy.guarded": _guard,
+        "policy.proposed": _propose,
+        "policy.endorsed": _endorse,
         "catalog.published": _publish,
         "token.issued": _issue,
         "token.revoked": _revoke,

@@ -14,6 +14,9 @@ STANDING = frozenset(
         "key.added",
         "key.revoked",
         "policy.activated",
+        "policy.guarded",
+        "policy.proposed",
+        "policy.endorsed",
         "catalog.published",
         "token.issued",
         "token.revoked",
@@ -23,8 +26,8 @@ STANDING = frozenset(
         "recovery",
     }
 )
-"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions, and
-since when reviews count."""
+"""Kinds that make what stands until another entry of them ends it: keys, policy, what is proposed in its place and by
+whom endorsed, catalog, tokens, suspensions, and since when reviews count."""
 
 
 class FoldError(Exception):

@@ -228,6 +228,14 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "reviewers": mapping(many(key_line), name),
             "act": nullable(ACT),
         },
+        "policy.guarded": {
+            "policy": digest,
+            "quorum": integer(1),
+            "from": many(name),
+            "reviewers": many(name),
+        },
+        "policy.proposed": {"policy": digest, "previous": digest, "by": ACTOR},
+        "policy.endorsed": {"policy": digest, "proposal": integer(), "act": ACT},
         "catalog.published": {"catalog": digest, "contracts": mapping(name, name)},
         "token.issued": {
             "token": digest,
@@ -324,6 +332,8 @@ ADDS_AUTHORITY = frozenset(
         "key.added",
         "key.revoked",
         "policy.activated",
+        "policy.guarded",
+        "policy.endorsed",
         "catalog.published",
         "token.issued",
         "action.requested",

@@ -47,7 +47,7 @@ from keyturn.verifier.report import (
     Verdict,
     first_bad,
 )
-from keyturn.verifier.shelf import Shelf
+from keyturn.verifier.shelf import Shelf, check_proposed
 from keyturn.verifier.source import Source, open_payloads
 from keyturn.verifier.steps import Step, follow_rows
 from keyturn.verifier.undone import check_undone
@@ -108,6 +108,8 @@ class Examination:
         payloads = open_payloads(entry, step.row.payloads, self._erasures.named)  # 6
         if entry.kind != "catalog.published":
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
+        if entry.kind not in {"catalog.published", "policy.guarded"}:
+            self._shelf.check_guarded()
         self._HANDLERS[entry.kind](self, entry, payloads)
         self._check_hands(entry)
         self._found.counts[entry.kind] += 1
@@ -143,6 +145,7 @@ class Examination:
         if self._head.size == 0:
             raise NotProved(0, 2, "the log has not been opened: there is no entry")
         self._shelf.settle()
+        self._shelf.check_guarded()
         size = 0 if self._given.remembered is None else self._given.remembered[0]
         if self._remembers(size) and self._head.size < size:
             raise NotProved(self._head.size, 13, f"the ledger ends here, and it had {size} entries before")
@@ -198,6 +201,14 @@ class Examination:
         self._follow(entry, payloads)
         self._shelf.publish(entry, payloads)
         self._shelf.settle()
+
+    def _guard(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._shelf.guard(entry)
+
+    def _propose(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        check_proposed(entry, payloads)
 
     def _issue(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
@@ -491,6 +502,9 @@ class Examination:
         "key.added": _follow,
         "key.revoked": _change_key,
         "policy.activated": _activate,
+        "policy.guarded": _guard,
+        "policy.proposed": _propose,
+        "policy.endorsed": _follow,
         "catalog.published": _publish,
         "token.issued": _issue,
         "token.revoked": _follow,
