@@ -21,7 +21,7 @@ from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject
 from keyturn.policy.tables import Table, join
 
-_NESTED = ("arguments", "plan", "principal", "time")
+_NESTED = ("arguments", "plan", "principal", "risk", "time")
 
 
 @dataclass(frozen=True, slots=True)
