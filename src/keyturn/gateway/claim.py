@@ -22,7 +22,9 @@ from keyturn.fold.undoing import act_of
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_arguments, read_plan, read_value
+from keyturn.gateway.releasing import release_fallen
 from keyturn.gateway.suspensions import suspended_action
+from keyturn.gateway.tightening import tighten
 from keyturn.gateway.voiding import void
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Deny, Hold, Permit, Reason, Request, Shadow
@@ -112,14 +114,18 @@ def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
 
 
 def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
-    """A process claims only what its own tools and back ends reach, and nothing that an operator has suspended."""
-    return gate.reaches(action) and suspended_action(view, action) is None
+    """A process claims only what its own tools and back ends reach, and nothing that waits for a person.
+
+    An operator may have suspended it, or may have yet to sign for its execution.
+    """
+    return gate.reaches(action) and not action.waits_for_a_hand and suspended_action(view, action) is None
 
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
     """Claim what may run, and say how many became stale."""
     claimed: list[Claimed] = []
     voided = 0
+    tighten(gate, tx)
     for action in claimable(gate, tx):
         if len(claimed) == most:
             break
@@ -167,18 +173,18 @@ def start_permitted(gate: Gateway, tx: Job, action: Action, planned: Planned, ta
         return None
     started = _append_start(gate, tx, action, taken.executor.instance)
     reference = ActionRef(action=action.id, principal=action.principal, reason=planned.reason)
-    return Claimed(action, planned.plan, reference, (planned.request, started), planned.reasons)
+    return Claimed(action, planned.plan, reference, (*planned.entries, started), planned.reasons)
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What the transaction that permits an action has at hand.
 
-    request   the entry `action.requested`
+    entries   the entry `action.requested`, and those that stand with it
     reason    why the assistant asks, in its own words; `reasons` those of the decision
     """
 
-    request: Entry
+    entries: tuple[Entry, ...]
     plan: Plan
     reason: str
     reasons: tuple[Reason, ...]
@@ -186,15 +192,22 @@ class Planned:
 
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     """Return why an approved action may not run after all; empty when it may."""
-    entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
+    entries = [view.entry(seq) for seq in _told_in(action)]
     found = (
         _story_differs(action, entries, view.state.restored)
         or _plan_differs(view, action, entries[0])
         or _token_revoked(view, entries[0])
         or _act_fallen(view, entries[0])
+        or release_fallen(view, action)
         or _contract_moved(view, action)
     )
     return (found,) if found else _policy_objects(gate, view, action, entries[0])
+
+
+def _told_in(action: Action) -> list[int]:
+    """Return where the entries of an action that has not begun stand, in order."""
+    signed = () if action.released is None else (action.released.seq,)
+    return sorted((action.seq, *action.beside, *(review.seq for review in action.reviews), *signed))
 
 
 def _story_differs(action: Action, entries: Sequence[Entry], restored: Restoration | None) -> Reason | None:
@@ -266,6 +279,8 @@ def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -
         # People reviewed it, and limits counted it, as one of another environment.
         return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)
     match decision:
+        case Permit() | Hold() if decision.manual and not action.withheld:
+            return (Reason("manual", "the policy in force asks that a person signs for its execution"),)
         case Deny(reasons=reasons):
             return tuple(
                 Reason(reason.code, f"the policy in force: {reason.text}", reason.rule) for reason in reasons

@@ -13,7 +13,9 @@ from keyturn.gateway.incoming import Call, facts_of
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refused
-from keyturn.gateway.submit import earlier_named, request_of, suspension
+from keyturn.gateway.submit import crowded, earlier_named, in_turn, request_of, suspension
+from keyturn.gateway.tightening import tighten
+from keyturn.gateway.turns import Crowded
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
@@ -31,8 +33,11 @@ async def read(gate: Gateway, call: Call) -> Answer:
         judged = await gate.ferry.look(lambda view: _judge(gate, view, call, plan))
         if not isinstance(judged, Permit):
             return await refused(gate, _refusal(call, "policy", judged, plan))
-        result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
+        async with in_turn(gate, call):
+            result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
         canon.check(result)
+    except Crowded as error:
+        return await refused(gate, _refusal(call, "plan", (crowded(error),)))
     except TookTooLong as error:
         late = Reason("read_timeout", f"the system did not answer: {error}; try again later")
         return await refused(gate, _refusal(call, "plan", (late,)))
@@ -58,6 +63,7 @@ def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[
 
 
 def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
+    tighten(gate, tx)
     # Decided again on the fold of this transaction, so that limits on reads are exact between processes.
     if (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,), plan))

@@ -7,7 +7,7 @@ then: limits, repeats and the decision's entry are one step, for all processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +29,8 @@ from keyturn.gateway.refusals import Refusal, record, refuse, refused
 from keyturn.gateway.suspensions import suspended
 from keyturn.gateway.sweep import NotSwept, sweep
 from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.tightening import tighten
+from keyturn.gateway.turns import Crowded
 from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import EntryError
 from keyturn.model.contract import Contract
@@ -107,12 +109,28 @@ async def plan_call(gate: Gateway, call: Call) -> Plan | Refusal:
     """Plan a governed call, or return the refusal to be recorded."""
     try:
         tool, earlier = gate.governed[call.contract.tool], await earlier_named(gate, call)
-        return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
+        async with in_turn(gate, call):
+            return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
+    except Crowded as error:
+        reason = crowded(error)
     except TookTooLong as error:
         reason = Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later")
     except ConnectorError as error:
         reason = Reason(f"plan_{error.kind}", str(error))
     return _refusal(call, "plan", (reason,))
+
+
+def in_turn(gate: Gateway, call: Call) -> AbstractAsyncContextManager[None]:
+    """Wait until the policy's `[queue]` lets this call ask other systems, and stay counted for the block."""
+    principal, policy = call.caller.principal, gate.policies.latest
+    if policy is None or (known := policy.principals.get(principal)) is None:
+        return nullcontext()  # what is not known is refused when it is decided
+    return gate.turns.turn(policy.queue, principal, known.owner)
+
+
+def crowded(error: Crowded) -> Reason:
+    """Return the reason of a refusal where there was no turn to be had."""
+    return Reason("crowded", f"{error}; try again later")
 
 
 def earlier_of(gate: Gateway, principal: str) -> Earlier:
@@ -186,6 +204,7 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None)
     if tx.state.overdue(tx.now):
         # What has expired still holds its reservation until its entry is there; write those first.
         raise NotSwept
+    tighten(gate, tx)
     if call.signed is None and (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,)))
     if call.signed is not None:

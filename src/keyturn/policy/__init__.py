@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from keyturn.policy.limits import Limit, LimitState
     from keyturn.policy.pinning import pin
     from keyturn.policy.policy import Policy
+    from keyturn.policy.queue import Queue
     from keyturn.policy.reading import read_policy
     from keyturn.policy.rules import Approval, Budget, Environment, Forbid, Grant, Person, Reviewer
     from keyturn.policy.screening import screen
@@ -35,6 +36,7 @@ __all__ = [
     "Override",
     "Person",
     "Policy",
+    "Queue",
     "Reviewer",
     "RuleTrace",
     "Scope",

@@ -12,17 +12,25 @@ from keyturn.model.decision import Deny, Reason
 from keyturn.model.principal import Principal
 from keyturn.policy.costs import Price
 from keyturn.policy.cases.case import Case
+from keyturn.policy.degrade import Tightening
 from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit
 from keyturn.policy.lint import lane_warnings, price_warnings, warnings_of
+from keyturn.policy.queue import Queue
+from keyturn.policy.risk.settings import Settings
+from keyturn.policy.risk.thresholds import held_anyway, risk_warnings, scored_by
 from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
+from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`."""
+    """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`.
+
+    `risk` is how requests are scored; None where nothing asks for a score.
+    """
 
     digest: str
     principals: Mapping[str, Principal]
@@ -38,6 +46,7 @@ class Policy:
     lint: tuple[str, ...] = ()
     lanes: Mapping[str, Lane] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
+    risk: Settings | None = None
 
     def reserved_by(self, tool: str) -> dict[str, int]:
         """Return what a call of the tool reserves beside what its plan counts, by unit; empty for most."""
@@ -50,6 +59,8 @@ class Policy:
         return None if place is None else place.lane
     guard: PolicyGuard | None = None
     cases: tuple[Case, ...] = ()
+    degrade: tuple[Tightening, ...] = ()
+    queue: Queue | None = None
 
     def grants_for(self, principal: str, tool: str) -> tuple[Grant, ...]:
         """Return the grants about this principal and tool, in the order of their ids."""
@@ -99,7 +110,7 @@ class Policy:
         if scope not in principal.scopes or (token_scopes is not None and scope not in token_scopes):
             return False
         forbids = self.forbids_for(principal.name, contract.tool)
-        closed = any(not rule.shadow and not rule.where.conditions for rule in forbids)
+        closed = any(not rule.shadow and not rule.where.conditions and rule.valid == ALWAYS for rule in forbids)
         return not closed and bool(self.grants_for(principal.name, contract.tool))
 
 
@@ -112,8 +123,11 @@ def assemble(
     budgets: tuple[Budget, ...],
     digest: str,
     prices: Mapping[str, Price] = MappingProxyType({}),
+    risk: Settings | None = None,
     guard: PolicyGuard | None = None,
     cases: tuple[Case, ...] = (),
+    degrade: tuple[Tightening, ...] = (),
+    queue: Queue | None = None,
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
     return Policy(
@@ -132,11 +146,15 @@ def assemble(
             *warnings_of(world, catalog, grants, forbids, budgets),
             *lane_warnings(world, grants),
             *price_warnings(prices, grants, budgets),
+            *risk_warnings(risk, grants, held_anyway(world)),
         ),
         lanes=MappingProxyType(dict(world.lanes)),
         prices=MappingProxyType(dict(prices)),
+        risk=scored_by(risk, grants, forbids),
         guard=guard,
         cases=cases,
+        degrade=degrade,
+        queue=queue,
     )
 
 

@@ -12,21 +12,25 @@ from keyturn.policy.approval import read_approval
 from keyturn.policy.costs import read_prices
 from keyturn.policy.lanes import check_lanes, with_lanes
 from keyturn.policy.cases.reading import is_case_file, read_cases, tests_folder
+from keyturn.policy.degrade import read_degrade
+from keyturn.policy.documents import FILE, Document, read_document
 from keyturn.policy.guard import read_guard
 from keyturn.policy.limits import Limit, LimitError, read_limit
 from keyturn.policy.policy import Policy, assemble
 from keyturn.policy.problems import Problems
-from keyturn.policy.rules import Approval, Budget, Forbid, Grant
+from keyturn.policy.queue import read_queue
+from keyturn.policy.risk.settings import read_settings
+from keyturn.policy.risk.thresholds import check_answered, read_secrets, read_thresholds
+from keyturn.policy.rules import Approval, Budget, Forbid, Grant, Thresholds
 from keyturn.policy.shown import shown
 from keyturn.policy.tables import Table, join
-from keyturn.policy.toml_text import read_toml
 from keyturn.policy.usage import DIMENSIONS
+from keyturn.policy.validity import read_validity
 from keyturn.policy.where import Vocabulary, Where, read_where
 from keyturn.policy.world import World, read_world
 
-FILE = "policy.toml"
 PIN = re.compile(r"v[1-9][0-9]{0,5} sha256:[0-9a-f]{64}", re.ASCII)
-_SECTIONS = ("version", "principals", "people", "reviewers", "environments", "lanes", "tools", "grants", "forbids", "limits", "policy", "tests")
+_SECTIONS = ("version", "includes", "principals", "people", "reviewers", "environments", "lanes", "tools", "grants", "forbids", "limits", "policy", "tests", "risk", "degrade", "queue")
 _MOST_RULES = 20_000
 
 
@@ -35,34 +39,29 @@ def read_policy(files: Mapping[str, str], catalog: Mapping[str, Contract]) -> Po
 
     Raises `ConfigurationError` with every problem at once, each starting with its dotted path.
     """
-    problems = Problems()
-    if FILE not in files:
-        problems.add(FILE, "is missing")
-    raw = read_toml(files[FILE], FILE, problems) if FILE in files else None
-    if raw is None:
-        problems.settle()
-    return _document(Table(raw, "", problems), catalog, files)
+    return _document(read_document(files, Problems()), catalog, files)
 
 
-def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[str, str]) -> Policy:
+def _document(document: Document, catalog: Mapping[str, Contract], files: Mapping[str, str]) -> Policy:
     document.only(*_SECTIONS)
     document.integer("version", low=1, high=1)
     tests = tests_folder(document)
-    for path in files:
-        if path != FILE and not is_case_file(path, tests):
-            document.problems.add(join("", path), f"is not used by {FILE}")
-    written = (document.raw.get(section) for section in ("grants", "forbids", "limits"))
-    if sum(len(rules) for rules in written if isinstance(rules, list)) > _MOST_RULES:
+    if document.count("grants", "forbids", "limits", "freezes") > _MOST_RULES:
         document.problems.add(FILE, f"has more than {_MOST_RULES} rules")
         document.problems.settle()
     world = with_lanes(document, read_world(document), catalog)
-    prices = read_prices(document, catalog)
+    prices, risk = read_prices(document, catalog), read_settings(document)
     rules = _Rules(document, world, catalog)
     grants = tuple(rules.grant(table) for table in document.tables("grants"))
     forbids = tuple(rules.forbid(table) for table in document.tables("forbids"))
     budgets = tuple(rules.budget(table) for table in document.tables("limits"))
     check_lanes(document, world, catalog, (grant for grant in grants if grant))
+    check_answered(document, world, (grant for grant in grants if grant))
     guard, cases = read_guard(document, world), read_cases(document, tests, files, catalog)
+    degrade, queue = read_degrade(document, world.environments), read_queue(document)
+    for path in files:
+        if path not in document.used and not is_case_file(path, tests):
+            document.problems.add(join("", path), f"is not used by {FILE}")
     document.problems.settle()
     return assemble(
         world=world,
@@ -72,8 +71,11 @@ def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[s
         budgets=budgets,
         digest=manifest_digest(files),
         prices=prices,
+        risk=risk,
         guard=guard,
         cases=cases,
+        degrade=degrade,
+        queue=queue,
     )
 
 
@@ -89,7 +91,7 @@ class _Rules:
 
     def grant(self, table: Table) -> Grant | None:
         """Read one of `[[grants]]`; None after recording a problem that leaves nothing to use."""
-        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode", "execute")
+        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "risk", "secrets", "mode", "execute", "valid")
         rule = self._id(table)
         contract = self._tool(table, required=True)
         principals = self._world.principals_in(table, "principals", required=True) or frozenset()
@@ -99,9 +101,9 @@ class _Rules:
         if contract.kind == "self":
             table.wrong("tool", f"{contract.tool} is about the caller's own actions and needs no grant")
         where = read_where(table, contract, self._words, strict=True)
-        shadow = _shadow(table)
+        shadow, valid = _shadow(table), read_validity(table)
         limits = tuple(
-            replace(limit, principals=principals, tool=contract.tool, environments=where.environments, shadow=shadow)
+            replace(limit, principals=principals, tool=contract.tool, environments=where.environments, shadow=shadow, valid=valid)
             for limit in _limits(table, rule, None)
         )
         return Grant(
@@ -114,12 +116,15 @@ class _Rules:
             limits=limits,
             approval=self._approval(table, contract, principals),
             shadow=shadow,
+            valid=valid,
             manual=_manual(table, contract),
+            risk=self._risk(table, contract, principals),
+            secrets=read_secrets(table),
         )
 
     def forbid(self, table: Table) -> Forbid:
         """Read one of `[[forbids]]`."""
-        table.only("id", "principals", "tool", "where", "mode")
+        table.only("id", "principals", "tool", "where", "mode", "valid")
         rule = self._id(table)
         contract = self._tool(table, required=False)
         unclear = "tool" in table.raw and contract is None
@@ -130,20 +135,21 @@ class _Rules:
             tool=contract.tool if contract else None,
             where=Where() if unclear else read_where(table, contract, self._words, strict=False),
             shadow=_shadow(table),
+            valid=read_validity(table),
         )
 
     def budget(self, table: Table) -> Budget:
         """Read one of `[[limits]]`."""
-        table.only("id", "limits", "per", "principals", "tool", "environments", "mode")
+        table.only("id", "limits", "per", "principals", "tool", "environments", "mode", "valid")
         rule = self._id(table)
         contract = self._tool(table, required=False)
         principals = self._world.principals_in(table, "principals", required=False)
         environments = self._environments(table)
         per = table.choice("per", "principal", *(name for name in DIMENSIONS if name != "principal"))
-        shadow = _shadow(table)
+        shadow, valid = _shadow(table), read_validity(table)
         tool = contract.tool if contract else None
         limits = tuple(
-            replace(limit, principals=principals, tool=tool, environments=environments, shadow=shadow)
+            replace(limit, principals=principals, tool=tool, environments=environments, shadow=shadow, valid=valid)
             for limit in _limits(table, rule, per)
         )
         if "limits" not in table.raw:
@@ -154,7 +160,7 @@ class _Rules:
         rule = table.text("id", required=True) or table.place
         place = self._ids.setdefault(rule, table.place)
         if place != table.place:
-            table.wrong("id", f"{shown(rule)} is the id of {place} already")
+            table.wrong("id", f"{shown(rule)} is the id of {_named(place, table.place)} already")
         return rule
 
     def _tool(self, table: Table, *, required: bool) -> Contract | None:
@@ -185,6 +191,12 @@ class _Rules:
             return None
         return read_approval(asked, self._world, principals)
 
+    def _risk(self, table: Table, contract: Contract, principals: frozenset[str]) -> Thresholds | None:
+        if "risk" in table.raw and contract.kind != "governed":
+            table.wrong("risk", f"{contract.tool} only reads: there is nothing to hold or to refuse for its risk")
+            return None
+        return read_thresholds(table, lambda asked: self._approval(asked, contract, principals))
+
     def _environments(self, table: Table) -> frozenset[str] | None:
         if "environments" not in table.raw:
             return None
@@ -195,6 +207,11 @@ class _Rules:
                 text = f"there is no environment {shown(name)}"
                 table.problems.unknown(table.at("environments"), text, name, known)
         return frozenset(names)
+
+
+def _named(place: str, other: str) -> str:
+    """Return a place so that it is told from one in another file."""
+    return f"{FILE}: {place}" if ": " in other and ": " not in place else place
 
 
 def _limits(table: Table, rule: str, per: str | None) -> tuple[Limit, ...]:

@@ -50,6 +50,7 @@ from keyturn.verifier.report import (
 from keyturn.verifier.shelf import Shelf, check_proposed
 from keyturn.verifier.source import Source, open_payloads
 from keyturn.verifier.steps import Step, follow_rows
+from keyturn.verifier.tightened import check_tightened
 from keyturn.verifier.undone import check_undone
 from keyturn.verifier.vouching import Vouching
 
@@ -229,6 +230,7 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry, reads=True)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, entry, policy, self._state, reads=True)
         if self._derivable(entry, entry, payloads):
             usage, set_aside = self._state.usage, self._state.circumstances
             check_read(entry, payloads, policy, token, usage, circumstances=set_aside)
@@ -239,6 +241,7 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, entry, policy, self._state)
         if self._derivable(entry, entry, payloads):
             usage, set_aside = self._state.usage, self._state.circumstances
             check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
@@ -251,6 +254,7 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, entry, policy, self._state)
         contract = policy.contracts[entry.text("tool")]
         lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
         if self._derivable(entry, entry, payloads, lost):
@@ -293,6 +297,7 @@ class Examination:
             words = self._lives.counted(entry)
             self._lives.started(entry)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, asked, policy, self._state)
         if self._derivable(entry, asked, before):
             with proving(entry.seq, 11):
                 request = planned_request(asked, before, token)
