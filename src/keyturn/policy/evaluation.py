@@ -116,7 +116,7 @@ def applying_forbids(policy: Policy, subject: Subject) -> tuple[list[tuple[Forbi
     live: list[tuple[Forbid, str]] = []
     shadow: list[tuple[Forbid, str]] = []
     for rule in policy.forbids_for(subject.principal.name, subject.tool):
-        verdict = rule.where.judge(subject)
+        verdict = rule.judge(subject)
         if isinstance(verdict, Applies):
             (shadow if rule.shadow else live).append((rule, verdict.because))
     return live, shadow
@@ -152,7 +152,7 @@ def exhausted(found: Sequence[Spent], environment: str | None) -> Deny:
 
 def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
     grants = case.policy.grants_for(case.principal.name, case.subject.tool)
-    judged = [(grant, grant.where.judge(case.subject)) for grant in grants]
+    judged = [(grant, grant.judge(case.subject)) for grant in grants]
     live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
     shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
     notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)

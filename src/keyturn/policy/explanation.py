@@ -137,7 +137,7 @@ def _lane(lane: Lane, policy: Policy, request: Request, subject: Subject | str) 
 
 def _falls_back(lane: Lane, policy: Policy, subject: Subject) -> bool:
     about = policy.grants_for(subject.principal.name, subject.tool)
-    matching = [g for g in about if not g.shadow and isinstance(g.where.judge(subject), Applies)]
+    matching = [g for g in about if not g.shadow and isinstance(g.judge(subject), Applies)]
     governed = policy.contracts[subject.tool].kind == "governed"
     return lane.rule in approvals_of(lane, matching, governed=governed)
 

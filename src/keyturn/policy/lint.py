@@ -9,6 +9,7 @@ from keyturn.model.contract import Contract
 from keyturn.policy.costs import COST, RUNTIME, Price
 from keyturn.policy.rules import Budget, Forbid, Grant
 from keyturn.policy.shown import shown
+from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
 
@@ -20,7 +21,8 @@ def warnings_of(
     budgets: Sequence[Budget],
 ) -> tuple[str, ...]:
     """Return the warnings, each starting with its dotted path."""
-    closed = [forbid for forbid in forbids if not forbid.shadow and not forbid.where.conditions]
+    always = [forbid for forbid in forbids if not forbid.shadow and forbid.valid == ALWAYS]
+    closed = [forbid for forbid in always if not forbid.where.conditions]
     return (
         *_owners(world),
         *_environments(world),

@@ -22,6 +22,7 @@ from keyturn.policy.risk.thresholds import held_anyway, risk_warnings, scored_by
 from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
 from keyturn.policy.validity import ALWAYS
+from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
 

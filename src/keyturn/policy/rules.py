@@ -8,7 +8,9 @@ from datetime import timedelta
 from keyturn.model.sshkey import PublicKey
 from keyturn.policy.limits import Limit
 from keyturn.policy.patterns import Pattern
-from keyturn.policy.where import Where
+from keyturn.policy.subject import Subject
+from keyturn.policy.validity import ALWAYS, Validity
+from keyturn.policy.where import Misses, Outside, Verdict, Where
 
 KEY_CLASSES = ("any", "hardware", "hardware+pin")
 
@@ -130,6 +132,12 @@ class Grant:
     manual: bool = False
     risk: Thresholds | None = None
     secrets: bool = False
+    valid: Validity = ALWAYS
+
+    def judge(self, subject: Subject) -> Verdict:
+        """Say whether the rule applies: it misses whatever is asked outside the dates between which it is valid."""
+        because = self.valid.why_not(subject.now)
+        return Misses(Outside(because)) if because else self.where.judge(subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,11 +150,17 @@ class Forbid:
     tool: str | None
     where: Where
     shadow: bool
+    valid: Validity = ALWAYS
 
     def covers(self, principal: str, tool: str) -> bool:
         """Say whether the rule is about this principal and tool."""
         about = self.tool is None or self.tool == tool
         return about and (self.principals is None or principal in self.principals)
+
+    def judge(self, subject: Subject) -> Verdict:
+        """Say whether the rule applies: it misses whatever is asked outside the dates between which it is valid."""
+        because = self.valid.why_not(subject.now)
+        return Misses(Outside(because)) if because else self.where.judge(subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

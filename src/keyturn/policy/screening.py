@@ -46,7 +46,7 @@ def screen(
     live, _ = applying_forbids(policy, subject)
     if live:
         return forbidden(live, None)
-    judged = [(grant, grant.where.judge(subject)) for grant in policy.grants_for(principal.name, request.tool)]
+    judged = [(grant, grant.judge(subject)) for grant in policy.grants_for(principal.name, request.tool)]
     open_ = [(grant, verdict) for grant, verdict in judged if not isinstance(verdict, Misses)]
     if not open_:
         missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]

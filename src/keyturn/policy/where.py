@@ -69,10 +69,17 @@ class Applies:
 
 
 @dataclass(frozen=True, slots=True)
-class Misses:
-    """A condition does not hold, and `because` says which and what it saw."""
+class Outside:
+    """The rule does not count at this time, and `text` says why."""
 
-    found: Finding
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misses:
+    """A condition does not hold, or the rule does not count now; `because` says which and what was seen."""
+
+    found: Finding | Outside
 
     @property
     def because(self) -> str:
