@@ -93,6 +93,8 @@ def sentence(view: Look, entry: Entry) -> str:
     match entry.kind:
         case "log.opened" | "key.added" | "key.revoked" | "payload.erased":
             return _about_log(entry, facts)
+        case "policy.guarded" | "policy.proposed" | "policy.endorsed":
+            return _about_change(view, entry, facts)
         case "policy.activated" | "catalog.published" | "token.issued" | "token.revoked":
             return _about_rules(view, entry, facts)
         case "read.served":
@@ -152,6 +154,16 @@ def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
     return f"{_actor(facts)} revokes the token {facts['token'].removeprefix('sha256:')[:12]}"
 
 
+def _about_change(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    match entry.kind:
+        case "policy.guarded":
+            return f"{facts['quorum']} of {', '.join(facts['reviewers'])} must sign for the next policy"
+        case "policy.proposed":
+            return f"{_actor(facts)} proposes the policy {facts['policy'][:19]}{_said(view, entry, 'reason')}"
+    by = facts["act"]["statement"]["by"]
+    return f"{by} endorses the policy {facts['policy'][:19]}{_said(view, entry, 'reason')}"
+
+
 def _about_suspension(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
     scope = "everything" if facts["scope"]["name"] is None else f"{facts['scope']['type']} {facts['scope']['name']}"
     if entry.kind == "suspension.lifted":
@@ -179,6 +191,8 @@ def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
             return "it has expired, which is a no"
         case "action.stale":
             return f"it is stale: {_listed(read_value(view, entry, 'stale.moved'))}"
+        case "action.reserved" | "action.withheld" | "action.released":
+            return _about_execution(entry, facts)
         case "execution.started":
             return "it begins to run"
         case "execution.finished":
@@ -188,6 +202,16 @@ def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
             who = f"by {facts['act']['statement']['by']}" if facts["act"] else "by asking the system"
             return f"settled {who}: it {_OUTCOMES[facts['outcome']]}{_said(view, entry, 'resolve.reason')}"
     return entry.kind
+
+
+def _about_execution(entry: Entry, facts: Mapping[str, Any]) -> str:
+    match entry.kind:
+        case "action.reserved":
+            amounts = ", ".join(f"{amount} {unit}" for unit, amount in sorted(facts["amounts"].items()) if amount)
+            return f"it takes {amounts} of the budgets"
+        case "action.withheld":
+            return f"nobody executes it before a person has signed for that ({'; '.join(facts['rules'])})"
+    return f"{facts['act']['statement']['by']} signed for its execution"
 
 
 _DECISIONS = {"permit": "permitted", "hold": "held for review", "shadow": "recorded only (shadow)"}

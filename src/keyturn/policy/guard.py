@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -54,6 +55,12 @@ def _read_approval(table: Table, world: World) -> PolicyGuard | None:
         )
         return None
     return PolicyGuard(quorum=quorum, sources=sources, reviewers=able)
+
+
+def asks_for_endorsements(text: str) -> bool:
+    """Say whether a `policy.toml` that was read before asks others to sign for the next one."""
+    section = tomllib.loads(text).get("policy")
+    return isinstance(section, dict) and "approval" in section
 
 
 def guard_facts(policy: Policy, guard: PolicyGuard) -> dict[str, Json]:

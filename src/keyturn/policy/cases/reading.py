@@ -41,6 +41,12 @@ def tests_folder(document: Table) -> str | None:
     return name if name.endswith("/") else f"{name}/"
 
 
+def tests_of(text: str) -> str | None:
+    """Return the folder of cases that a `policy.toml` names; None also of a text that cannot be read."""
+    raw = read_toml(text, "policy.toml", Problems())
+    return None if raw is None else tests_folder(Table(raw, "", Problems()))
+
+
 def is_case_file(path: str, folder: str | None) -> bool:
     """Say whether a file of the policy lies in the folder of its cases."""
     return folder is not None and path.startswith(folder) and "/" not in path[len(folder) :] and path.endswith(SUFFIX)
