@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keyturn.approvals.action import Action, Tally
     from keyturn.gateway.show import Asked, Shown, ShownRefusal, Word
     from keyturn.model.decision import Reason
+    from keyturn.model.risk import Risk
 
 INDENT = 11
 DEEPER = "  "
@@ -118,9 +119,21 @@ def request_lines(asked: Asked) -> Iterator[Line]:
     yield from _argument_lines(asked)
     undo = f" · undo: {_with_id(plan.inverse.summary, action.id)}" if plan.inverse else ""
     yield Line("Effect", f"{_effects(action.effects)}{undo}")
+    if asked.risk is not None:
+        yield from _risk_lines(asked.risk)
     if isinstance(plan.view.get("preview"), str):
         yield Line("Preview", as_text(plan.view["preview"]))
     yield from _labelled("Checked", [plain(f"{name} {_compact(value)}") for name, value in plan.facts.items()])
+
+
+def _risk_lines(risk: Risk) -> Iterator[Line]:
+    """Yield the score and each part: what a part has seen may be anybody's words, and what it is called is ours."""
+    most = sum(part.most for part in risk.parts)
+    yield Line("Risk", f"{risk.score} of {most}")
+    for part in risk.parts:
+        why = f": {'; '.join(part.because)}" if part.because else ""
+        style = None if part.points else "dim"
+        yield Line("", f"{plain(part.name)} {part.points} of {part.most}{why}", style)
 
 
 def carried_sheet(asked: Asked) -> Iterator[Line]:

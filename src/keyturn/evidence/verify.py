@@ -661,6 +661,7 @@ OBLIGATION = record(
     rule=name, quorum=whole(1), from_=many(name), reviewers=many(name), rejects=whole(1),
     keys=one_of("any", "hardware", "hardware+pin"), escalate=many(record(after=whole(), reviewers=many(name))),
 )  # fmt: skip
+AMOUNTS = record(cost=whole(), runtime=whole())
 UNDONE = record(action=uuid, digest=digest, request=whole(), outcome=whole())
 
 WHO: dict[str, Check] = members(principal=name, owner=maybe(name), token=digest, transport=name)
@@ -688,6 +689,9 @@ KINDS: dict[str, dict[str, Check]] = {
     "read.served": members(**WHO, **WHERE, tool=name, contract=name, policy=digest, rules=many(name)),
     "action.requested": REQUEST,
     "action.undoing": {**REQUEST, **members(token=maybe(digest), undoes=UNDONE, act=maybe(ACT))},
+    "action.reserved": members(amounts=AMOUNTS),
+    "action.withheld": members(rules=many(name)),
+    "action.released": members(act=ACT),
     "action.denied": members(
         **WHO, tool=maybe(name), stage=one_of("contract", "screen", "plan", "policy"),
         codes=many(record(code=name, rule=maybe(name))), arguments_bytes=whole(), policy=digest,
@@ -1116,6 +1120,7 @@ class Bundle:
 
 # ===================================================================================================== people's words
 
+UNSIGNED = ("decision.values", "risk")  # payloads of a decision: they come after what a person signed
 ENDS = {  # outcome → what it may say of its effect
     "succeeded": (True,), "failed": (True, False), "stale": (False,), "unknown": (None,), "shadowed": (False,),
 }  # fmt: skip
@@ -1150,6 +1155,9 @@ class Action:
         self.asker: str | None = act["statement"]["by"] if act else None
         self.words: list[Word] = []
         self.signed_after: datetime | None = None
+        self.beside = entry["seq"] + 1  # where an entry that stands with the request may be
+        self.withheld = False  # until a person signs for its execution
+        self.release: dict[str, Any] | None = None
         self.instance: str | None = None  # of the executor, from the intent on
         self.begun_at: datetime | None = None
         self.ended: str | None = None
@@ -1430,7 +1438,7 @@ class Rules:
         free = before is None or before.status(at) not in ("pending", "approved", "running", "unknown", "succeeded")
         need(free, seq, 9, "what it undoes is undone already")
         if entry["act"] is not None:
-            payloads = {field: promised for field, promised in entry["data"].items() if field != "decision.values"}
+            payloads = {field: promised for field, promised in entry["data"].items() if field not in UNSIGNED}
             content = sha256({"action": named["digest"], "payloads": payloads, "tool": entry["tool"]})
             self._act(entry, "action.undo", named["action"], content)
         self._request(entry, leaf, at)
@@ -1474,6 +1482,31 @@ class Rules:
         need(not held or out <= set(entry["excluded"]), seq, 9, "its owner, or who asks for it, may review it")
         self._not_halted(entry, entry)
         self.actions[action.id] = action
+
+    def _action_reserved(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """What it takes of budgets; whether the policy says so is for `audit verify` to say."""
+        self._stands_beside(entry, self._of(entry).seq + 1)
+        need(any(entry["amounts"].values()), entry["seq"], 9, "it reserves nothing")
+
+    def _action_withheld(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        action = self._of(entry)
+        self._stands_beside(entry, action.beside)
+        need(entry["rules"] and not action.withheld, entry["seq"], 9, "no rule withholds it, or it was withheld before")
+        action.withheld = True
+
+    def _stands_beside(self, entry: dict[str, Any], place: int) -> None:
+        action, seq = self._of(entry), entry["seq"]
+        fits = seq == place == action.beside and action.facts["decision"] != "shadow"
+        need(fits, seq, 9, entry["kind"] + " does not stand directly after its request")
+        action.beside = seq + 1
+
+    def _action_released(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """A person's word that exactly this request is to be executed: once, of what is approved and waits for it."""
+        action, seq = self._of(entry), entry["seq"]
+        waits = action.status(at) == "approved" and action.withheld and action.release is None
+        need(waits, seq, 9, "it waits for nobody to sign for its execution")
+        self._act(entry, "action.execute", action.id, action.digest)
+        action.release = entry["act"]
 
     def _action_denied(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         self._in_force(entry)
@@ -1554,6 +1587,9 @@ class Rules:
         need(not others, seq, 9, "another action is running on " + facts["target"])
         state = action.status(at)
         need(state == "approved", seq, 9, "it was begun, but the action is " + state)
+        need(action.release or not action.withheld, seq, 9, "it was begun, and nobody had signed for its execution")
+        if action.release is not None:
+            self._signed(action.release, entry)
         named = set(entry["reviews"])
         counted = [word for word in action.words if word.seq in named]
         need(len(counted) == len(named), seq, 9, "it counts a review that is not there")
@@ -1641,7 +1677,7 @@ class Rules:
                 if action.status(at) in ("pending", "approved"):
                     newest = {word.reviewer: word for word in action.words}
                     action.words = [w for w in action.words if newest[w.reviewer] is w and w.verdict == "reject"]
-                    action.signed_after = at
+                    action.signed_after, action.release = at, None
 
     def _payload_erased(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         seq, place, field = entry["seq"], entry["entry"], entry["field"]

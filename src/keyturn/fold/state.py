@@ -19,6 +19,7 @@ from keyturn.canon import Json
 from keyturn.fold import values
 from keyturn.fold.alarms import Watch
 from keyturn.fold.erasure import check_erasable, erasure
+from keyturn.fold.freezes import override_of, overriding
 from keyturn.fold.guarding import (
     Guard,
     Proposed,
@@ -29,13 +30,15 @@ from keyturn.fold.guarding import (
     guard_of,
     proposed,
 )
-from keyturn.fold.freezes import override_of, overriding
 from keyturn.fold.key_changes import key_change
+from keyturn.fold.outcomes import note_outcome
 from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
+from keyturn.fold.releasing import release_of, settled
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
+from keyturn.fold.submissions import count_submission
 from keyturn.fold.suspensions import LIFT, POLICY, Suspension, Suspensions, lift_digest, read_scope
 from keyturn.fold.undoing import UNDOING, Pairs, Undos, act_of, check_undone
 from keyturn.log.entry import Entry
@@ -307,6 +310,7 @@ class State:
         self._check_not_halted(entry, action)
         if action.decision != "shadow":
             self._reserve(action)
+        count_submission(self.usage, entry)
         self._remembered.keep(action)
 
     def _undo(self, entry: Entry) -> None:
@@ -322,9 +326,11 @@ class State:
         self._founding = False
         times = self.denials.setdefault(entry.text("principal"), deque(maxlen=_MOST_DENIALS))
         times.append(entry.at)
+        count_submission(self.usage, entry)
 
     def _throttle(self, entry: Entry) -> None:
         self._founding = False
+        count_submission(self.usage, entry)
 
     def _advance(self, entry: Entry) -> None:
         """Take any later entry of an action, and give back or keep what it took from the limits."""
@@ -333,7 +339,18 @@ class State:
             self._check_start(entry)
         if entry.kind == "execution.resolved":
             self._check_resolution(entry)
-        self._take(next_action(self.actions.get(entry.action or ""), entry), entry.at)
+        if entry.kind == "action.released":
+            self._check_release(entry)
+        action = next_action(self.actions.get(entry.action or ""), entry)
+        self._take(action, entry.at)
+        note_outcome(self.usage.history, action, entry)
+
+    def _reserve_more(self, entry: Entry) -> None:
+        self._founding = False
+        action = next_action(self.actions.get(entry.action or ""), entry)
+        self.usage.settle(action.id, release=True)
+        self._reserve(action)
+        self._remembered.keep(action)
 
     def _take(self, action: Action, at: datetime) -> None:
         self._remembered.keep(action)
@@ -345,11 +362,11 @@ class State:
             case "approved" | "running" | "unknown":
                 self.usage.unpend(action.id)
             case "succeeded":
-                self.usage.settle(action.id, release=False)
+                self.usage.settle(action.id, release=False, settled=settled(action))
             case "failed":
-                self.usage.settle(action.id, release=action.effect is False)
+                self.usage.settle(action.id, release=action.effect is False, settled=settled(action))
             case _:
-                self.usage.settle(action.id, release=True)
+                self.usage.settle(action.id, release=True, settled=settled(action))
 
     def _suspend(self, entry: Entry) -> None:
         self._founding = False
@@ -465,6 +482,11 @@ class State:
             expected = Act(verb="action.resolve", object=action.id, digest=content)
             self.check_act(entry.facts["act"], expected, entry.log, entry.at)
 
+    def _check_release(self, entry: Entry) -> None:
+        action = self.actions.get(entry.action or "")
+        if action is not None:
+            self.check_act(entry.facts["act"], release_of(action), entry.log, entry.at)
+
     def busy(self, target: str, now: datetime, without: str = "") -> Action | None:
         """Return the action that is running on `target`, if one is: two never run at once."""
         return self._remembered.running_on(target, now, without)
@@ -478,7 +500,7 @@ class State:
             tool=action.tool,
             target=action.target,
             environment=action.environment,
-            amounts=action.effects,
+            amounts={**action.effects, **action.reserved},
             pending=action.decision == "hold",
         )
 
@@ -508,6 +530,9 @@ class State:
         "read.served": _read,
         "action.requested": _request,
         "action.undoing": _undo,
+        "action.reserved": _reserve_more,
+        "action.withheld": _advance,
+        "action.released": _advance,
         "action.denied": _deny,
         "requests.throttled": _throttle,
         "action.reviewed": _advance,

@@ -322,4 +322,5 @@ def _request_again(view: Look, action: Action, request: Entry) -> Request:
         environment=plan.environment,
         view=plan.view,
         effects=action.effects,
+        diff=plan.diff,
     )

@@ -66,6 +66,7 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
             "environment": plan.environment,
             "view": plan.view,
             "effects": {"calls": 1, **plan.effects.to_json()},
+            "diff": plan.diff,
         }
     return Request(
         principal=call.caller.principal,
@@ -224,9 +225,11 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None)
 
 def judged(gate: Gateway, view: Look, call: Call, plan: Plan, supersedes: Action | None) -> Decision:
     """Return what policy, suspensions and, of what a person asks for, the rule of four eyes say to a planned call."""
+    policy = gate.policies.in_force(view)
     # One that is superseded makes room for the one that takes its place.
     usage = view.state.usage if supersedes is None else view.state.usage.without(supersedes.id)
-    policy = gate.policies.in_force(view)
+    if policy.caps_submissions and (denied := screen(policy, request_of(call), usage, view.now)) is not None:
+        return denied  # screened before it was planned too; others came in between
     decision = evaluate(policy, request_of(call, plan), usage, view.now, view.state.circumstances)
     if not isinstance(decision, Deny) and (stopped := suspension(view, call, decision.environment)) is not None:
         return Deny(reasons=(stopped,), environment=decision.environment)

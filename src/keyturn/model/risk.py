@@ -53,3 +53,18 @@ class Risk:
     def to_json(self) -> dict[str, Json]:
         """Return the score as the payload `risk` keeps it."""
         return {"score": self.score, "parts": [part.to_json() for part in self.parts]}
+
+
+def risk_from_json(value: Json) -> Risk | None:
+    """Rebuild a score from its payload, or return None where that is no score."""
+    match value:
+        case {"parts": list(parts)}:
+            return Risk(tuple(part for row in parts if (part := _part(row)) is not None))
+    return None
+
+
+def _part(row: Json) -> RiskPart | None:
+    match row:
+        case {"name": str(name), "points": int(points), "most": int(most), "because": list(because)}:
+            return RiskPart(name, points, most, tuple(str(text) for text in because))
+    return None

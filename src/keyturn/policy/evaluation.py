@@ -8,8 +8,10 @@ What is decided, in this order; the first no is the answer:
 4. no forbid applies; a condition that cannot be judged makes it apply;
 5. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
 6. every limit of every matching grant, and every general limit, has room, for what the tool reserves as well;
-7. every approval of every matching grant becomes an obligation, and the lane's for one that has none: any of them
-   holds the request.
+7. nothing is added that looks like a credential, unless every matching grant allows it, and the risk score is below
+   what any of them refuses;
+8. every approval of every matching grant becomes an obligation, and the lane's for one that has none, and those that its score
+   asks for: any of them holds the request.
 
 A shadow grant speaks only where no live grant does; other shadow rules only add a reason.
 """
@@ -22,11 +24,14 @@ from datetime import datetime, timedelta
 
 from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
 from keyturn.model.principal import Principal
+from keyturn.model.risk import Risk
 from keyturn.model.time import format_timestamp
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
+from keyturn.policy.risk import thresholds
+from keyturn.policy.risk.score import assess
 from keyturn.policy.rules import Approval, Forbid, Grant
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned
@@ -50,6 +55,8 @@ class _Case:
     now: datetime
     environment: str
     circumstances: Circumstances
+    risk: Risk | None
+    diff: str
 
 
 def evaluate(
@@ -64,15 +71,18 @@ def evaluate(
         return environment
     if (stopped := barred(policy.lane_of(environment), request)) is not None:
         return Deny(reasons=(stopped,), environment=environment, rules=(stopped.rule or "",))
+    risk = None if policy.risk is None else assess(policy.risk, request, usage, now)
     case = _Case(
         policy=policy,
         principal=principal,
-        subject=planned(request, principal, environment, now),
+        subject=planned(request, principal, environment, now, risk),
         amounts={**amounts_of(request), **policy.reserved_by(request.tool)},
         usage=usage,
         now=now,
         environment=environment,
         circumstances=circumstances,
+        risk=risk,
+        diff=request.diff,
     )
     live, shadow = applying_forbids(policy, case.subject)
     if live:
@@ -156,12 +166,15 @@ def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
     live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
     shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
     notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
+    # What a shadow would do is recorded with its plan: no credential may get there either.
+    if found := thresholds.secrets(live or shadow, case.diff):
+        return _refused(case, found)
     if live:
         return _allowed(case, live, (*notes, *(_noted(case, grant) for grant in shadow)))
     if shadow:
         reasons = tuple(Reason("shadow_grant", _in_shadow(case, grant), grant.id) for grant in shadow)
         rules = tuple(grant.id for grant in shadow)
-        return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes))
+        return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes), risk=case.risk)
     missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]
     return ungranted(case.principal, case.subject.tool, missed, case.environment)
 
@@ -176,15 +189,18 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
     binding = [item for item in found if not item.limit.shadow]
     if binding:
         return exhausted(binding, case.environment)
+    if too_high := _too_risky(case, grants, approvals):
+        return _refused(case, too_high)
     notes = (
         *notes,
+        *(() if case.risk is None else thresholds.notes(grants, case.risk)),
         *(Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found),
     )
     rules = tuple(grant.id for grant in grants)
     manual = tuple(grant.id for grant in grants if grant.manual)
     notes = (*(Reason("manual", "a person has to sign for its execution", rule) for rule in manual), *notes)
     if approvals:
-        return replace(_held(case, approvals, rules, notes), manual=manual)
+        return replace(_held(case, approvals, rules, notes), manual=manual, risk=case.risk)
     reasons = tuple(Reason("granted", f'"{grant.id}" lets it run without a review', grant.id) for grant in grants)
     return Permit(
         environment=case.environment,
@@ -192,13 +208,30 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
         expires_at=case.now + (MANUAL_FOR if manual else PERMIT_FOR),
         reasons=(*reasons, *notes),
         manual=manual,
+        risk=case.risk,
     )
+
+
+def _too_risky(case: _Case, grants: Sequence[Grant], approvals: Sequence[tuple[str, Approval]]) -> list[Reason]:
+    """Return why the score is too high, with the parts that make it; empty where it is not."""
+    if case.risk is None:
+        return []
+    found = thresholds.refusals(grants, case.risk)
+    if not approvals:
+        found += thresholds.unanswered(grants, case.risk)
+    return [*found, *thresholds.parts(case.risk)] if found else []
+
+
+def _refused(case: _Case, reasons: Sequence[Reason]) -> Deny:
+    rules = tuple(dict.fromkeys(reason.rule for reason in reasons if reason.rule is not None))
+    return Deny(reasons=tuple(reasons), environment=case.environment, rules=rules, risk=case.risk)
 
 
 def _approvals(case: _Case, grants: Sequence[Grant]) -> list[tuple[str, Approval]]:
     """Return what people must agree to, with the rule that asks for it."""
     governed = case.policy.contracts[case.subject.tool].kind == "governed"
-    return list(approvals_of(case.policy.lane_of(case.environment), grants, governed=governed).items())
+    asked = list(approvals_of(case.policy.lane_of(case.environment), grants, governed=governed).items())
+    return asked if case.risk is None else [*asked, *thresholds.approvals(grants, case.risk)]
 
 
 def _held(

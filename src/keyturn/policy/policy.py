@@ -10,8 +10,8 @@ from types import MappingProxyType
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Deny, Reason
 from keyturn.model.principal import Principal
-from keyturn.policy.costs import Price
 from keyturn.policy.cases.case import Case
+from keyturn.policy.costs import Price
 from keyturn.policy.degrade import Tightening
 from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit
@@ -21,7 +21,7 @@ from keyturn.policy.risk.settings import Settings
 from keyturn.policy.risk.thresholds import held_anyway, risk_warnings, scored_by
 from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
-from keyturn.policy.validity import ALWAYS
+from keyturn.policy.usage import SUBMISSIONS
 from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
@@ -30,7 +30,8 @@ from keyturn.policy.world import World
 class Policy:
     """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`.
 
-    `risk` is how requests are scored; None where nothing asks for a score.
+    `risk` is how requests are scored; None where nothing asks for a score. `caps_submissions` says whether any limit
+    counts submissions.
     """
 
     digest: str
@@ -48,6 +49,11 @@ class Policy:
     lanes: Mapping[str, Lane] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     risk: Settings | None = None
+    guard: PolicyGuard | None = None
+    cases: tuple[Case, ...] = ()
+    degrade: tuple[Tightening, ...] = ()
+    queue: Queue | None = None
+    caps_submissions: bool = False
 
     def reserved_by(self, tool: str) -> dict[str, int]:
         """Return what a call of the tool reserves beside what its plan counts, by unit; empty for most."""
@@ -58,10 +64,6 @@ class Policy:
         """Return the lane an environment lies in, if it lies in one."""
         place = self.environments.get(environment)
         return None if place is None else place.lane
-    guard: PolicyGuard | None = None
-    cases: tuple[Case, ...] = ()
-    degrade: tuple[Tightening, ...] = ()
-    queue: Queue | None = None
 
     def grants_for(self, principal: str, tool: str) -> tuple[Grant, ...]:
         """Return the grants about this principal and tool, in the order of their ids."""
@@ -156,6 +158,9 @@ def assemble(
         cases=cases,
         degrade=degrade,
         queue=queue,
+        caps_submissions=any(
+            limit.unit == SUBMISSIONS for rule in (*grants, *budgets) for limit in rule.limits if not limit.shadow
+        ),
     )
 
 

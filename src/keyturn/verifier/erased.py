@@ -14,7 +14,7 @@ from keyturn.verifier.source import Source
 MARK = b'"kind":"payload.erased"'
 """How the body of such an entry says what it is: a body is canonical, so in no other way."""
 
-_NEEDED = ("argument.", "plan")  # beginnings of the fields that a decision follows from
+_NEEDED = ("argument.", "diff", "plan")  # beginnings of the fields that a decision follows from
 
 
 def named_in(bodies: Iterable[bytes]) -> Iterator[tuple[int, str]]:

@@ -8,8 +8,9 @@ from keyturn.model.decision import Reason
 from keyturn.model.risk import Risk
 from keyturn.policy.risk.credentials import MOST_TOLD, look_through
 from keyturn.policy.risk.settings import HEAVIEST, Settings, plain_settings
-from keyturn.policy.rules import Approval, Grant, Thresholds
+from keyturn.policy.rules import Approval, Forbid, Grant, Thresholds
 from keyturn.policy.tables import Table
+from keyturn.policy.world import World
 
 ALLOWED = "allowed"
 _HIGHEST = HEAVIEST * 10
@@ -61,15 +62,12 @@ def approvals(grants: Iterable[Grant], risk: Risk) -> list[tuple[str, Approval]]
     return [(grant.id, rule.approval) for grant, rule in reached if rule.approval is not None]
 
 
-def unanswered(grants: Iterable[Grant], risk: Risk, asked: Sequence[str]) -> list[Reason]:
-    """Return the denial of a score that has to be held where nobody is named who could agree.
-
-    `asked` are the rules that ask for approval already: with one of them it is held anyway.
-    """
+def unanswered(grants: Iterable[Grant], risk: Risk) -> list[Reason]:
+    """Return why a score that has to be held is refused where nobody is asked who could agree."""
     return [
         Reason("risk", f"{risk.text} is held from {rule.hold_at} on, and no approval says by whom", grant.id)
         for grant, rule in _live(grants)
-        if _holds(rule, risk) and not asked
+        if _holds(rule, risk)
     ]
 
 
@@ -99,7 +97,46 @@ def secrets(grants: Sequence[Grant], diff: str) -> list[Reason]:
     return [Reason("secret", finding.text + hint, strict.id) for finding in look_through(diff).findings[:MOST_TOLD]]
 
 
-def warnings(settings: Settings | None, grants: Iterable[Grant], asked: Callable[[Grant], bool]) -> Iterator[str]:
+def scored_by(settings: Settings | None, grants: Iterable[Grant], forbids: Iterable[Forbid]) -> Settings | None:
+    """Return by what a policy scores: `[risk]`, else the defaults where a rule asks for a score, else nothing."""
+    if settings is not None:
+        return settings
+    wheres = (*(grant.where for grant in grants), *(forbid.where for forbid in forbids))
+    seen = any(condition.path.root == "risk" for where in wheres for condition in where.conditions)
+    asks = seen or any(grant.risk is not None for grant in grants)
+    return plain_settings() if asks else None
+
+
+def held_anyway(world: World) -> Callable[[Grant], bool]:
+    """Return what says whether each request that a grant lets through is held, whatever its score."""
+    free = {name for name, place in world.environments.items() if place.lane is None or place.lane.approval is None}
+    return lambda grant: (
+        grant.approval is not None or free.isdisjoint(grant.where.environments or world.environments.keys())
+    )
+
+
+def held_somewhere(world: World, grant: Grant) -> bool:
+    """Say whether a request that a grant lets through may be held without a score."""
+    places = (world.environments[name] for name in grant.where.environments or world.environments)
+    return grant.approval is not None or any(place.lane and place.lane.approval for place in places)
+
+
+def check_answered(document: Table, world: World, grants: Iterable[Grant]) -> None:
+    """Record each grant whose `hold_at` could only refuse: nothing says who may agree."""
+    for grant in grants:
+        if (
+            grant.risk
+            and grant.risk.hold_at is not None
+            and not grant.risk.approval
+            and not held_somewhere(world, grant)
+        ):
+            place = f"{grant.place}.risk.hold_at"
+            document.problems.add(place, "nobody is named who could agree: write an approval beside it")
+
+
+def risk_warnings(
+    settings: Settings | None, grants: Iterable[Grant], asked: Callable[[Grant], bool]
+) -> Iterator[str]:
     """Yield what thresholds hardly mean; `asked` says whether every request of a grant is held anyway."""
     most = (settings or plain_settings()).most
     for grant in grants:
