@@ -1491,7 +1491,7 @@ class Rules:
     def _action_withheld(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         action = self._of(entry)
         self._stands_beside(entry, action.beside)
-        need(entry["rules"] and not action.withheld, entry["seq"], 9, "no rule withholds it, or it was withheld before")
+        need(entry["rules"] and not action.withheld, entry["seq"], 9, "no rule withholds it, or it was before")
         action.withheld = True
 
     def _stands_beside(self, entry: dict[str, Any], place: int) -> None:

@@ -141,13 +141,16 @@ def _ready(view: Look, approved: Sequence[Action]) -> Iterator[Ready]:
     for action in approved:
         code, why = _hindrance(view, action, taken) or (None, None)
         yield Ready(action=action, code=code, why=why)
-        taken.add(action.target)
+        if code != "by_hand":
+            taken.add(action.target)
 
 
 def _hindrance(view: Look, action: Action, taken: set[str]) -> tuple[str, str] | None:
     """Say what keeps an approved action from running, as far as the ledger tells."""
     if view.reading.fault is not None:
         return "clock", "the clock is not trusted"
+    if action.waits_for_a_hand:
+        return "by_hand", f"a person has to sign for its execution: keyturn action execute {action.id}"
     if (reason := suspended_action(view, action)) is not None:
         return reason.code, reason.text
     if (other := view.state.busy(action.target, view.now, without=action.id)) is not None:

@@ -193,6 +193,7 @@ OBLIGATION = record(
     rejects=integer(1),
     escalate=many(record(after=integer(), reviewers=many(name))),
 )
+AMOUNTS = record(cost=integer(), runtime=integer())
 UNDONE = record(action=uuid, digest=digest, request=integer(), outcome=integer())
 WHO: Mapping[str, Check] = {"principal": name, "owner": nullable(name), "token": digest, "transport": name}
 WHERE: Mapping[str, Check] = {"backend": BACKEND, "target": text(500), "environment": name}
@@ -256,6 +257,9 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         },
         "action.requested": _REQUEST,
         "action.undoing": {**_REQUEST, "token": nullable(digest), "undoes": UNDONE, "act": nullable(ACT)},
+        "action.reserved": {"amounts": AMOUNTS},
+        "action.withheld": {"rules": many(name)},
+        "action.released": {"act": ACT},
         "action.denied": {
             **WHO,
             "tool": nullable(name),
@@ -339,6 +343,7 @@ ADDS_AUTHORITY = frozenset(
         "action.requested",
         "action.undoing",
         "action.reviewed",
+        "action.released",
         "execution.resolved",
         "suspension.lifted",
         "freeze.overridden",

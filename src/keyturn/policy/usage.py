@@ -31,6 +31,7 @@ from keyturn.policy.history import History, Past
 
 LONGEST_WINDOW = timedelta(days=7)
 PENDING = "pending"
+SUBMISSIONS = "submissions"
 DIMENSIONS = ("principal", "owner", "tool", "target", "environment")
 STEPS = (
     (timedelta(minutes=1), timedelta(seconds=1)),
@@ -155,16 +156,20 @@ class Usage:
         if self._since_sweep >= max(_SWEEP_EVERY, len(self._tables[_EVERY])):
             self._sweep()
 
-    def settle(self, action: str, release: bool) -> None:
+    def settle(self, action: str, release: bool, settled: Mapping[str, int] | None = None) -> None:
         """End an action: it is no longer pending, and with `release` what it took is given back.
 
-        Without, the uses stay until their windows leave them behind, and can be given back no more. An action that
-        was ended before, or that no window can see, is ignored.
+        Without, the uses stay until their windows leave them behind, and can be given back no more. What turned out
+        of a unit, `settled`, takes the place of what was reserved of it in either case. An action that was ended
+        before, or that no window can see, is ignored.
         """
         self.unpend(action)
         use = self._open.pop(action, None)
-        if use is not None and release:
-            self._apply(use, use.counted, -1)
+        if use is None:
+            return
+        left = {**({} if release else use.amounts), **(settled or {})}
+        changes = {unit: left.get(unit, 0) - use.amounts.get(unit, 0) for unit in {**use.amounts, **left}}
+        self._apply(use, ((unit, change) for unit, change in changes.items() if change), +1)
 
     def unpend(self, action: str) -> None:
         """Stop counting an action as pending; what it took stays."""

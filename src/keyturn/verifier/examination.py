@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from keyturn.fold.signatures import check_act
+from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import Token
 from keyturn.fold.state import State
 from keyturn.fold.undoing import act_of
@@ -19,6 +19,7 @@ from keyturn.log.entry import Entry
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
 from keyturn.verifier.against import Against
+from keyturn.verifier.beside import Beside
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
 from keyturn.verifier.erased import Erasures, missing_for_decision
 from keyturn.verifier.given import Given
@@ -26,7 +27,7 @@ from keyturn.verifier.growth import Grown
 from keyturn.verifier.halts import Halts
 from keyturn.verifier.hands import hands
 from keyturn.verifier.kept import Checkpoints, check_anchor
-from keyturn.verifier.lives import Intent, Lives
+from keyturn.verifier.lives import RELEASE, Intent, Lives
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.report import (
     LISTED,
@@ -75,6 +76,7 @@ class Examination:
         self._shelf = Shelf()
         self._lives = Lives()
         self._halts = Halts()
+        self._beside = Beside()
         self._grown = Grown(source)
         self._vouching = Vouching(given.witnesses, source)
         self._checkpoints = Checkpoints(source, self._grown, self._vouching)
@@ -111,6 +113,7 @@ class Examination:
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
         if entry.kind not in {"catalog.published", "policy.guarded"}:
             self._shelf.check_guarded()
+        self._beside.check(entry)  # 11
         self._HANDLERS[entry.kind](self, entry, payloads)
         self._check_hands(entry)
         self._found.counts[entry.kind] += 1
@@ -242,9 +245,11 @@ class Examination:
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
         check_tightened(entry, entry, policy, self._state)
+        decision = None
         if self._derivable(entry, entry, payloads):
             usage, set_aside = self._state.usage, self._state.circumstances
-            check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
+            decision = check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
+        self._beside.expect(entry, policy, decision)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
@@ -257,12 +262,22 @@ class Examination:
         check_tightened(entry, entry, policy, self._state)
         contract = policy.contracts[entry.text("tool")]
         lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
+        decision = None
         if self._derivable(entry, entry, payloads, lost):
             usage, set_aside = self._state.usage, self._state.circumstances
-            check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
+            decision = check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
+        self._beside.expect(entry, policy, decision)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
+
+    def _stand_beside(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.followed(entry)
+        self._follow(entry, payloads)
+
+    def _release(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.released(entry)
+        self._follow(entry, payloads)
 
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
         self._shelf.policy_for(entry)
@@ -292,6 +307,7 @@ class Examination:
         asked = self._lives.request_of(entry)
         self._halts.check(entry, asked)
         token = self._asked_with(entry, asked)
+        by_hand = self._check_releaser(entry)
         with proving(entry.seq, 11):
             before = open_payloads(asked, self._source.payloads(asked.seq), self._erasures.named)
             words = self._lives.counted(entry)
@@ -310,6 +326,7 @@ class Examination:
                 policy=policy,
                 usage=usage,
                 circumstances=self._state.circumstances,
+                by_hand=by_hand,
             )
         self._follow(entry, payloads)
 
@@ -431,6 +448,18 @@ class Examination:
             after = act["statement"]["after"]
             check_act(act, act_of(asked), log=asked.log, after=after, reviewers=known, now=asked.at)
 
+    def _check_releaser(self, started: Entry) -> bool:
+        """Prove that a person signed for the execution where one had to, and may still; say whether one did."""
+        release = self._lives.release_of(started)
+        if release is None:
+            return False
+        act: Any = release.facts["act"]
+        said, known = act["statement"], self._state.policy.reviewers if self._state.policy else {}
+        expected = Act(verb=RELEASE, object=started.action or "", digest=said["digest"])
+        with proving(started.seq, 9):
+            check_act(act, expected, log=release.log, after=said["after"], reviewers=known, now=release.at)
+        return True
+
     def _live_token(self, entry: Entry) -> Token:
         token = self._token(entry, entry)
         if (refusal := token.refusal(entry.text("transport"), entry.at)) is not None:
@@ -516,6 +545,9 @@ class Examination:
         "read.served": _read,
         "action.requested": _request,
         "action.undoing": _undo,
+        "action.reserved": _stand_beside,
+        "action.withheld": _stand_beside,
+        "action.released": _release,
         "action.denied": _deny,
         "requests.throttled": _follow,
         "action.reviewed": _review,
