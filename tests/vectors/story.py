@@ -44,6 +44,7 @@ STALE: Final = "019aa5b2-7d80-7000-8000-000000000004"
 CANCELLED: Final = "019aa5b2-7d80-7000-8000-000000000005"
 EXPIRED: Final = "019aa5b2-7d80-7000-8000-000000000006"
 UNDOING: Final = "019aa5b2-7d80-7000-8000-000000000007"
+BY_HAND: Final = "019aa5b2-7d80-7000-8000-000000000008"
 
 
 @dataclass(frozen=True)
@@ -421,6 +422,20 @@ def change_by_several(log: Log) -> None:
     log.add("policy.activated", {**facts, "act": signed}, {"policy.files": canon.encode(POLICY)})
 
 
+def execute_by_hand(log: Log) -> None:
+    """Append a request that reserves runtime and cost and is withheld, and a person's signature for its execution."""
+    after = max(seq for seq, row in enumerate(log.rows) if row.fields["kind"] == "policy.activated")
+    facts = {**token_facts(), "token": canon.sha256(b"another token of the test vectors")}
+    signed = act("token.issue", after, "claude", canon.digest(facts), log.at(len(log.rows)))
+    log.add("token.issued", {**facts, "act": signed})
+    seq = len(log.rows)
+    ask(log, BY_HAND, "permit", token=facts["token"], repeat=True)
+    log.add("action.reserved", {"amounts": {"cost": 5, "runtime": 60}}, action=BY_HAND)
+    log.add("action.withheld", {"rules": ["pull requests"]}, action=BY_HAND)
+    signed = act("action.execute", after, BY_HAND, f"sha256:{log.rows[seq].leaf}", log.at(seq + 3))
+    log.add("action.released", {"act": signed}, action=BY_HAND)
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -440,4 +455,5 @@ def make_log() -> Log:
     change_key(log)
     erase(log)
     change_by_several(log)
+    execute_by_hand(log)
     return log

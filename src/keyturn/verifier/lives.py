@@ -52,9 +52,9 @@ class Word:
 class Waiting:
     """An action that has not begun: its request, when it expires, and what people said, in order.
 
-    `anew` is when the ledger was restored meanwhile: what was signed until then does not count. `beside` counts the entries
-    that stand with the request. `withheld` says that a person has to sign for its execution, and `release` is the entry
-    in which somebody did.
+    `anew` is when the ledger was restored meanwhile: what was signed until then does not count. `beside` counts the
+    entries that stand with the request. `withheld` says that a person has to sign for its execution, and `release` is
+    the entry in which somebody did.
     """
 
     request: Entry
