@@ -29,7 +29,7 @@ def test_each_example_loads_beside_the_first_without_a_warning(number: int) -> N
 
 def test_all_examples_load_together_without_a_warning() -> None:
     read = read_policy({"policy.toml": pin("".join(BLOCKS), CATALOG)}, CATALOG)
-    assert (len(read.grants), len(read.forbids), len(read.budgets), read.warnings()) == (4, 2, 3, ())
+    assert (len(read.grants), len(read.forbids), len(read.budgets), read.warnings()) == (5, 2, 3, ())
 
 
 @pytest.mark.parametrize("word", [*OPERATORS, OPTION, *UNITS, *DIMENSIONS, *KEY_CLASSES, WEEKDAYS[0], WEEKDAYS[-1]])

@@ -6,12 +6,13 @@ What is decided, in this order; the first no is the answer:
 2. the planned target lies in exactly one environment, and in the one an argument selected;
 3. the lane of that environment allows the tool, and everybody who would be told;
 4. no forbid applies; a condition that cannot be judged makes it apply;
-5. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
-6. every limit of every matching grant, and every general limit, has room, for what the tool reserves as well;
-7. nothing is added that looks like a credential, unless every matching grant allows it, and the risk score is below
+5. no freeze that refuses is on;
+6. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
+7. every limit of every matching grant, and every general limit, has room, for what the tool reserves as well;
+8. nothing is added that looks like a credential, unless every matching grant allows it, and the risk score is below
    what any of them refuses;
-8. every approval of every matching grant becomes an obligation, and the lane's for one that has none, and those that its score
-   asks for: any of them holds the request.
+9. every approval of every matching grant becomes an obligation, and the lane's for one that has none, and those that
+   its score and freezes ask for: any of them holds the request.
 
 A shadow grant speaks only where no live grant does; other shadow rules only add a reason.
 """
@@ -27,6 +28,7 @@ from keyturn.model.principal import Principal
 from keyturn.model.risk import Risk
 from keyturn.model.time import format_timestamp
 from keyturn.policy.circumstances import NONE, Circumstances
+from keyturn.policy.freezes import Freezing
 from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
@@ -54,7 +56,7 @@ class _Case:
     usage: Counts
     now: datetime
     environment: str
-    circumstances: Circumstances
+    frozen: Freezing
     risk: Risk | None
     diff: str
 
@@ -71,7 +73,7 @@ def evaluate(
         return environment
     if (stopped := barred(policy.lane_of(environment), request)) is not None:
         return Deny(reasons=(stopped,), environment=environment, rules=(stopped.rule or "",))
-    risk = None if policy.risk is None else assess(policy.risk, request, usage, now)
+    risk = assess(policy.risk, request, usage, now)
     case = _Case(
         policy=policy,
         principal=principal,
@@ -80,13 +82,15 @@ def evaluate(
         usage=usage,
         now=now,
         environment=environment,
-        circumstances=circumstances,
+        frozen=policy.freezing(request.tool, environment, request.target or "", now, circumstances),
         risk=risk,
         diff=request.diff,
     )
     live, shadow = applying_forbids(policy, case.subject)
     if live:
         return forbidden(live, environment)
+    if case.frozen.denied:
+        return frozen(case.frozen, environment)
     return _granted(case, shadow)
 
 
@@ -138,6 +142,12 @@ def forbidden(rules: Sequence[tuple[Forbid, str]], environment: str | None) -> D
     return Deny(reasons=tuple(reasons), environment=environment, rules=tuple(rule.id for rule, _ in rules))
 
 
+def frozen(found: Freezing, environment: str | None) -> Deny:
+    """Return the denial by freezes; it says when the last of them ends."""
+    rules = tuple(item.freeze.id for item in found.denied)
+    return Deny(reasons=found.reasons[:_TOLD], environment=environment, rules=rules, retry_at=found.retry_at)
+
+
 def ungranted(
     principal: Principal, tool: str, missed: Sequence[tuple[Grant, str]], environment: str | None = None
 ) -> Deny:
@@ -166,6 +176,7 @@ def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
     live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
     shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
     notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
+    notes = (*notes, *case.frozen.notes)
     # What a shadow would do is recorded with its plan: no credential may get there either.
     if found := thresholds.secrets(live or shadow, case.diff):
         return _refused(case, found)
@@ -231,6 +242,7 @@ def _approvals(case: _Case, grants: Sequence[Grant]) -> list[tuple[str, Approval
     """Return what people must agree to, with the rule that asks for it."""
     governed = case.policy.contracts[case.subject.tool].kind == "governed"
     asked = list(approvals_of(case.policy.lane_of(case.environment), grants, governed=governed).items())
+    asked += case.frozen.asks
     return asked if case.risk is None else [*asked, *thresholds.approvals(grants, case.risk)]
 
 

@@ -36,7 +36,7 @@ def credentials() -> Mapping[str, tuple[str, ...]]:
         "a Slack webhook": ("https://hooks." + "slack.com/services/" + "T00000000/B00000000/" + filled(24),),
         "a Stripe key": ("sk_" + "live_" + filled(24), "rk_" + "live_" + filled(24)),
         "a Google API key": ("AI" + "za" + filled(35), "GOC" + "SPX-" + filled(28)),
-        "an API key of a language model": ("sk-" + "ant-" + filled(90), "sk-" + "proj-" + filled(60), "sk-" + filled(48)),
+        "an API key of a language model": tuple("sk-" + kind + filled(60) for kind in ("ant-", "proj-", "")),
         "an npm token": ("npm" + "_" + filled(36),),
         "a PyPI token": ("pypi-" + "AgE" + filled(60),),
         "a SendGrid key": ("SG" + "." + filled(22) + "." + filled(43),),

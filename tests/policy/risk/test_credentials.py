@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -42,7 +42,9 @@ def test_what_only_speaks_of_credentials_is_none(line: str) -> None:
 
 def test_what_is_removed_or_stands_around_is_not_added() -> None:
     line = credentials()["a GitHub token"][0]
-    diff = diff_of("x", "nothing", removed=(line,)).replace("@@\n", f"@@\n {line}\n").replace("-1,1 +1,1", "-1,2 +1,2")
+    diff = (
+        diff_of("x", "nothing", removed=(line,)).replace("@@\n", f"@@\n {line}\n").replace("-1,1 +1,1", "-1,2 +1,2")
+    )
     assert look_through(diff).findings == ()
 
 
@@ -116,7 +118,7 @@ def test_any_text_at_all_is_taken_apart(text: str) -> None:
     look_through(text)
 
 
-HOSTILE = {
+HOSTILE: Mapping[str, Callable[[int], str]] = {
     "one long line": lambda n: diff_of("x", "a" * n),
     "almost a key, over and over": lambda n: diff_of("x", ("gh" + "p_" + "A" * 35 + "-") * (n // 40)),
     "almost a web token": lambda n: diff_of("x", ("ey" + "JAAAAAAAAAA.") * (n // 13)),

@@ -28,9 +28,9 @@ PARTS: Mapping[str, Part] = MappingProxyType(
 """Every part by its name; a new one is a file, a line here, and its weight."""
 
 
-def assess(settings: Settings, request: Request, usage: Counts, now: datetime) -> Risk:
-    """Score a planned request by what is known of the past in `usage`."""
-    return weigh(settings, evidence_of(settings, request, usage, now))
+def assess(settings: Settings | None, request: Request, usage: Counts, now: datetime) -> Risk | None:
+    """Score a planned request by what is known of the past in `usage`; None where a policy does not score."""
+    return None if settings is None else weigh(settings, evidence_of(settings, request, usage, now))
 
 
 def weigh(settings: Settings, evidence: Evidence) -> Risk:
