@@ -31,13 +31,13 @@ class Watch:
     """What is wrong, as far as entries tell; `accepted` are the unknown outcomes that a person has lifted for."""
 
     spans: list[Span] = field(default_factory=list)
-    accepted: frozenset[str] = frozenset()
+    accepted: tuple[str, ...] = ()
     incident: tuple[str, int] | None = None
 
     def alarms(self, unknown: Iterable[str]) -> Alarms:
         """Return what counts now; `unknown` are the actions whose outcome is."""
         return Alarms(
-            unknown=len(set(unknown) - self.accepted),
+            unknown=len(set(unknown) - set(self.accepted)),
             unanchored=self.spans[0].at if self.spans else None,
             incident=self.incident,
         )
@@ -59,7 +59,7 @@ class Watch:
     def lifted(self, rule: str, entry: Entry, unknown: Iterable[str]) -> None:
         """Put aside what the suspension that is lifted was set for."""
         if rule == UNKNOWN:
-            self.accepted = frozenset(unknown)
+            self.accepted = tuple(unknown)
         elif rule == LAG:
             self.spans = [Span(entry.at, entry.seq)]
         elif rule == INCIDENT:

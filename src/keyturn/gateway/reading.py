@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from keyturn import canon
 from keyturn.canon import Json
@@ -14,7 +15,9 @@ from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refused
 from keyturn.gateway.submit import crowded, earlier_named, in_turn, request_of, suspension
-from keyturn.gateway.tightening import tighten
+from keyturn.gateway.sweep import NotSwept, catch_up
+from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.tightening import overdue
 from keyturn.gateway.turns import Crowded
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
@@ -49,7 +52,11 @@ async def read(gate: Gateway, call: Call) -> Answer:
         return await refused(gate, _refusal(call, "plan", reasons))
     # Recorded as told: what hid in it reaches neither the assistant nor a reader of the ledger unseen.
     shown = {name: told(value) for name, value in result.items()}
-    return await gate.ferry.transact(lambda tx: _record(gate, tx, call, plan, shown))
+    while True:
+        try:
+            return await gate.ferry.transact(lambda tx: _record(gate, tx, call, plan, shown))
+        except NotSwept:
+            await on_ledger(gate.ledger.transact, partial(catch_up, gate))
 
 
 def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
@@ -63,7 +70,8 @@ def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[
 
 
 def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
-    tighten(gate, tx)
+    if overdue(gate, tx):
+        raise NotSwept
     # Decided again on the fold of this transaction, so that limits on reads are exact between processes.
     if (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,), plan))

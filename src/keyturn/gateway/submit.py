@@ -27,9 +27,8 @@ from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import read_plan
 from keyturn.gateway.refusals import Refusal, record, refuse, refused
 from keyturn.gateway.suspensions import suspended
-from keyturn.gateway.sweep import NotSwept, sweep
+from keyturn.gateway.sweep import NotSwept, catch_up, sweep, swept
 from keyturn.gateway.threads import on_ledger
-from keyturn.gateway.tightening import tighten
 from keyturn.gateway.turns import Crowded
 from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import EntryError
@@ -188,7 +187,7 @@ def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
             with _room(gate) as taken:
                 return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, taken))
         except NotSwept:
-            gate.ledger.transact(sweep)
+            gate.ledger.transact(lambda tx: catch_up(gate, tx))
         except EntryError as error:
             reasons = (Reason("entry_too_large", f"the request does not fit into one entry: {error}"),)
             if call.signed is not None:
@@ -202,10 +201,7 @@ def _room(gate: Gateway) -> AbstractContextManager[Taken | None]:
 
 
 def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None) -> Answer | Claimed:
-    if tx.state.overdue(tx.now):
-        # What has expired still holds its reservation until its entry is there; write those first.
-        raise NotSwept
-    tighten(gate, tx)
+    swept(gate, tx)
     if call.signed is None and (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,)))
     if call.signed is not None:

@@ -15,13 +15,12 @@ import anyio.to_thread
 from anyio.abc import TaskGroup
 
 from keyturn.gateway.claim import Claimed, claim_ready, claimable
-from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.execute import RETRY_EVERY, carry_out
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.recover import recover, reprobe_due
-from keyturn.gateway.sweep import sweep
+from keyturn.gateway.sweep import catch_up
 from keyturn.gateway.threads import on_ledger
-from keyturn.gateway.tightening import tighten
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.errors import LedgerError
 
@@ -165,11 +164,6 @@ async def _ask_again(gate: Gateway, executor: Executor, crew: _Crew) -> None:
         await anyio.sleep(ASK_EVERY)
 
 
-def _keep(gate: Gateway, tx: Job) -> None:
-    sweep(tx)
-    tighten(gate, tx)
-
-
 async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
     """Do what is due from time to time, beside the rounds: a system that does not answer holds up nothing else."""
     scrubbed: int | None = None
@@ -177,7 +171,7 @@ async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
         try:
             await recover(gate, executor, run)
             executor.wake()
-            await on_ledger(gate.ledger.transact, partial(_keep, gate))
+            await on_ledger(gate.ledger.transact, partial(catch_up, gate))
             if scrubbed is None:
                 # Workers come and go: each begins to look at old entries somewhere else.
                 size = await on_ledger(gate.ledger.look, lambda view: view.head.size)

@@ -13,11 +13,11 @@ from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp, parse_duration
 from keyturn.policy.costs import COST, RUNTIME
 from keyturn.policy.subject import Subject
-from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, Counts, Scope
+from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, SUBMISSIONS, Counts, Scope
 from keyturn.policy.validity import ALWAYS, Validity
 
-UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, PENDING)
-_ONE = {"call": "calls", "recipient": "recipients"}
+UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, SUBMISSIONS, PENDING)
+_ONE = {"call": "calls", "recipient": "recipients", "submission": "submissions"}
 _NAMED = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
 _WRITTEN = re.compile(
     r"(?P<allowed>[1-9][0-9]{0,15}) (?P<unit>[a-z_]+)(?: per (?P<window>minute|hour|day|week|[0-9]+[smhd]))?"

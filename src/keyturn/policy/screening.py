@@ -1,7 +1,8 @@
 """Refuses before planning what no plan could save, so that hopeless requests cost nothing.
 
 Every refusal here is one that `evaluate` would give too, whatever the plan turns out to be: anything that depends on
-the plan counts as possible, and a limit counts only where every way through would meet it.
+the plan counts as possible, and a limit counts only where every way through would meet it. Limits on submissions
+are kept here alone: what was submitted has been, whatever becomes of it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ from datetime import datetime
 
 from keyturn.model.decision import Deny, Request
 from keyturn.policy.circumstances import NONE, Circumstances
-from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, ungranted
+from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, frozen, ungranted
+from keyturn.policy.freezes import NOTHING, Freezing, freezing, frozen_now
 from keyturn.policy.limits import spent
 from keyturn.policy.policy import Policy
 from keyturn.policy.rules import Grant
 from keyturn.policy.subject import Subject, unplanned
-from keyturn.policy.usage import PENDING, Counts
+from keyturn.policy.usage import PENDING, SUBMISSIONS, Counts
 from keyturn.policy.where import Applies, Misses
 
 
@@ -46,6 +48,8 @@ def screen(
     live, _ = applying_forbids(policy, subject)
     if live:
         return forbidden(live, None)
+    if (stopped := _frozen(policy, request.tool, now, circumstances)).denied:
+        return frozen(stopped, None)
     judged = [(grant, grant.judge(subject)) for grant in policy.grants_for(principal.name, request.tool)]
     open_ = [(grant, verdict) for grant, verdict in judged if not isinstance(verdict, Misses)]
     if not open_:
@@ -59,13 +63,21 @@ def screen(
     return _exhausted(policy, ways, subject, usage, now)
 
 
+def _frozen(policy: Policy, tool: str, now: datetime, circumstances: Circumstances) -> Freezing:
+    """Return what the freezes say that are about any target there is."""
+    anywhere = [freeze for freeze in policy.freezes if freeze.environments is None and freeze.targets is None]
+    if not anywhere or policy.contracts[tool].kind != "governed":
+        return NOTHING
+    return freezing(frozen_now(anywhere, (tool, "", ""), now, circumstances))
+
+
 def _exhausted(policy: Policy, ways: _Ways, subject: Subject, usage: Counts, now: datetime) -> Deny | None:
     """Deny if every way through meets a limit without room. A shadow takes no limit, so it is a way through."""
     if ways.shadow and not ways.certain:
         return None
     limits = policy.limits_binding(subject.principal.name, subject.tool)
     general = [limit for limit in limits if not limit.shadow and limit.environments is None]
-    reserved = {"calls": 1, **policy.reserved_by(subject.tool)}
+    reserved = {"calls": 1, SUBMISSIONS: 1, **policy.reserved_by(subject.tool)}
     found = list(spent(general, subject, {**reserved, PENDING: int(ways.held)}, usage, now))
     if found:
         return exhausted(found, None)
