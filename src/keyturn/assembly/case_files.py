@@ -26,7 +26,7 @@ def case_files(home: Path, policy: str) -> dict[str, str]:
     try:
         if where.is_symlink():
             raise ConfigurationError(f"{where}: a link; the folder of cases lies beside the policy itself")
-        names = sorted(name for name in os.listdir(where) if name.endswith(SUFFIX) and not name.startswith("."))
+        names = sorted(path.name for path in where.iterdir() if path.suffix == SUFFIX and path.name[0] != ".")
     except OSError as error:
         raise ConfigurationError(f"{where}: {error.strerror}; policy.toml names it as `tests`") from error
     if len(names) > MOST_FILES:

@@ -21,6 +21,7 @@ from keyturn.model.contract import Contract
 from keyturn.model.diff import file_diff
 from keyturn.model.errors import ConfigurationError
 from keyturn.policy import pin, read_policy
+from keyturn.policy.cases.running import run_cases
 
 PROGRAM = "keyturn policy"
 
@@ -109,6 +110,7 @@ def check_proposal(home: Home) -> Check:
         if catalog is not None:
             policy = read_policy(files, catalog.contracts)
             errors += check_pins(catalog, policy.pins())
+            errors += run_cases(policy).failures
             warnings += policy.warnings()
     except ConfigurationError as error:
         errors += error.problems

@@ -87,7 +87,7 @@ def proposed(entry: Entry, policy: PolicyInForce | None, present: Mapping[str, P
 
 
 def endorsed(entry: Entry, by: str, guard: Guard | None, present: Mapping[str, Proposed]) -> Proposed:
-    """Return the proposal with the endorsement that `by` signed in an entry. Raises `Refused` when it cannot count."""
+    """Return the proposal with the endorsement that `by` signed in an entry. Raises `Refused` when it cannot."""
     found = present.get(entry.text("policy"))
     if found is None or entry.facts["proposal"] != found.seq:
         raise Refused("not_proposed", "it endorses a policy that is not proposed in the entry it names")

@@ -168,9 +168,7 @@ def _endorsements(view: Look, entry: Entry, entries: list[Entry], within: range)
     return tuple(
         Endorsement(by=_signer(other) or "", seq=other.seq, at=other.at, reason=_words(view, other))
         for other in entries
-        if other.kind == "policy.endorsed"
-        and other.seq in within
-        and other.facts["policy"] == entry.facts["policy"]
+        if other.kind == "policy.endorsed" and other.seq in within and other.facts["policy"] == entry.facts["policy"]
     )
 
 

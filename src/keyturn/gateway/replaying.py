@@ -107,7 +107,7 @@ class Change:
 
     @property
     def direction(self) -> str:
-        """"looser", "stricter", or "other" where neither can be said."""
+        """Which way it goes: "looser", "stricter", or "other" where neither can be said."""
         before, after = (_ORDER.index(said.verdict) for said in (self.before, self.after))
         if "shadow" in {self.before.verdict, self.after.verdict}:
             return "other"

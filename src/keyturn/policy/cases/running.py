@@ -57,9 +57,7 @@ def run_cases(policy: Policy) -> TestRun:
     results = tuple(run_case(policy, case) for case in policy.cases)
     reached = frozenset().union(*(result.reached for result in results))
     rules = (("grant", policy.grants), ("forbid", policy.forbids))
-    left = (
-        (kind, rule.id, rule.place) for kind, written in rules for rule in written if rule.id not in reached
-    )
+    left = ((kind, rule.id, rule.place) for kind, written in rules for rule in written if rule.id not in reached)
     return TestRun(results, tuple(left))
 
 
