@@ -14,6 +14,7 @@ from keyturn.policy.lanes import check_lanes, with_lanes
 from keyturn.policy.cases.reading import is_case_file, read_cases, tests_folder
 from keyturn.policy.degrade import read_degrade
 from keyturn.policy.documents import FILE, Document, read_document
+from keyturn.policy.freezes import Calendars, Freeze, read_freeze
 from keyturn.policy.guard import read_guard
 from keyturn.policy.limits import Limit, LimitError, read_limit
 from keyturn.policy.policy import Policy, assemble
@@ -30,7 +31,7 @@ from keyturn.policy.where import Vocabulary, Where, read_where
 from keyturn.policy.world import World, read_world
 
 PIN = re.compile(r"v[1-9][0-9]{0,5} sha256:[0-9a-f]{64}", re.ASCII)
-_SECTIONS = ("version", "includes", "principals", "people", "reviewers", "environments", "lanes", "tools", "grants", "forbids", "limits", "policy", "tests", "risk", "degrade", "queue")
+_SECTIONS = ("version", "includes", "principals", "people", "reviewers", "environments", "lanes", "tools", "grants", "forbids", "limits", "freezes", "policy", "tests", "risk", "degrade", "queue")
 _MOST_RULES = 20_000
 
 
@@ -55,6 +56,8 @@ def _document(document: Document, catalog: Mapping[str, Contract], files: Mappin
     grants = tuple(rules.grant(table) for table in document.tables("grants"))
     forbids = tuple(rules.forbid(table) for table in document.tables("forbids"))
     budgets = tuple(rules.budget(table) for table in document.tables("limits"))
+    calendars = Calendars(document, files)
+    freezes = tuple(rules.freeze(table, calendars) for table in document.tables("freezes"))
     check_lanes(document, world, catalog, (grant for grant in grants if grant))
     check_answered(document, world, (grant for grant in grants if grant))
     guard, cases = read_guard(document, world), read_cases(document, tests, files, catalog)
@@ -69,6 +72,8 @@ def _document(document: Document, catalog: Mapping[str, Contract], files: Mappin
         grants=tuple(grant for grant in grants if grant),
         forbids=forbids,
         budgets=budgets,
+        freezes=tuple(freeze for freeze in freezes if freeze),
+        calendar_warnings=calendars.warnings(),
         digest=manifest_digest(files),
         prices=prices,
         risk=risk,
@@ -155,6 +160,11 @@ class _Rules:
         if "limits" not in table.raw:
             table.wrong("limits", "is missing")
         return Budget(id=rule, place=table.place, limits=limits, shadow=shadow)
+
+    def freeze(self, table: Table, calendars: Calendars) -> Freeze | None:
+        """Read one of `[[freezes]]`; None after recording a problem that leaves nothing to use."""
+        rule, environments = self._id(table), self._environments(table)
+        return read_freeze(table, rule, environments, calendars, world=self._world, catalog=self._catalog)
 
     def _id(self, table: Table) -> str:
         rule = table.text("id", required=True) or table.place
