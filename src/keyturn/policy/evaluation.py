@@ -29,7 +29,6 @@ from keyturn.model.risk import Risk
 from keyturn.model.time import format_timestamp
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.freezes import Freezing
-from keyturn.policy.freezes import Freezing
 from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
@@ -149,12 +148,6 @@ def frozen(found: Freezing, environment: str | None) -> Deny:
     return Deny(reasons=found.reasons[:_TOLD], environment=environment, rules=rules, retry_at=found.retry_at)
 
 
-def frozen(found: Freezing, environment: str | None) -> Deny:
-    """Return the denial by freezes; it says when the last of them ends."""
-    rules = tuple(item.freeze.id for item in found.denied)
-    return Deny(reasons=found.reasons[:_TOLD], environment=environment, rules=rules, retry_at=found.retry_at)
-
-
 def ungranted(
     principal: Principal, tool: str, missed: Sequence[tuple[Grant, str]], environment: str | None = None
 ) -> Deny:
@@ -183,7 +176,6 @@ def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
     live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
     shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
     notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
-    notes = (*notes, *case.frozen.notes)
     notes = (*notes, *case.frozen.notes)
     # What a shadow would do is recorded with its plan: no credential may get there either.
     if found := thresholds.secrets(live or shadow, case.diff):
@@ -250,7 +242,6 @@ def _approvals(case: _Case, grants: Sequence[Grant]) -> list[tuple[str, Approval
     """Return what people must agree to, with the rule that asks for it."""
     governed = case.policy.contracts[case.subject.tool].kind == "governed"
     asked = list(approvals_of(case.policy.lane_of(case.environment), grants, governed=governed).items())
-    asked += case.frozen.asks
     asked += case.frozen.asks
     return asked if case.risk is None else [*asked, *thresholds.approvals(grants, case.risk)]
 

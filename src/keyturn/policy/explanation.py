@@ -11,7 +11,6 @@ from keyturn.model.decision import Decision, Deny, Request
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, amounts_of, evaluate, located
 from keyturn.policy.freezes import Freeze, freezing, frozen_now
-from keyturn.policy.freezes import Freeze, freezing, frozen_now
 from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, LimitState, spent, states
 from keyturn.policy.policy import Policy
@@ -70,7 +69,6 @@ def explain(
         *(_grant(grant, request, subject) for grant in policy.grants),
         *(_forbid(forbid, request, subject) for forbid in policy.forbids),
         *(_freeze(freeze, policy, (request, subject), now, circumstances) for freeze in policy.freezes),
-        *(_freeze(freeze, policy, (request, subject), now, circumstances) for freeze in policy.freezes),
         *(_budget(budget, request, subject, (policy, usage), now) for budget in policy.budgets),
         *(_lane(lane, policy, request, subject) for lane in policy.lanes.values()),
     )
@@ -125,34 +123,6 @@ def _forbid(forbid: Forbid, request: Request, subject: Subject | str) -> RuleTra
         verdict, text = _judged(forbid.where, subject)
     return RuleTrace(
         rule=forbid.id, place=forbid.place, kind="forbid", mode=_mode(forbid.shadow), verdict=verdict, text=text
-    )
-
-
-def _freeze(
-    freeze: Freeze,
-    policy: Policy,
-    asked: tuple[Request, Subject | str],
-    now: datetime,
-    circumstances: Circumstances,
-) -> RuleTrace:
-    request, subject = asked
-    verdict, text = "unrelated", "is about other tools, environments or targets"
-    if policy.contracts.get(request.tool) is None or policy.contracts[request.tool].kind != "governed":
-        text = "is about what changes something only"
-    elif isinstance(subject, str):
-        verdict, text = "misses", subject
-    elif not isinstance(subject.environment, str) or not isinstance(subject.target, str):
-        verdict, text = "open", "what it is about takes a target in one environment"
-    else:
-        call = (request.tool, subject.environment, subject.target)
-        if freeze.covers(*call):
-            found = freezing(frozen_now([freeze], call, now, circumstances))
-            said = (*found.reasons, *found.notes)
-            verdict, text = ("applies", said[0].text) if said else ("misses", "is not on at this time")
-            if said and not found.denied and not found.asks:
-                verdict = "applies" if freeze.shadow else "misses"
-    return RuleTrace(
-        rule=freeze.id, place=freeze.place, kind="freeze", mode=_mode(freeze.shadow), verdict=verdict, text=text
     )
 
 

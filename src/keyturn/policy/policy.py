@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from datetime import datetime
 from types import MappingProxyType
 
 from keyturn.model.contract import Contract
@@ -14,10 +13,8 @@ from keyturn.model.decision import Deny, Reason
 from keyturn.model.principal import Principal
 from keyturn.policy.cases.case import Case
 from keyturn.policy.circumstances import Circumstances
-from keyturn.policy.circumstances import Circumstances
 from keyturn.policy.costs import Price
 from keyturn.policy.degrade import Tightening
-from keyturn.policy.freezes import NOTHING, Freeze, Freezing, freezing, frozen_now
 from keyturn.policy.freezes import NOTHING, Freeze, Freezing, freezing, frozen_now
 from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit
@@ -53,7 +50,6 @@ class Policy:
     by_tool: Mapping[str | None, tuple[Forbid, ...]]
     lint: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
-    freezes: tuple[Freeze, ...] = ()
     lanes: Mapping[str, Lane] = field(default_factory=dict)
     prices: Mapping[str, Price] = field(default_factory=dict)
     risk: Settings | None = None
@@ -85,14 +81,6 @@ class Policy:
     def limits_binding(self, principal: str, tool: str) -> tuple[Limit, ...]:
         """Return the limits of `[[limits]]` that count this call, in the order of their rules."""
         return tuple(limit for budget in self.budgets for limit in budget.limits if limit.binds(principal, tool))
-
-    def freezing(
-        self, tool: str, environment: str, target: str, now: datetime, circumstances: Circumstances
-    ) -> Freezing:
-        """Return what the freezes say to a call of `tool` on a target of `environment` at `now`."""
-        if not self.freezes or self.contracts[tool].kind != "governed":
-            return NOTHING
-        return freezing(frozen_now(self.freezes, (tool, environment, target), now, circumstances))
 
     def freezing(
         self, tool: str, environment: str, target: str, now: datetime, circumstances: Circumstances
@@ -151,8 +139,6 @@ def assemble(
     digest: str,
     freezes: tuple[Freeze, ...] = (),
     calendar_warnings: tuple[str, ...] = (),
-    freezes: tuple[Freeze, ...] = (),
-    calendar_warnings: tuple[str, ...] = (),
     prices: Mapping[str, Price] = MappingProxyType({}),
     risk: Settings | None = None,
     guard: PolicyGuard | None = None,
@@ -172,13 +158,11 @@ def assemble(
         forbids=forbids,
         budgets=tuple(sorted(budgets, key=lambda budget: budget.id)),
         freezes=tuple(sorted(freezes, key=lambda freeze: freeze.id)),
-        freezes=tuple(sorted(freezes, key=lambda freeze: freeze.id)),
         by_call=_by_call(grants),
         by_tool=_by_tool(forbids),
         lint=(
             *warnings_of(world, catalog, grants, forbids, budgets),
             *lane_warnings(world, grants),
-            *calendar_warnings,
             *calendar_warnings,
             *price_warnings(prices, grants, budgets),
             *risk_warnings(risk, grants, held_anyway(world)),

@@ -13,8 +13,7 @@ from datetime import datetime
 
 from keyturn.model.decision import Deny, Request
 from keyturn.policy.circumstances import NONE, Circumstances
-from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, frozen, frozen, ungranted
-from keyturn.policy.freezes import NOTHING, Freezing, freezing, frozen_now
+from keyturn.policy.evaluation import admitted, applying_forbids, exhausted, forbidden, frozen, ungranted
 from keyturn.policy.freezes import NOTHING, Freezing, freezing, frozen_now
 from keyturn.policy.limits import spent
 from keyturn.policy.policy import Policy
@@ -51,8 +50,6 @@ def screen(
         return forbidden(live, None)
     if (stopped := _frozen(policy, request.tool, now, circumstances)).denied:
         return frozen(stopped, None)
-    if (stopped := _frozen(policy, request.tool, now, circumstances)).denied:
-        return frozen(stopped, None)
     judged = [(grant, grant.judge(subject)) for grant in policy.grants_for(principal.name, request.tool)]
     open_ = [(grant, verdict) for grant, verdict in judged if not isinstance(verdict, Misses)]
     if not open_:
@@ -64,14 +61,6 @@ def screen(
         shadow=any(grant.shadow for grant, _ in open_),
     )
     return _exhausted(policy, ways, subject, usage, now)
-
-
-def _frozen(policy: Policy, tool: str, now: datetime, circumstances: Circumstances) -> Freezing:
-    """Return what the freezes say that are about any target there is."""
-    anywhere = [freeze for freeze in policy.freezes if freeze.environments is None and freeze.targets is None]
-    if not anywhere or policy.contracts[tool].kind != "governed":
-        return NOTHING
-    return freezing(frozen_now(anywhere, (tool, "", ""), now, circumstances))
 
 
 def _frozen(policy: Policy, tool: str, now: datetime, circumstances: Circumstances) -> Freezing:
