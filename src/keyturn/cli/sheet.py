@@ -99,11 +99,13 @@ def sheet(shown: Shown, short: str) -> Iterator[Line]:
     yield from request_lines(asked)
     yield from _rule_lines(action, shown.tallies, _may_still if waits else _had)
     yield from _review_lines(shown.words, shown.now)
+    yield from _hand_lines(action, shown.now)
     yield from _outcome_lines(shown)
     if shown.undone_by is not None:
         yield Line("Undone", f"by action {plain(shown.undone_by)}")
     yield from digest_lines(asked)
-    yield from _labelled("Next", _next(shown.state, short))
+    by_hand = shown.state == "approved" and action.waits_for_a_hand
+    yield from _labelled("Next", _next("by hand" if by_hand else shown.state, short))
 
 
 def request_lines(asked: Asked) -> Iterator[Line]:
@@ -279,6 +281,16 @@ def _review_lines(words: Sequence[Word], now: datetime) -> Iterator[Line]:
         yield Line("", f"  {word.key}{_presence(word)} entry {word.seq}", "dim")
 
 
+def _hand_lines(action: Action, now: datetime) -> Iterator[Line]:
+    if action.reserved:
+        amounts = ", ".join(f"{amount} {unit}" for unit, amount in action.reserved.items())
+        yield Line("Reserves", f"{amounts} (runtime in seconds)" if "runtime" in action.reserved else amounts)
+    if action.released is not None:
+        yield Line("Executed", f"✓ {plain(action.released.by)} signed {ago(action.released.at, now)}", "green")
+    elif action.withheld:
+        yield Line("Executed", "once a person has signed for it", "yellow")
+
+
 def _presence(word: Word) -> str:
     if word.present is None:
         return ""
@@ -302,6 +314,8 @@ def _next(state: str, short: str) -> list[str]:
     match state:
         case "pending":
             return [diff, f"keyturn approve {short} -m REASON", f"keyturn deny {short} -m REASON"]
+        case "by hand":
+            return [f"keyturn action execute {short}", diff]
         case "approved" | "running":
             return [f"keyturn action wait {short}", diff]
         case "unknown":

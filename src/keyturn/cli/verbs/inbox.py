@@ -26,7 +26,7 @@ FROM_THE_TOP = "\x1b[H\x1b[J"  # to the first column of the first line, and clea
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, watch: bool, as_json: AsJson) -> None:
-    """Show what waits for a review, oldest first.
+    """Show what waits for a review, or for a person to execute it, oldest first.
 
     With --watch in a pipe each action is printed once, when it begins to wait.
     """
@@ -41,8 +41,9 @@ def command(ctx: click.Context, /, watch: bool, as_json: AsJson) -> None:
 
 def waiting(view: Look) -> list[dict[str, Json]]:
     """Return a row for each action that waits for people, oldest first."""
-    pending = [action.seq for action, state in view.state.open_actions(view.now) if state == "pending"]
-    return rows_of(view, [view.entry(seq) for seq in sorted(pending)])
+    opened = view.state.open_actions(view.now)
+    waits = [a.seq for a, state in opened if state == "pending" or (state == "approved" and a.waits_for_a_hand)]
+    return rows_of(view, [view.entry(seq) for seq in sorted(waits)])
 
 
 def _print(rows: list[dict[str, Json]], as_json: AsJson) -> None:
