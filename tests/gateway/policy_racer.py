@@ -24,7 +24,7 @@ from keyturn.model.errors import Refused
 
 
 def unchecked(wanted: Candidate, said: ActStatement, *, checked: bool = True) -> ActDraft:
-    """Return an activation that was drafted without asking; what it takes is looked at when it is recorded, or not."""
+    """Return an activation that was drafted without asking; what it takes is looked at when recorded, or not."""
 
     def record(tx: Any, act: Any) -> Entry:
         if checked:
@@ -41,7 +41,8 @@ def main(home: Home, policy: str, statement: bytes, signature: bytes) -> str:
     ledger = Ledger(home.place, State, surroundings("racer"))
     try:
         ledger.look(lambda view: view.now)
-        print("ready", flush=True)
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
         sys.stdin.readline()
         return str(submit_act(ledger, draft, signature).seq)
     except Refused as refusal:
@@ -52,4 +53,4 @@ def main(home: Home, policy: str, statement: bytes, signature: bytes) -> str:
 
 if __name__ == "__main__":
     place, *files = map(Path, sys.argv[1:])
-    print(main(Home(place), files[0].read_text(encoding="utf-8"), files[1].read_bytes(), files[2].read_bytes()))
+    sys.stdout.write(main(Home(place), files[0].read_text("utf-8"), files[1].read_bytes(), files[2].read_bytes()))

@@ -53,16 +53,18 @@ def told_replay(found: Replay) -> Iterator[str]:
         yield f"{_count(found.refused, 'refused call')} left out: what they asked for is never kept"
 
 
-def told_standing(standing: Standing, digest: str, signed: tuple[str, ...]) -> str:
-    """Tell how many have signed for a policy, and who is still asked."""
+def told_standing(standing: Standing, entry: int, signed: tuple[str, ...]) -> str:
+    """Tell how many have signed for the policy proposed in an entry, and who is still asked."""
     guard = standing.guard
     if guard is None:
         return "the policy in force asks for no endorsements: one reviewer's signature activates the next one"
     left = [name for name in guard.reviewers if name not in signed]
     have = f"{len(signed)} of {guard.quorum} signatures ({', '.join(signed) or 'nobody yet'})"
     if len(signed) >= guard.quorum:
-        return f"{have}; to put it in force: keyturn policy activate --to {digest[7:19]} -m REASON"
-    return f"{have}; may still sign: {', '.join(left)}"
+        return f"{have}; to put it in force: keyturn policy activate --to {entry} -m REASON"
+    told = f"{have}; may still sign: {', '.join(left)}"
+    last = len(signed) == guard.quorum - 1
+    return f"{told}, by keyturn policy activate --to {entry} -m REASON as well" if last else told
 
 
 def _listed(value: object) -> list[object]:

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @click.pass_context
 def command(
     ctx: click.Context,
-    *proposal: str | None,
+    *,
+    proposal: str | None,
     reason: str | None,
     key: Path | None,
     as_name: str | None,
@@ -54,7 +55,7 @@ def command(
         return
     if entry is not None:
         say(f"endorsed: {found.version.policy} (entry {entry}, signed by {signed[-1]})")
-    note(told_standing(found.standing, found.version.policy, signed))
+    note(told_standing(found.standing, found.version.seq, signed))
 
 
 def _show(found: Brief) -> None:

@@ -46,7 +46,7 @@ def command(ctx: click.Context, as_json: AsJson) -> None:
     for proposal in standing.proposals:
         asked = standing.guard.reviewers if standing.guard else ()
         signed = tuple(name for name in proposal.endorsed if name in asked)
-        note(f"entry {proposal.seq}: {told_standing(standing, proposal.policy, signed)}")
+        note(f"entry {proposal.seq}: {told_standing(standing, proposal.seq, signed)}")
 
 
 def _states(versions: tuple[Version, ...], standing: Standing) -> dict[int, str]:

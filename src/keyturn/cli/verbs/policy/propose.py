@@ -32,6 +32,6 @@ def command(ctx: click.Context, reason: str, to: str | None, as_json: AsJson) ->
         emit_json({"policy": digest, "entry": entry, "signatures": 0, "needed": needed}, as_json)
         return
     say(f"proposed: {digest} (entry {entry})")
-    note(told_standing(standing, digest, ()))
+    note(told_standing(standing, entry, ()))
     if standing.guard is not None:
         note(f"to endorse it: keyturn policy endorse {entry} -m REASON")
