@@ -8,9 +8,11 @@ from datetime import datetime
 from keyturn.model.decision import Reason, Request
 from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.policy import Policy
-from keyturn.policy.reach.search import Accepts, Scene, Speaker, lies_in, on_port, speaker
+from keyturn.policy.reach.crowd import Crowd, Speaker
+from keyturn.policy.reach.search import Accepts, Scene, lies_in, on_port, speaker
 from keyturn.policy.rules import Forbid, Grant
 from keyturn.policy.subject import Subject
+from keyturn.policy.validity import ALWAYS
 
 
 def scene_of(
@@ -45,25 +47,29 @@ def place_of(policy: Policy, scene: Scene) -> list[Speaker]:
     return found if scene.port is None else [*found, on_port(scene.port)]
 
 
-def other_places(policy: Policy, environment: str) -> list[Speaker]:
+def other_places(policy: Policy, environment: str) -> Crowd:
     """Return what must not speak of the target: every other environment, for a target in two is in none."""
-    return [lies_in(place) for name, place in policy.environments.items() if name != environment]
+    return Crowd(lies_in(place) for name, place in policy.environments.items() if name != environment)
 
 
 def granting(grants: Iterable[Grant], subject: Subject) -> Iterator[tuple[Grant, Speaker]]:
-    """Yield the grants that the scene leaves possible."""
+    """Yield the grants that the scene leaves possible; one that is not valid now would have to be."""
     for grant in grants:
-        found = speaker(grant.id, grant.where, subject)
+        why_not = grant.valid.why_not(subject.now)
+        found = speaker(grant.id, grant.where, subject, (f"{why_not} [{grant.id}]",) if why_not else ())
         if found is not None:
             yield grant, found
 
 
-def forbidding(forbids: Iterable[Forbid], subject: Subject) -> Iterator[tuple[Forbid, Speaker]]:
-    """Yield the live forbids that the scene leaves possible."""
-    for forbid in forbids:
-        found = None if forbid.shadow else speaker(forbid.id, forbid.where, subject)
+def stopping(rules: Iterable[Forbid | Grant], subject: Subject) -> Iterator[Speaker]:
+    """Yield the live rules that may stand in the way now; one with dates may be out of the way at another time."""
+    for rule in rules:
+        if rule.shadow or rule.valid.why_not(subject.now):
+            continue
+        doubts = () if rule.valid == ALWAYS else ("is not valid at every time",)
+        found = speaker(rule.id, rule.where, subject, doubts)
         if found is not None:
-            yield forbid, found
+            yield found
 
 
 def asks(policy: Policy, grant: Grant, environment: str) -> bool:

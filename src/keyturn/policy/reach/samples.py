@@ -23,6 +23,20 @@ def fits(place: Place, value: object) -> bool:
     return not forms or any(_text(form, value) if isinstance(value, str) else _number(form, value) for form in forms)
 
 
+def takes(place: Place | None, value: Json) -> bool:
+    """Say whether a place takes the texts and integers in a value, as far as bounds and patterns go."""
+    if place is None or value is None:
+        return True
+    match value:
+        case str() | int():
+            return fits(place, value)
+        case list() | tuple():
+            return all(takes(place.items(), item) for item in value)
+        case Mapping():
+            return all(takes(place.property(name), item) for name, item in value.items())
+    return False
+
+
 def required(place: Place, name: str) -> bool:
     """Say whether an object at the place never goes without `name`."""
     forms = [form for form in place.forms if name in _table(form.get("properties"))]

@@ -10,7 +10,7 @@ do both. A search that had to lean on one, or on a text that could not be found,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -24,7 +24,8 @@ from keyturn.policy.conditions.result import Met, Test, Unjudged
 from keyturn.policy.domains import Place
 from keyturn.policy.paths import Path
 from keyturn.policy.patterns import glob
-from keyturn.policy.reach.samples import APART, required, sample
+from keyturn.policy.reach.crowd import TARGET, Crowd, Speaker
+from keyturn.policy.reach.samples import APART, required, sample, takes
 from keyturn.policy.reach.values import ABSENT, Asked, Values, any_text, with_absence
 from keyturn.policy.rules import Environment
 from keyturn.policy.subject import Subject
@@ -35,9 +36,6 @@ MOST_STEPS = 400
 
 TOO_MANY = "there are too many ways in which rules could fail to try them all"
 UNTAKEN = "whether the contract takes such arguments"
-TARGET = ":target"
-"""What a search calls the target among the arguments: no argument has such a name."""
-
 _NAMING = ("deployment", "repository", "tracker")
 _SETTLED = ("principal", "environment", "tool")
 _TARGET_PATH = Path(text="target", root="target")
@@ -106,15 +104,6 @@ class Scene:
             target=target,
             environment=self.environment,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Speaker:
-    """A rule as far as the scene leaves open whether it applies. `doubts` are further reasons why it may not."""
-
-    rule: str
-    conditions: tuple[Condition, ...]
-    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,11 +176,13 @@ def on_port(port: str) -> Speaker:
     return Speaker(f"the tool acts on {port} alone", (_on_target(place.targets, None),))
 
 
-def seek(scene: Scene, wanted: Sequence[Speaker], unwanted: Sequence[Speaker]) -> Reached:
-    """Look for a request to which every wanted rule applies and no unwanted one."""
+def seek(
+    scene: Scene, wanted: Sequence[Speaker], unwanted: Sequence[Crowd], spared: Container[str] = frozenset()
+) -> Reached:
+    """Look for a request to which every wanted rule applies, and no unwanted one but those `spared`."""
     own = tuple(Literal(condition, True, one.rule) for one in wanted for condition in one.conditions)
     doubts = tuple(doubt for one in wanted for doubt in one.doubts)
-    return _Search(scene, unwanted, doubts).explore(own, frozenset())
+    return _Search(scene, unwanted, spared, doubts).explore(own, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,9 +198,12 @@ class _Assigned:
 class _Search:
     """One search; mutable, and used once."""
 
-    def __init__(self, scene: Scene, unwanted: Sequence[Speaker], doubts: tuple[str, ...]) -> None:
+    def __init__(
+        self, scene: Scene, unwanted: Sequence[Crowd], spared: Container[str], doubts: tuple[str, ...]
+    ) -> None:
         self._scene = scene
         self._unwanted = unwanted
+        self._spared = spared
         self._doubts = doubts
         self._steps = MOST_STEPS
         self._known: dict[tuple[object, ...], tuple[bool, Json, bool]] = {}
@@ -274,11 +268,13 @@ class _Search:
         if first is not None and fits(first):
             return True, first, True
         proposed = self._proposed(name, [literal.condition for literal in literals])
+        place = None if name == TARGET else self._scene.place.property(name)
+        untaken = False  # what is judged as asked and is not taken may have a twin that is
         try:
-            while not fits(value := next(proposed)):
-                pass
+            while not (fits(value := next(proposed)) and takes(place, value)):
+                untaken = untaken or fits(value)
         except StopIteration as end:
-            return False, None, bool(end.value)
+            return False, None, bool(end.value) and not untaken
         if isinstance(value, str) and value.endswith("/") and fits(f"{value}a"):
             return True, f"{value}a", True
         return True, value, True
@@ -295,7 +291,7 @@ class _Search:
         subject = self._scene.subject(assigned.arguments, assigned.target)
         denied = {id(literal.condition) for literal in literals if not literal.holds}
         maybe: Speaker | None = None
-        for one in self._unwanted:
+        for one in self._near(assigned):
             stance = _stance(one, subject, assigned.unknown, denied)
             if stance is False or any(doubt in waived for doubt in _named_doubts(one)):
                 continue
@@ -303,6 +299,11 @@ class _Search:
                 return one
             maybe = maybe or one
         return maybe
+
+    def _near(self, assigned: _Assigned) -> Iterator[Speaker]:
+        for crowd in self._unwanted:
+            near = crowd.everybody() if assigned.unknown else crowd.about(assigned.arguments, assigned.target)
+            yield from (one for one in near if one.rule not in self._spared)
 
     def _ways_out(
         self, one: Speaker, literals: Sequence[Literal], waived: frozenset[str], assigned: _Assigned

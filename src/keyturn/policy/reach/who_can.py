@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Literal, TypeAlias
 
 from keyturn.canon import Json
-from keyturn.model.decision import Decision, Deny, Hold, Permit, Request, Shadow
+from keyturn.model.decision import Decision, Deny, Hold, Permit, Request
 from keyturn.policy.evaluation import admitted, evaluate
 from keyturn.policy.policy import Policy
-from keyturn.policy.reach.rules import asks, forbidding, granting, lane_refuses, other_places, place_of, scene_of
-from keyturn.policy.reach.search import Found, Impossible, Open, Scene, Speaker, seek
+from keyturn.policy.reach.crowd import Crowd
+from keyturn.policy.reach.rules import asks, granting, lane_refuses, other_places, place_of, scene_of, stopping
+from keyturn.policy.reach.search import Found, Impossible, Open, Scene, seek
 from keyturn.policy.rules import Grant
 from keyturn.policy.shown import shown
 from keyturn.policy.usage import Counts, Usage
@@ -36,6 +37,7 @@ class Ability:
     rules     the grants that let it through, or the rules in the way of a no
     request   a request that is let through (yes), or as near to one as was found (depends); None with a no
     open      what could not be settled (depends), or why not (no)
+    manual    a person has to sign for the execution besides
     """
 
     principal: str
@@ -44,6 +46,7 @@ class Ability:
     rules: tuple[str, ...] = ()
     request: Request | None = None
     open: tuple[str, ...] = ()
+    manual: bool = False
 
     def to_json(self) -> dict[str, Json]:
         """Return the answer as `--json` prints it."""
@@ -56,6 +59,7 @@ class Ability:
             "target": None if request is None else request.target,
             "arguments": None if request is None else dict(request.arguments),
             "open": list(self.open),
+            "manual": self.manual,
         }
 
 
@@ -143,13 +147,14 @@ def _goals(inquiry: Inquiry, principal: str) -> Iterator[tuple[Grant, Found | Op
     subject = scene.subject({})
     grants = list(granting(_live(inquiry, principal), subject))
     place, others = place_of(policy, scene), other_places(policy, environment)
-    stops = [found for _, found in forbidding(policy.forbids_for(principal, inquiry.tool), subject)]
+    stops = [*stopping(policy.forbids_for(principal, inquiry.tool), subject)]
     if inquiry.without_approval:
-        stops += [found for grant, found in grants if asks(policy, grant, environment)]
+        stops += stopping((grant for grant, _ in grants if asks(policy, grant, environment)), subject)
+    crowd = Crowd(stops)
     for grant, found in sorted(grants, key=lambda pair: len(pair[1].conditions)):
         if inquiry.without_approval and asks(policy, grant, environment):
             continue
-        yield grant, seek(scene, [*place, found], [*others, *stops])
+        yield grant, seek(scene, [*place, found], [others, crowd])
 
 
 def _confirmed(inquiry: Inquiry, principal: str, grant: Grant, reached: Found | Open) -> Ability:
@@ -165,16 +170,28 @@ def _confirmed(inquiry: Inquiry, principal: str, grant: Grant, reached: Found | 
     if isinstance(reached, Open):
         return Ability(principal=principal, answer="depends", rules=(grant.id,), request=request, open=reached.doubts)
     decision = evaluate(inquiry.policy, request, inquiry.usage or Usage(), inquiry.now)
-    if isinstance(decision, Permit) or (isinstance(decision, Hold) and not inquiry.without_approval):
-        word = "permit" if isinstance(decision, Permit) else "hold"
-        return Ability(principal=principal, answer="yes", decision=word, rules=decision.rules, request=request)
-    return Ability(principal=principal, answer="depends", rules=decision.rules, request=request, open=_why(decision))
+    through = isinstance(decision, Permit) or (isinstance(decision, Hold) and not inquiry.without_approval)
+    doubts = tuple(_risky(inquiry, decision)) if through else tuple(reason.text for reason in decision.reasons)
+    return Ability(
+        principal=principal,
+        answer="depends" if doubts else "yes",
+        decision=None if doubts else "permit" if isinstance(decision, Permit) else "hold",
+        rules=decision.rules,
+        request=request,
+        open=doubts,
+        manual=isinstance(decision, (Permit, Hold)) and bool(decision.manual),
+    )
 
 
-def _why(decision: Decision) -> tuple[str, ...]:
-    match decision:
-        case Deny() | Shadow() | Hold() | Permit():
-            return tuple(reason.text for reason in decision.reasons)
+def _risky(inquiry: Inquiry, decision: Decision) -> Iterator[str]:
+    """Yield what the score of a plan would have to be."""
+    for grant in inquiry.policy.grants:
+        if grant.risk is None or grant.risk.shadow or grant.id not in decision.rules:
+            continue
+        bounds = [grant.risk.deny_at, grant.risk.hold_at if inquiry.without_approval else None]
+        known = [bound for bound in bounds if bound is not None]
+        if known:
+            yield f"risk.score must be less than {min(known)} [{grant.id}]"
 
 
 def _refused(inquiry: Inquiry, principal: str, blamed: set[str]) -> Ability:
@@ -189,4 +206,4 @@ def _refused(inquiry: Inquiry, principal: str, blamed: set[str]) -> Ability:
     return Ability(principal=principal, answer="no", rules=tuple(sorted(blamed)), open=(why,))
 
 
-__all__ = ["Ability", "Answer", "Inquiry", "Speaker", "abilities", "ability", "overall"]
+__all__ = ["Ability", "Answer", "Inquiry", "abilities", "ability", "overall"]
