@@ -57,6 +57,8 @@ class Recount:
         match entry.kind, entry.facts:
             case "action.requested", {"decision": "permit" | "hold" as decision}:
                 self._add(name, entry, entry.facts["effects"], waits=decision == "hold")
+            case "action.reserved", _:
+                self._reserve(name, entry)
             case "read.served", _:
                 self._add(name, entry, {"calls": 1}, waits=False)
             case ("action.reviewed", {"verdict": "approve"}) | ("execution.started", _):
@@ -68,13 +70,21 @@ class Recount:
             ):
                 self._uses.pop(name, None)
 
+    def _reserve(self, name: str, entry: Entry) -> None:
+        use, amounts = self._uses[name], dict[str, Any](entry.facts)["amounts"]
+        use.amounts = {**use.amounts, **amounts}
+        self._count(entry, use, [unit for unit, amount in amounts.items() if amount])
+
     def _add(self, name: str, entry: Entry, amounts: Any, *, waits: bool) -> None:
         longest = max((rule.seconds or 0 for rule in self.rules), default=0)
         past = entry.at - timedelta(seconds=longest)
         self._uses = {key: use for key, use in self._uses.items() if use.waits or use.at > past}
         use = self._uses[name] = _Use(entry.at, entry.facts, amounts, waits)
+        self._count(entry, use, [*amounts, "pending"])
+
+    def _count(self, entry: Entry, use: _Use, units: Sequence[str]) -> None:
         for rule in self.rules:
-            if rule.tool in {None, entry.facts["tool"]} and use.amount(rule.unit):
+            if rule.tool in {None, use.facts["tool"]} and rule.unit in units and use.amount(rule.unit):
                 used = self._used(rule, use)
                 self.peaks[rule] = max(self.peaks[rule], used)
                 if used > rule.allowed:
