@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import stat
 from pathlib import Path
 
+from keyturn.assembly.plain_files import read_plain, text_of
 from keyturn.model.errors import ConfigurationError
 from keyturn.policy.cases.reading import SUFFIX, tests_of
 
@@ -34,28 +33,7 @@ def case_files(home: Path, policy: str) -> dict[str, str]:
     texts: dict[str, str] = {}
     left = LARGEST
     for name in names:
-        data = _read(where / name, left)
+        data = read_plain(where / name, left, "policy.toml names its folder as `tests`")
         left -= len(data)
-        texts[f"{folder}{name}"] = _text(where / name, data)
+        texts[f"{folder}{name}"] = text_of(where / name, data)
     return texts
-
-
-def _read(path: Path, left: int) -> bytes:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ConfigurationError(f"{path}: no plain file")
-            data = file.read(left + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; cases are plain files, and no links") from error
-    if len(data) > left:
-        raise ConfigurationError(f"{path}: the files of cases have more than {LARGEST} bytes together")
-    return data
-
-
-def _text(path: Path, data: bytes) -> str:
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: not UTF-8 at byte {error.start}") from error

@@ -43,6 +43,7 @@ class Home:
         """Return the proposed policy's files by name. Raises `ConfigurationError` when one cannot be read."""
         # Imported here: every verb finds its home, and few read the proposal in it.
         from keyturn.assembly.case_files import case_files  # noqa: PLC0415
+        from keyturn.assembly.included_files import included_files  # noqa: PLC0415
 
         path = self.folder / POLICY
         try:
@@ -50,7 +51,7 @@ class Home:
             if len(data) > MAX_POLICY:
                 raise ConfigurationError(f"{path}: {len(data)} bytes; a policy has at most {MAX_POLICY}")
             text = data.decode("utf-8")
-            return {POLICY: text, **case_files(self.folder, text)}
+            return {POLICY: text, **included_files(self.folder, text), **case_files(self.folder, text)}
         except OSError as error:
             raise ConfigurationError(
                 f"{path}: {error.strerror}; to bring back the policy in force: keyturn policy show > {POLICY}"

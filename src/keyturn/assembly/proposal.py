@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.home import POLICY, Home
-from keyturn.assembly.outside import entropy
+from keyturn.assembly.plain_files import replace_plain
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.canon import manifest_digest
 from keyturn.contracts import Catalog, catalog_changes, catalog_of, changes, check_pins
@@ -22,6 +20,7 @@ from keyturn.model.diff import file_diff
 from keyturn.model.errors import ConfigurationError
 from keyturn.policy import pin, read_policy
 from keyturn.policy.cases.running import run_cases
+from keyturn.policy.documents import folders_of, included_in
 
 PROGRAM = "keyturn policy"
 
@@ -144,21 +143,24 @@ def pin_proposal(home: Home, *, write: bool) -> tuple[PinChange, ...]:
     The file is replaced whole or left as it is. Raises `ConfigurationError` when it is no TOML or cannot be written.
     """
     catalog = read_own_catalog(home)
-    text = home.policy_files()[POLICY]
-    pinned = pin(text, catalog.contracts)
-    found = _changes(home, text, pinned, catalog)
-    if write and pinned != text:
-        _replace(home, pinned)
-    return found
+    files = home.policy_files()
+    parts = (POLICY, *included_in(files, folders_of(files[POLICY])))
+    pinned = {path: pin(files[path], catalog.contracts, path) for path in parts}
+    found = [change for path in parts for change in _changes(home, (path, files[path], pinned[path]), catalog)]
+    for path in parts:
+        if write and pinned[path] != files[path]:
+            replace_plain(home.folder / path, pinned[path])
+    return tuple(found)
 
 
-def _changes(home: Home, text: str, pinned: str, catalog: Catalog) -> tuple[PinChange, ...]:
+def _changes(home: Home, part: tuple[str, str, str], catalog: Catalog) -> tuple[PinChange, ...]:
+    path, text, pinned = part
     catalog_before = _published(home)
     published = catalog_before.contracts if catalog_before else {}
     before, after = _pins(text), _pins(pinned)
     return tuple(
         PinChange(
-            place=f"grants[{index}]",
+            place=f"grants[{index}]" if path == POLICY else f"{path}: grants[{index}]",
             rule=new[0],
             tool=new[1],
             before=old[2],
@@ -206,23 +208,3 @@ def _published(home: Home) -> Catalog | None:
         return catalog_of(texts)
     except ConfigurationError:
         return None  # published by another version of this program: then only the labels can be told
-
-
-def _replace(home: Home, text: str) -> None:
-    """Write beside the file and rename: a reader sees the old policy or the new one."""
-    path = (home.folder / POLICY).resolve()  # a link stays a link
-    building = path.with_name(f".{path.name}.new-{entropy(4).hex()}")
-    try:
-        try:
-            with building.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-                os.fsync(file.fileno())
-            building.rename(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                building.unlink()
-            raise
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; nothing was changed") from error

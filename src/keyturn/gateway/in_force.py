@@ -33,7 +33,7 @@ class InForce:
     @property
     def principals(self) -> tuple[str, ...]:
         """The names of the assistants in it."""
-        return tuple(tomllib.loads(self.files["policy.toml"]).get("principals", {}))
+        return named_in(self.files, "principals")
 
 
 def read_in_force(view: Look) -> InForce:
@@ -54,6 +54,15 @@ def read_in_force(view: Look) -> InForce:
         catalog=catalog.digest,
         contracts=catalog.contracts,
     )
+
+
+def named_in(files: Mapping[str, str], section: str) -> tuple[str, ...]:
+    """Return the names of the tables `[section.<name>]` in all files of a policy that was read before."""
+    main = tomllib.loads(files["policy.toml"])
+    folders = tuple(main.get("includes", ()))
+    paths = [path for path in sorted(files) if path.startswith(folders) and path.endswith(".toml")]
+    parts = [tomllib.loads(files[path]) for path in paths]
+    return tuple(name for part in (main, *parts) for name in part.get(section, {}))
 
 
 def texts_of(view: Look, seq: int, field: str) -> dict[str, str]:

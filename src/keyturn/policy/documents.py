@@ -35,7 +35,8 @@ class Document(Table):
 
     def __init__(self, main: Table, included: Mapping[str, Table]) -> None:
         super().__init__(main.raw, "", main.problems)
-        self.used = {FILE, *included}
+        self.used = {FILE}
+        self._doubled: set[str] = set()
         self._parts = (main, *(included[path] for path in sorted(included)))
 
     def only(self, *known: str) -> None:
@@ -66,7 +67,8 @@ class Document(Table):
         for part in self._parts:
             for name, table in Table.named(part, key):
                 holder = holders.setdefault(name.lower(), part)
-                if holder is not part:
+                if holder is not part and table.place not in self._doubled:
+                    self._doubled.add(table.place)  # sections are read more than once, and told once
                     other = found[name.lower()][0]
                     self.problems.add(table.place, f"{shown(other)} stands in {_file(holder)} already")
                 found.setdefault(name.lower(), (name, table))
@@ -87,11 +89,14 @@ def read_document(files: Mapping[str, str], problems: Problems) -> Document:
         problems.settle()
     main = Table(raw, "", problems)
     included = {}
-    for path in _included(files, _folders(main)):
+    paths = included_in(files, _folders(main))
+    for path in paths:
         part = read_toml(files[path], path, problems)
         if part is not None:
             included[path] = Table(part, f"{path}:", problems)
-    return Document(main, included)
+    document = Document(main, included)
+    document.used.update(paths)
+    return document
 
 
 def folders_of(text: str) -> tuple[str, ...]:
@@ -126,7 +131,8 @@ def _folders(main: Table) -> tuple[str, ...]:
     return good[:_MOST_FOLDERS]
 
 
-def _included(files: Mapping[str, str], folders: Sequence[str]) -> list[str]:
+def included_in(files: Mapping[str, str], folders: Sequence[str]) -> list[str]:
+    """Return the paths of those of `files` that lie in one of the included folders."""
     return sorted(
         path for path in files for folder in folders if path.startswith(folder) and is_part(path[len(folder) :])
     )
