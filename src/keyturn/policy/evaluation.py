@@ -230,7 +230,7 @@ def _too_risky(case: _Case, grants: Sequence[Grant], approvals: Sequence[tuple[s
     found = thresholds.refusals(grants, case.risk)
     if not approvals:
         found += thresholds.unanswered(grants, case.risk)
-    return [*found, *thresholds.parts(case.risk)] if found else []
+    return [*found, thresholds.parts_told(case.risk)] if found else []
 
 
 def _refused(case: _Case, reasons: Sequence[Reason]) -> Deny:

@@ -88,6 +88,11 @@ def parts(risk: Risk) -> Iterator[Reason]:
     yield from (Reason("risk_part", part.text) for part in risk.parts if part.points)
 
 
+def parts_told(risk: Risk) -> Reason:
+    """Return one reason that tells all parts that have points, for a refusal."""
+    return Reason("risk_part", "; ".join(part.text for part in risk.parts if part.points))
+
+
 def secrets(grants: Sequence[Grant], diff: str) -> list[Reason]:
     """Return what is added that looks like a credential, unless every grant allows that."""
     strict = next((grant for grant in grants if not grant.secrets), None)
