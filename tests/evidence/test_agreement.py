@@ -15,7 +15,15 @@ import pytest
 
 from keyturn.verifier import verify_ledger
 from tests.evidence.bundling import bundle_in, examined, first_bad
-from tests.verifier import test_attacks, test_erased, test_recovery, test_suspensions, test_thief, test_undone
+from tests.verifier import (
+    test_attacks,
+    test_by_hand,
+    test_erased,
+    test_recovery,
+    test_suspensions,
+    test_thief,
+    test_undone,
+)
 from tests.verifier.test_erased import case
 from tests.verifier.world import World
 
@@ -28,7 +36,7 @@ POLICY = {10, 11}
 
 def attacks() -> Iterator[Any]:
     """Yield each attack that asks for a thief, or for a home to erase from, and for nothing else."""
-    for module in (test_thief, test_recovery, test_suspensions, test_undone, test_erased, test_attacks):
+    for module in (test_thief, test_recovery, test_suspensions, test_undone, test_erased, test_by_hand, test_attacks):
         for name, attack in inspect.getmembers(module, inspect.isfunction):
             wanted = tuple(inspect.signature(attack).parameters)
             if name.startswith("test_") and wanted in {("thief",), ("case",)}:
