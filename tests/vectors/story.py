@@ -352,13 +352,22 @@ def restore(log: Log) -> None:
     log.add("recovery", {**facts, "act": signed}, {"reason": words})
 
 
+UNSIGNED: Final = ("decision.values", "risk")  # they come with the decision, after the signature
+RISK: Final[Json] = {
+    "parts": [
+        {"because": [], "most": 10, "name": "history", "points": 0},
+        {"because": ["1 file and 2 lines changed; large is 20 files or 500 lines"], "most": 15, "name": "size",
+         "points": 1},
+    ],
+    "score": 1,
+}  # fmt: skip
+
+
 def undo(log: Log) -> None:
     """Append what a person asked for to undo the first action; the assistant's token is revoked by now."""
     seq, undone = len(log.rows), f"sha256:{log.rows[6].leaf}"
-    payloads = request_payloads(reason="The name was right.", client="")
-    signed = {
-        name: commit(salt(seq, name), name, data) for name, data in payloads.items() if name != "decision.values"
-    }
+    payloads = request_payloads(reason="The name was right.", client="") | {"risk": canon.encode(RISK)}
+    signed = {name: commit(salt(seq, name), name, data) for name, data in payloads.items() if name not in UNSIGNED}
     meant = canon.digest({"action": undone, "tool": "open_pull_request", "payloads": dict(signed)})
     undoes: Json = {"action": HELD, "digest": undone, "request": 6, "outcome": 11}
     facts = request_facts(
