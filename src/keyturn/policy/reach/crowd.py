@@ -75,7 +75,7 @@ class Crowd:
 def _variable(condition: Condition) -> str | None:
     """Return what a condition asks about, if it can only hold of a value that passes its test.
 
-    A forbid's condition on an argument also holds of what it cannot judge, and a default stands in for what is absent.
+    A forbid's condition on an argument holds of what it cannot judge too; a default stands in for what is absent.
     """
     path = condition.path
     if path.root == "target":

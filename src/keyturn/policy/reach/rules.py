@@ -52,13 +52,13 @@ def other_places(policy: Policy, environment: str) -> Crowd:
     return Crowd(lies_in(place) for name, place in policy.environments.items() if name != environment)
 
 
-def granting(grants: Iterable[Grant], subject: Subject) -> Iterator[tuple[Grant, Speaker]]:
-    """Yield the grants that the scene leaves possible; one that is not valid now would have to be."""
-    for grant in grants:
-        why_not = grant.valid.why_not(subject.now)
-        found = speaker(grant.id, grant.where, subject, (f"{why_not} [{grant.id}]",) if why_not else ())
+def speaking(rules: Iterable[Forbid | Grant], subject: Subject) -> Iterator[Speaker]:
+    """Yield the rules that the scene leaves possible; one that is not valid now would have to be."""
+    for rule in rules:
+        why_not = rule.valid.why_not(subject.now)
+        found = speaker(rule.id, rule.where, subject, (f"{why_not} [{rule.id}]",) if why_not else ())
         if found is not None:
-            yield grant, found
+            yield found
 
 
 def stopping(rules: Iterable[Forbid | Grant], subject: Subject) -> Iterator[Speaker]:

@@ -17,7 +17,7 @@ from keyturn.model.decision import Decision, Deny, Hold, Permit, Request
 from keyturn.policy.evaluation import admitted, evaluate
 from keyturn.policy.policy import Policy
 from keyturn.policy.reach.crowd import Crowd
-from keyturn.policy.reach.rules import asks, granting, lane_refuses, other_places, place_of, scene_of, stopping
+from keyturn.policy.reach.rules import asks, lane_refuses, other_places, place_of, scene_of, speaking, stopping
 from keyturn.policy.reach.search import Found, Impossible, Open, Scene, seek
 from keyturn.policy.rules import Grant
 from keyturn.policy.shown import shown
@@ -145,16 +145,14 @@ def _goals(inquiry: Inquiry, principal: str) -> Iterator[tuple[Grant, Found | Op
     policy, environment = inquiry.policy, inquiry.environment
     scene = inquiry.scene(principal)
     subject = scene.subject({})
-    grants = list(granting(_live(inquiry, principal), subject))
-    place, others = place_of(policy, scene), other_places(policy, environment)
-    stops = [*stopping(policy.forbids_for(principal, inquiry.tool), subject)]
-    if inquiry.without_approval:
-        stops += stopping((grant for grant, _ in grants if asks(policy, grant, environment)), subject)
-    crowd = Crowd(stops)
-    for grant, found in sorted(grants, key=lambda pair: len(pair[1].conditions)):
-        if inquiry.without_approval and asks(policy, grant, environment):
-            continue
-        yield grant, seek(scene, [*place, found], [others, crowd])
+    live = _live(inquiry, principal)
+    asking = [grant for grant in live if inquiry.without_approval and asks(policy, grant, environment)]
+    crowd = Crowd(stopping((*policy.forbids_for(principal, inquiry.tool), *asking), subject))
+    others, place = other_places(policy, environment), place_of(policy, scene)
+    asked = {grant.id for grant in asking}
+    free = {grant.id: grant for grant in live if grant.id not in asked}
+    for found in sorted(speaking(free.values(), subject), key=lambda one: len(one.conditions)):
+        yield free[found.rule], seek(scene, [*place, found], [others, crowd])
 
 
 def _confirmed(inquiry: Inquiry, principal: str, grant: Grant, reached: Found | Open) -> Ability:
@@ -197,7 +195,7 @@ def _risky(inquiry: Inquiry, decision: Decision) -> Iterator[str]:
 def _refused(inquiry: Inquiry, principal: str, blamed: set[str]) -> Ability:
     """Say no, and which rules are in the way."""
     subject = inquiry.scene(principal).subject({})
-    if not blamed and not list(granting(_live(inquiry, principal), subject)):
+    if not blamed and not list(speaking(_live(inquiry, principal), subject)):
         why = f"no grant of {principal} is about {inquiry.environment}"
     elif inquiry.without_approval:
         why = "every way is denied, or asks for a review"
