@@ -203,11 +203,8 @@ def test_it_is_told_where_work_piles_up_and_in_the_log(by_hand: World) -> None:
     assert [(item.action.id, item.code) for item in ready] == [(action, "by_hand")]
     assert by_hand.gate.ledger.look(lambda view: claimable(by_hand.gate, view)) == []
     execute(by_hand, action)
-    told = [
-        by_hand.gate.ledger.look(lambda view, entry=entry: sentence(view, entry))
-        for kind in ("action.withheld", "action.released")
-        for entry in by_hand.entries(kind)
-    ]
+    entries = [*by_hand.entries("action.withheld"), *by_hand.entries("action.released")]
+    told = by_hand.gate.ledger.look(lambda view: [sentence(view, entry) for entry in entries])
     assert told == [
         "nobody executes it before a person has signed for that (staging rolls back by itself)",
         "alice signed for its execution",
