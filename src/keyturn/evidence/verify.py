@@ -59,6 +59,7 @@ MAX_NOTE = 64 * 1024
 MAX_MEMBER = {"manifest.json": 1 << 20, "verify.py": 1 << 20, "checkpoint": MAX_NOTE}
 MAX_PAYLOADS = 256 << 20
 SKEW = timedelta(minutes=5)
+LONGEST_OVERRIDE = timedelta(days=7)  # of a freeze
 
 
 class Bad(Exception):
@@ -714,6 +715,7 @@ KINDS: dict[str, dict[str, Check]] = {
     ),
     "suspension.set": members(scope=SCOPE, mode=one_of("suspended", "read-only"), by=ACTOR),
     "suspension.lifted": members(scope=SCOPE, act=ACT),
+    "freeze.overridden": members(freeze=name, until=is_time, act=ACT),
     "recovery": members(
         reason=one_of("restored", "clock"), size=whole(1), leaf=hash_hex, missing=maybe(END), clock=maybe(CLOCK),
         act=ACT,
@@ -1310,6 +1312,13 @@ class Rules:
         need(len(self.proposals) < 64, seq, 9, "more policies are proposed than may wait")
         self._texts(entry, "policy.files", proposed)
         self.proposals[proposed] = seq, set()
+
+    def _freeze_overridden(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """A person's word; that the policy has this freeze and lets them is for `audit verify` to say."""
+        content = {"freeze": entry["freeze"], "reason": entry.get("data", {}).get("reason"), "until": entry["until"]}
+        self._act(entry, "freeze.override", entry["freeze"], sha256(content))
+        ahead = time_of(entry["until"]) - at
+        need(timedelta() < ahead <= LONGEST_OVERRIDE, entry["seq"], 9, "it ends in the past, or too far ahead")
 
     def _policy_endorsed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         seq = entry["seq"]

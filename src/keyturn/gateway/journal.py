@@ -107,6 +107,9 @@ def sentence(view: Look, entry: Entry) -> str:
             return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
         case "suspension.set" | "suspension.lifted":
             return _about_suspension(view, entry, facts)
+        case "freeze.overridden":
+            by, until = facts["act"]["statement"]["by"], facts["until"]
+            return f"{by} sets the freeze {facts['freeze']} aside until {until}{_said(view, entry, 'reason')}"
         case "recovery":
             return f"{_recovered(facts)}{_said(view, entry, 'reason')}"
         case "anchor.recorded":

@@ -346,6 +346,10 @@ class Examination:
         self._halts.lifted(entry)
         self._follow(entry, payloads)
 
+    def _override(self, entry: Entry, payloads: Payloads) -> None:
+        self._shelf.check_override(entry)
+        self._follow(entry, payloads)
+
     def _recover(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
         facts: Mapping[str, Any] = entry.facts
@@ -559,7 +563,7 @@ class Examination:
         "execution.resolved": _resolve,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
-        "freeze.overridden": _follow,
+        "freeze.overridden": _override,
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keyturn import canon
 from keyturn.contracts import Catalog, catalog_of, check_pins
@@ -85,6 +86,16 @@ class Shelf:
             raise NotProved(
                 self._text.entry.seq, 10, "its policy asks for endorsements, and no policy.guarded follows to say so"
             )
+
+    def check_override(self, entry: Entry) -> None:
+        """Prove 9 of a `freeze.overridden` entry: the policy in force lets who signed it do so. Raises `NotProved`."""
+        facts: Mapping[str, Any] = entry.facts
+        by, named = facts["act"]["statement"]["by"], facts["freeze"]
+        freeze = next((item for item in self._policy.freezes if item.id == named), None) if self._policy else None
+        if freeze is None:
+            raise NotProved(entry.seq, 9, "it sets a freeze aside that the policy in force does not have")
+        if by not in freeze.overriders:
+            raise NotProved(entry.seq, 9, f"the policy in force does not let {by} set this freeze aside")
 
     def policy_for(self, entry: Entry) -> Policy:
         """Return the policy in force, which `entry` must name. Raises `NotProved` (10)."""
