@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from keyturn import canon
+from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.gateway.detached import export_request, read_request
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.show import Shown, details, read_asked, show
+from keyturn.gateway.undoing import UndoDraft, draft_undo, submit_undo
 from keyturn.model.outcome import Failed
 from tests.gateway.risky import ASKED, ask, score, verdict
 from tests.gateway.world import PULL_REQUEST, STAGING, Simulator, World, files_under
@@ -125,6 +128,25 @@ def test_what_was_undone_counts_for_its_target(world: World) -> None:
     assert [row[0] for row in known["undone"]] == ["deployments:web/staging"]
     assert known["known"] == [["claude", "rollback_deployment"]]
     assert known["failed"] == []
+
+
+def test_what_a_person_asks_for_is_scored_after_the_signature(world: World) -> None:
+    path = world.home.folder / "policy.toml"
+    path.write_text(path.read_text() + "\n[risk]\n")
+    world.activate()
+    first = str(world.call("rollback_deployment", **STAGING).envelope["action_id"])
+
+    async def drafting() -> UndoDraft | Answer:
+        return await draft_undo(world.gate, first, reason="Errors went up.", by="alice")
+
+    draft = anyio.run(drafting)
+    assert isinstance(draft, UndoDraft)
+    answer = anyio.run(submit_undo, world.gate, draft, world.sign(draft.to_sign, "alice", ACT_NAMESPACE))
+    assert answer.envelope["status"] == "approved"
+    [undoing] = world.entries("action.undoing")
+    assert "risk" in undoing.data
+    world.drain()
+    assert world.status(str(undoing.action)) == "succeeded"
 
 
 def test_the_request_is_read_the_same_from_its_payloads_alone(world: World) -> None:

@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, null
 from dataclasses import replace
 from typing import Any
 
+import anyio.to_thread
+
 from keyturn import canon
 from keyturn.approvals.action import Action, status
 from keyturn.contracts import RefusedArguments, parse_arguments
@@ -39,6 +41,9 @@ from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
 from keyturn.model.tool import Earlier, EarlierAction
 from keyturn.policy import evaluate, screen
+from keyturn.policy.risk.credentials import look_through
+
+LONG_DIFF = 64 * 1024  # characters: less is looked through in a millisecond or two
 
 
 def parse_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Refusal:
@@ -110,13 +115,16 @@ async def plan_call(gate: Gateway, call: Call) -> Plan | Refusal:
     try:
         tool, earlier = gate.governed[call.contract.tool], await earlier_named(gate, call)
         async with in_turn(gate, call):
-            return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
+            plan = await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
     except Crowded as error:
         reason = crowded(error)
     except TookTooLong as error:
         reason = Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later")
     except ConnectorError as error:
         reason = Reason(f"plan_{error.kind}", str(error))
+    else:
+        await _look_through(plan.diff)
+        return plan
     return _refusal(call, "plan", (reason,))
 
 
@@ -131,6 +139,12 @@ def in_turn(gate: Gateway, call: Call) -> AbstractAsyncContextManager[None]:
 def crowded(error: Crowded) -> Reason:
     """Return the reason of a refusal where there was no turn to be had."""
     return Reason("crowded", f"{error}; try again later")
+
+
+async def _look_through(diff: str) -> None:
+    """Look a long diff through for credentials before the ledger is locked: what is found is remembered."""
+    if len(diff) > LONG_DIFF:
+        await anyio.to_thread.run_sync(look_through, diff)
 
 
 def earlier_of(gate: Gateway, principal: str) -> Earlier:

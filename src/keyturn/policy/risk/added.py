@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 _HUNK = re.compile(r"@@ -[0-9]{1,9}(?:,([0-9]{1,9}))? \+[0-9]{1,9}(?:,([0-9]{1,9}))? @@", re.ASCII)
-_BINARY = ("Binary content: ", "Not shown (", "Binary files ", "GIT binary patch")
+UNSEEN = ("Binary content: ", "Not shown (", "Binary files ", "GIT binary patch")
+"""How lines begin that stand in the place of a file's content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class _Reading:
             self.old, self.new = (int(count) if count is not None else 1 for count in found.groups())
         elif line.startswith("diff --git "):
             self.path, self.number = _named(line), 0
-        elif line.startswith(_BINARY):
+        elif line.startswith(UNSEEN):
             self.unseen += 1
         elif line.startswith("+") and not line.startswith("+++ "):
             return self._added(line)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from keyturn.policy.patterns import Pattern
-from keyturn.policy.risk.added import Added, added_lines
+from keyturn.policy.risk.added import UNSEEN, Added, added_lines
 from keyturn.policy.shown import shown
 
 MOST_TOLD = 10
@@ -78,6 +78,8 @@ def _looked(diff: str) -> Looked:
     # Lone surrogates, which RE2 does not take, are in no shape.
     readable = diff.encode("utf-8", "replace").decode("utf-8")
     suspects = {kind: pattern for kind, pattern in _PATTERNS.items() if pattern.found_in(readable)}
+    if not suspects and not any(mark in readable for mark in UNSEEN):
+        return NOTHING_SEEN
     added = added_lines(readable)
     findings = tuple(finding for finding, _ in zip(_findings(added, suspects), range(MOST_TOLD), strict=False))
     return Looked(findings, added.unseen)
