@@ -22,6 +22,7 @@ from keyturn.gateway.review import Actor
 from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.policy import Policy, read_policy
 from keyturn.policy.cases.running import TestRun, run_cases
+from keyturn.policy.difference import Change, Outlook, difference
 
 R = TypeVar("R")
 
@@ -33,8 +34,9 @@ class Brief:
     """What people see before they sign for a policy.
 
     difference  the unified diff of its files
-    replay      the recorded requests that the policy in force and this one decide differently; None where the policy
-                in force cannot be read with this program's contracts
+    changes     who gains, who loses, and what reads otherwise, in sentences
+    replay      the recorded requests that the policy in force and this one decide differently
+                both None where the policy in force cannot be read with this program's contracts
     """
 
     version: Version
@@ -42,6 +44,7 @@ class Brief:
     force: InForce
     standing: Standing
     difference: str
+    changes: tuple[Change, ...] | None
     replay: Replay | None
 
     @property
@@ -138,6 +141,7 @@ def brief(home: Home, named: str | None) -> Brief:
             force=force,
             standing=policy_changes.standing(view),
             difference=diff_to_force(force, candidate.files),
+            changes=None if old is None else _changes(old, candidate, force, view),
             replay=None if old is None else compare(view, old, candidate.policy),
         )
 
@@ -168,6 +172,15 @@ def _waiting(view: Look, named: str | None) -> Version:
     if version.policy not in present:
         raise Refused("not_proposed", f"the policy {version.policy} does not wait for endorsements")
     return find_version(view, str(present[version.policy].seq))
+
+
+def _changes(old: Policy, candidate: Candidate, force: InForce, view: Look) -> tuple[Change, ...]:
+    calendars = {
+        path
+        for path in {*force.files, *candidate.files}
+        if path.endswith(".ics") and force.files.get(path) != candidate.files.get(path)
+    }
+    return difference(old, candidate.policy, Outlook(view.now), calendars)
 
 
 def _files_named(home: Home, named: str) -> dict[str, str]:

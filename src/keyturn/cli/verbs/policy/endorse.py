@@ -65,6 +65,8 @@ def _show(found: Brief) -> None:
     click.echo(safe(found.difference, lines=True), nl=False)
     for warning in found.candidate.policy.warnings():
         note(f"warning: {warning}")
+    for change in found.changes or ():
+        say(safe(" ".join(filter(None, (f"{change.kind}:", change.who, change.text)))))
     if found.replay is not None:
         emit(change_rows(found.replay), as_json=False, columns=CHANGES)
         for line in told_replay(found.replay):
@@ -78,6 +80,7 @@ def _json(found: Brief, entry: int | None, signed: tuple[str, ...]) -> dict[str,
         "previous": found.force.digest,
         "proposal": found.version.to_json(),
         "difference": found.difference,
+        "changes": None if found.changes is None else [change.to_json() for change in found.changes],
         "warnings": list(found.candidate.policy.warnings()),
         "replay": None if found.replay is None else found.replay.to_json(),
         "entry": entry,
