@@ -23,6 +23,12 @@ def _standing(row: Row) -> str:
     return f"{row['status']} {reviews['have']}/{reviews['need']}" if waits else str(row["status"])
 
 
+def _reviews(row: Row) -> str:
+    """Count the reviews of what waits; what has them all, or needs none, waits for a person to execute it."""
+    reviews = row["reviews"]
+    return "execute" if row["status"] == "approved" else f"{reviews['have']}/{reviews['need']}"
+
+
 COLUMNS = (
     Column("ID", "short_id", identifier=True, piped="action_id"),
     Column("STATUS", _standing, piped="status"),
@@ -33,7 +39,7 @@ COLUMNS = (
 )
 INBOX = (
     Column("ID", "short_id", identifier=True, piped="action_id"),
-    Column("REVIEWS", lambda row: f"{row['reviews']['have']}/{row['reviews']['need']}"),
+    Column("REVIEWS", _reviews),
     Column("ASKED", "age", piped="requested_at"),
     Column("LEFT", "left", piped="expires_at"),
     Column("BY", "principal", identifier=True),

@@ -283,8 +283,8 @@ def _review_lines(words: Sequence[Word], now: datetime) -> Iterator[Line]:
 
 def _hand_lines(action: Action, now: datetime) -> Iterator[Line]:
     if action.reserved:
-        amounts = ", ".join(f"{amount} {unit}" for unit, amount in action.reserved.items())
-        yield Line("Reserves", f"{amounts} (runtime in seconds)" if "runtime" in action.reserved else amounts)
+        words = {"cost": "{} of cost", "runtime": "{} s of runtime"}
+        yield Line("Reserves", ", ".join(words[unit].format(amount) for unit, amount in action.reserved.items()))
     if action.released is not None:
         yield Line("Executed", f"✓ {plain(action.released.by)} signed {ago(action.released.at, now)}", "green")
     elif action.withheld:
