@@ -11,10 +11,10 @@ from keyturn.canon import CanonError, Json, check
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
 from keyturn.model.time import parse_timestamp
-from keyturn.policy.cases.case import VERDICTS, Case, Earlier
+from keyturn.policy.cases.case import ENDS, VERDICTS, Case, Earlier
 from keyturn.policy.problems import Problems
 from keyturn.policy.shown import shown
-from keyturn.policy.tables import Table
+from keyturn.policy.tables import Table, join
 from keyturn.policy.toml_text import read_toml
 from keyturn.policy.usage import LONGEST_WINDOW, PENDING
 
@@ -76,7 +76,7 @@ def _case_tables(document: Table, path: str) -> tuple[Table, ...]:
     inside = Table(document.raw, f"{path}:", document.problems)
     for key in document.raw:
         if key != "cases":
-            document.problems.unknown(f"{path}: {shown(key)}", "unknown key", key, ("cases",))
+            document.problems.unknown(f"{path}: {join('', key)}", f"unknown key {shown(key)}", key, ("cases",))
     cases = document.raw.get("cases", [])
     if not isinstance(cases, list):
         document.problems.add(f"{path}: cases", "must be a list of tables: write [[cases]]")
@@ -86,7 +86,7 @@ def _case_tables(document: Table, path: str) -> tuple[Table, ...]:
 
 def _case(table: Table, path: str, contracts: Mapping[str, Contract], names: dict[str, str]) -> Case | None:
     before = len(table.problems)
-    known = ("name", "principal", "scopes", "tool", "arguments", "target", "environment", "plan", "effects", "time")
+    known = ("name", "principal", "scopes", "tool", "arguments", "target", "environment", "plan", "effects", "diff", "time")
     table.only(*known, "used", "expect", "rule", "code")
     name = table.text("name", required=True) or ""
     if names.setdefault(name, table.place) != table.place:
@@ -135,7 +135,17 @@ def _request(table: Table, contracts: Mapping[str, Contract]) -> Request | None:
         environment=table.text("environment"),
         view=_plain(table, "plan"),
         effects={"files_changed": 0, "lines_changed": 0, "recipients": 0, **_amounts(table, "effects"), "calls": 1},
+        diff=_diff(table),
     )
+
+
+def _diff(table: Table) -> str:
+    """Return the diff of the plan, which is looked through for credentials."""
+    diff = table.raw.get("diff", "")
+    if not isinstance(diff, str):
+        table.wrong("diff", f"must be a unified diff, not {shown(diff)}")
+        return ""
+    return diff
 
 
 def _arguments(table: Table, contract: Contract) -> dict[str, Json]:
@@ -199,6 +209,7 @@ def _earlier(table: Table) -> list[Earlier]:
         amounts={"calls": 1, **_amounts(table, "amounts")},
         ago=ago or timedelta(),
         pending=pending is True,
+        ended=table.choice("ended", *ENDS),
         **words,
     )
     return [use] * (times or 1)
