@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
 
 from keyturn.fold.suspensions import SUSPENDED, Scope
 from keyturn.gateway.acts import ActDraft, submit_act
 from keyturn.gateway.claim import claimable
+from keyturn.gateway.events import Told
 from keyturn.gateway.journal import sentence
+from keyturn.gateway.notices import end_of, notices
 from keyturn.gateway.pressure import pressure
 from keyturn.gateway.releasing import draft_release
 from keyturn.gateway.review import Actor
@@ -219,3 +222,22 @@ def test_it_waits_across_a_restart_and_so_does_the_signature(by_hand: World) -> 
     by_hand.act(act)
     with closing(by_hand.open("one more")) as gate:
         assert [found.id for found in gate.ledger.look(lambda view: claimable(gate, view))] == [action]
+
+
+def noticed(world: World, since: Told) -> list[dict[str, Any]]:
+    found, _ = world.gate.ledger.look(lambda view: notices(view, since, "/home"))
+    return [dict(notice.content) for notice in found]
+
+
+def test_people_are_told_what_waits_for_their_hand(by_hand: World) -> None:
+    since = by_hand.gate.ledger.look(end_of)
+    one, other = permitted(by_hand), held(by_hand)
+    by_hand.approve(other)
+    withheld, _, approved = noticed(by_hand, since)
+    assert [withheld["event"], approved["event"]] == ["withheld", "approved"]
+    for told, action in ((withheld, one), (approved, other)):
+        assert told["to"] == ["alice", "bob", "carol"]
+        assert told["commands"]["execute"] == f"keyturn --home /home action execute {action}"
+        assert "somebody has signed for its execution" in told["text"]
+    execute(by_hand, one)
+    assert "execute" not in noticed(by_hand, since)[0]["commands"]
