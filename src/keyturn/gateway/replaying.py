@@ -230,7 +230,7 @@ def _request(view: Look, state: State, entry: Entry) -> Request | None:
     planned: dict[str, Any] = {"target": entry.text("target"), "view": {}, "effects": _NO_EFFECTS}
     if entry.kind in REQUESTS:
         plan = read_plan(view, entry)
-        planned |= {"environment": plan.environment, "view": plan.view}
+        planned |= {"environment": plan.environment, "view": plan.view, "diff": plan.diff}
         planned["effects"] = {"calls": 1, **plan.effects.to_json()}
     return Request(
         principal=entry.text("principal"),

@@ -9,13 +9,15 @@ from datetime import datetime, timedelta
 from keyturn.model.decision import Request
 
 VERDICTS = ("permit", "hold", "deny", "shadow")
+ENDS = ("succeeded", "failed", "undone")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Earlier:
     """What an earlier action took from limits, `ago` before the case.
 
-    A dimension that is None is that of the case itself; `pending` says that it still waits for people.
+    A dimension that is None is that of the case itself; `pending` says that it still waits for people, `ended` else
+    how it ended: "succeeded", "failed" (and changed nothing), or "undone" (done, and taken back).
     """
 
     amounts: Mapping[str, int]
@@ -25,6 +27,7 @@ class Earlier:
     target: str | None = None
     environment: str | None = None
     pending: bool = False
+    ended: str = "succeeded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

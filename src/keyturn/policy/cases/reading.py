@@ -27,7 +27,7 @@ _APART = ("reason", "repeat")  # no condition sees them
 _MOST = 5_000
 _TIMES = 10_000  # of one earlier use
 _WORDS = ("principal", "tool", "target", "environment")
-_USED = (*_WORDS, "ago", "pending", "times", "amounts")
+_USED = (*_WORDS, "ago", "pending", "ended", "times", "amounts")
 
 
 def tests_folder(document: Table) -> str | None:
@@ -86,8 +86,8 @@ def _case_tables(document: Table, path: str) -> tuple[Table, ...]:
 
 def _case(table: Table, path: str, contracts: Mapping[str, Contract], names: dict[str, str]) -> Case | None:
     before = len(table.problems)
-    known = ("name", "principal", "scopes", "tool", "arguments", "target", "environment", "plan", "effects", "diff", "time")
-    table.only(*known, "used", "expect", "rule", "code")
+    known = ("name", "principal", "scopes", "tool", "arguments", "target", "environment", "plan", "effects", "time")
+    table.only(*known, "diff", "used", "expect", "rule", "code")
     name = table.text("name", required=True) or ""
     if names.setdefault(name, table.place) != table.place:
         table.wrong("name", f"{shown(name)} is the name of {names[name]} already")

@@ -121,7 +121,19 @@ def _use(policy: Policy, case: Case, earlier: Earlier, place: tuple[Usage, str])
         pending=earlier.pending,
     )
     if not earlier.pending:
-        usage.settle(name, release=False)
+        usage.settle(name, release=earlier.ended == "failed")
+        _note(usage, principal, earlier, case)
+
+
+def _note(usage: Usage, principal: str, earlier: Earlier, case: Case) -> None:
+    """Note how an earlier action ended, for risk scores."""
+    target, at = earlier.target or case.request.target or "", _before(case.at, earlier)
+    if earlier.ended == "failed":
+        usage.history.failed(target, at)
+        return
+    usage.history.succeeded(principal, earlier.tool or case.request.tool)
+    if earlier.ended == "undone":
+        usage.history.undone(target, at)
 
 
 def _before(at: datetime, earlier: Earlier) -> datetime:
