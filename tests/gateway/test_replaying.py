@@ -7,8 +7,7 @@ import json
 import pytest
 
 from keyturn.gateway.acts import read_candidate
-from keyturn.gateway.desk import Desk
-from keyturn.gateway.erasing import draft_erasure
+from keyturn.gateway.erasing import draft_erasure, erase
 from keyturn.gateway.replaying import Replay, compare, recorded, replay
 from keyturn.policy import Policy
 from tests.gateway.world import PRODUCTION, STAGING, World
@@ -91,9 +90,9 @@ def test_two_policies_are_held_against_each_other_and_not_against_the_record(bus
 def test_what_was_erased_is_counted_and_left_out(busy: World) -> None:
     rollback = next(e for e in busy.entries("action.requested") if e.facts["decision"] == "permit")
     before = replayed(busy)
-    desk = Desk(ledger=busy.gate.ledger, entropy=busy.gate.entropy)
     field = next(name for name in rollback.data if name.startswith("argument."))
-    busy.act(draft_erasure(desk, rollback.seq, field, basis="a test", by="alice"))
+    draft = draft_erasure(busy.gate.ledger, str(rollback.seq), [field], basis="a test", by="alice")
+    erase(busy.gate.ledger, draft, lambda message, namespace: busy.sign(message, "alice", namespace))
     after = replayed(busy)
     assert (after.played, after.erased) == (before.played - 1, 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -376,3 +377,15 @@ def parsed(text: str) -> ET.Element:
 
 def toml(text: str) -> str:
     return '"' + "".join(f"\\U{ord(c):08x}" for c in text) + '"'
+
+
+# --- the reference page ---------------------------------------------------------------------------------------
+
+
+def test_the_cases_on_the_reference_page_pass_beside_its_examples() -> None:
+    page = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
+    policy = 'tests = "policy_tests/"\n' + "".join(re.findall(r"```toml\n(.*?)```", page, re.DOTALL))
+    (cases,) = re.findall(r"```text\n(\[\[cases\]\].*?)```", page, re.DOTALL)
+    found = run(cases, policy=policy)
+    assert len(found.results) == 2
+    assert found.failures == ()
