@@ -43,7 +43,8 @@ def replace_plain(path: Path, text: str) -> None:
             with building.open("x", encoding="utf-8", newline="") as file:
                 file.write(text)
                 file.flush()
-                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
+                if path.exists():
+                    os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
                 os.fsync(file.fileno())
             building.rename(path)
         except BaseException:

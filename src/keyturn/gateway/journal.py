@@ -93,9 +93,7 @@ def sentence(view: Look, entry: Entry) -> str:
     match entry.kind:
         case "log.opened" | "key.added" | "key.revoked" | "payload.erased":
             return _about_log(entry, facts)
-        case "policy.guarded" | "policy.proposed" | "policy.endorsed":
-            return _about_change(view, entry, facts)
-        case "policy.activated" | "catalog.published" | "token.issued" | "token.revoked":
+        case kind if kind.startswith(("policy.", "catalog.", "token.")):
             return _about_rules(view, entry, facts)
         case "read.served":
             return f"{facts['principal']} read {facts['target']} with {facts['tool']}"
@@ -105,11 +103,8 @@ def sentence(view: Look, entry: Entry) -> str:
             return f"{facts['principal']} may not call {refusal_in_words(view, entry)}"
         case "requests.throttled":
             return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
-        case "suspension.set" | "suspension.lifted":
+        case "suspension.set" | "suspension.lifted" | "freeze.overridden":
             return _about_suspension(view, entry, facts)
-        case "freeze.overridden":
-            by, until = facts["act"]["statement"]["by"], facts["until"]
-            return f"{by} sets the freeze {facts['freeze']} aside until {until}{_said(view, entry, 'reason')}"
         case "recovery":
             return f"{_recovered(facts)}{_said(view, entry, 'reason')}"
         case "anchor.recorded":
@@ -141,6 +136,8 @@ def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
     signed = facts.get("act")
     by = f"{signed['statement']['by']} " if signed else ""
     match entry.kind:
+        case "policy.guarded" | "policy.proposed" | "policy.endorsed":
+            return _about_change(view, entry, facts)
         case "policy.activated":
             told = (
                 f"activates the policy {facts['policy'][:19]}"
@@ -168,6 +165,9 @@ def _about_change(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
 
 
 def _about_suspension(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    if entry.kind == "freeze.overridden":
+        by, until = facts["act"]["statement"]["by"], facts["until"]
+        return f"{by} sets the freeze {facts['freeze']} aside until {until}{_said(view, entry, 'reason')}"
     scope = "everything" if facts["scope"]["name"] is None else f"{facts['scope']['type']} {facts['scope']['name']}"
     if entry.kind == "suspension.lifted":
         return f"{facts['act']['statement']['by']} resumes {scope}{_said(view, entry, 'reason')}"

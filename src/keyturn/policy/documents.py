@@ -107,11 +107,16 @@ def folders_of(text: str) -> tuple[str, ...]:
 
 def calendars_of(text: str) -> Iterator[str]:
     """Yield the paths of the calendars that one file of a policy names, as far as it can be read."""
+    return (path for _, path in freezes_of(text))
+
+
+def freezes_of(text: str) -> Iterator[tuple[str, str]]:
+    """Yield the id and the calendar's path of each freeze in one file of a policy, as far as it can be read."""
     freezes = (read_toml(text, FILE, Problems()) or {}).get("freezes")
     for freeze in freezes if isinstance(freezes, list) else ():
         path = freeze.get("calendar") if isinstance(freeze, dict) else None
         if isinstance(path, str) and CALENDAR.fullmatch(path):
-            yield path
+            yield str(freeze.get("id", "")), path
 
 
 def is_part(name: str) -> bool:
