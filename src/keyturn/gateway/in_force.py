@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn import canon
+from keyturn.fold.guarding import Guard
 from keyturn.gateway.desk import Look
 from keyturn.gateway.payloads import read_value
 from keyturn.model.errors import LedgerError
@@ -17,7 +18,8 @@ from keyturn.model.errors import LedgerError
 class InForce:
     """The last activation: `files` maps path → text; `by` is None for the policy the log was founded with.
 
-    `contracts` maps each tool to the label of the contract the ledger published last.
+    `contracts` maps each tool to the label of the contract the ledger published last; `guard` says who must sign for
+    the policy that follows, where it asks several people to.
     """
 
     digest: str
@@ -29,6 +31,7 @@ class InForce:
     reviewers: Mapping[str, tuple[str, ...]]
     catalog: str
     contracts: Mapping[str, str]
+    guard: Guard | None = None
 
     @property
     def principals(self) -> tuple[str, ...]:
@@ -53,6 +56,7 @@ def read_in_force(view: Look) -> InForce:
         reviewers=force.reviewers,
         catalog=catalog.digest,
         contracts=catalog.contracts,
+        guard=view.state.guard,
     )
 
 

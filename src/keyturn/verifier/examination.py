@@ -172,6 +172,7 @@ class Examination:
             self._state.apply(entry)
 
     def _activate(self, entry: Entry, payloads: Payloads) -> None:
+        proposal = self._state.proposals.get(entry.text("policy"))
         self._follow(entry, payloads)
         self._shelf.activate(entry, payloads)
         before, self._keys = self._keys, _fingerprints(entry)
@@ -185,6 +186,7 @@ class Examination:
                 by=force.by if force else None,
                 added=_beyond(self._keys, before),
                 removed=_beyond(before, self._keys),
+                endorsed=tuple(proposal.endorsed) if proposal else (),
             )
         )
 
