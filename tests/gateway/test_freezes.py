@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keyturn.assembly.outside import moment
 from keyturn.gateway.claim import claimable
 from keyturn.gateway.overriding import draft_override
-from keyturn.assembly.outside import moment
 from keyturn.model.errors import Refused
 from keyturn.policy import Policy
 from tests.gateway.world import World

@@ -57,16 +57,18 @@ def _problems(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
     if sum("RRULE" in event for event in events) > MOST_RECURRING:
         yield "", f"has more than {MOST_RECURRING} events that recur"
         return
-    values = 0
+    values, sound = 0, True
     for index, event in enumerate(events):
         wrong = list(wrong_with(event))
         yield from ((_named(index, event), text) for text in wrong)
         if any("RRULE" in text for text in wrong):
             return  # one that recurs without end costs time to find: the others wait for the next reading
+        sound = sound and not wrong
         values += 0 if wrong else len(values_of(event, "RDATE")) + len(values_of(event, "EXDATE"))
     if values > MOST_VALUES:
         yield "", f"has more than {MOST_VALUES} values of RDATE and EXDATE"
-    yield from _doubles(events)
+    if sound:  # what cannot be read has no identity
+        yield from _doubles(events)
 
 
 def _doubles(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
