@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.home import POLICY, Home
+from keyturn.assembly.outside import moment
 from keyturn.assembly.plain_files import replace_plain
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.canon import manifest_digest
@@ -21,6 +22,7 @@ from keyturn.model.errors import ConfigurationError
 from keyturn.policy import pin, read_policy
 from keyturn.policy.cases.running import run_cases
 from keyturn.policy.documents import folders_of, included_in
+from keyturn.policy.reach import Finding, findings
 
 PROGRAM = "keyturn policy"
 
@@ -28,6 +30,8 @@ PROGRAM = "keyturn policy"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What is wrong with a proposal, what is odd, and how it stands to the policy in force.
+
+    `findings` are rules that cannot mean what they say; each is a warning too.
 
     `digest` is None when the file cannot be read; `in_force` is None in a home without a ledger. `contracts_moved`
     says that `tool_schemas/` is not what the ledger published, which only an activation mends.
@@ -38,6 +42,7 @@ class Check:
     digest: str | None
     in_force: InForce | None
     contracts_moved: bool
+    findings: tuple[Finding, ...] = ()
 
     @property
     def differs(self) -> bool | None:
@@ -98,6 +103,7 @@ def check_proposal(home: Home) -> Check:
     digest = None
     errors: list[str] = []
     warnings: list[str] = []
+    found: tuple[Finding, ...] = ()
     catalog: Catalog | None = None
     try:
         catalog = read_own_catalog(home)
@@ -110,13 +116,21 @@ def check_proposal(home: Home) -> Check:
             policy = read_policy(files, catalog.contracts)
             errors += check_pins(catalog, policy.pins())
             errors += run_cases(policy).failures
-            warnings += policy.warnings()
+            found = findings(policy, moment().wall)
+            warnings += (*policy.warnings(), *(one.line for one in found))
     except ConfigurationError as error:
         errors += error.problems
     moved = force is not None and catalog is not None and catalog.digest != force.catalog
     if moved and catalog is not None:
         warnings += _moved(home, catalog)
-    return Check(errors=tuple(errors), warnings=tuple(warnings), digest=digest, in_force=force, contracts_moved=moved)
+    return Check(
+        errors=tuple(errors),
+        warnings=tuple(warnings),
+        digest=digest,
+        in_force=force,
+        contracts_moved=moved,
+        findings=found,
+    )
 
 
 def in_force(home: Home) -> InForce:

@@ -1,9 +1,9 @@
 """Says in sentences what changes from one policy to another: who gains and who loses what, and which rules differ.
 
 `gains` and `loses` are about people and assistants: a call that was refused or reviewed and is let through now, or
-the other way round, each with a request that shows it; reviews that somebody may give now or not any more. `changes`
-are about the text: every rule or section that reads otherwise, so that nothing changes in silence. Comments, the order
-of rules and other words for the same are no difference.
+the other way round, each with a request that shows it; wider and narrower limits; reviews that somebody may give now
+or not any more. `changes` are about the text: every rule or section that reads otherwise, so that nothing changes in
+silence. Comments, the order of rules and other words for the same are no difference.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def difference(
     old: Policy, new: Policy, outlook: Outlook, calendars: Collection[str] = frozenset()
 ) -> tuple[Change, ...]:
     """Return every difference: gains, then losses, then what reads otherwise. `calendars` are paths that differ."""
-    found = [*map(_shifted, shifts(old, new, outlook)), *_reviews(old, new)]
+    found = [*map(_shifted, shifts(old, new, outlook)), *_reviews(old, new), *_room(old, new)]
     return (
         *(change for change in found if change.kind == "gains"),
         *(change for change in found if change.kind == "loses"),
@@ -124,6 +124,40 @@ def _reviews(old: Policy, new: Policy) -> Iterator[Change]:
             yield Change(kind="gains", who=name, text=f"may review {_listed(gained)}", rules=tuple(gained))
         if lost:
             yield Change(kind="loses", who=name, text=f"may not review {_listed(lost)} any more", rules=tuple(lost))
+
+
+def _room(old: Policy, new: Policy) -> Iterator[Change]:
+    """Yield whose live limits are wider or narrower now. A grant's come and go with what it lets through."""
+    was, now = ({rule.id: rule for rule in side.grants if not rule.shadow} for side in (old, new))
+    for name in sorted(was.keys() & now.keys()):
+        yield from _room_of(name, was[name].limits, now[name].limits)
+    had, has = ({rule.id: rule.limits for rule in side.budgets} for side in (old, new))
+    for name in sorted({*had, *has}):
+        yield from _room_of(name, had.get(name, ()), has.get(name, ()))
+
+
+def _room_of(rule: str, old: Sequence[Limit], new: Sequence[Limit]) -> Iterator[Change]:
+    was, now = _tightest(old), _tightest(new)
+    for key in sorted({*was, *now}, key=repr):
+        one, other = was.get(key), now.get(key)
+        if one is not None and other is not None and one.allowed == other.allowed:
+            continue
+        wider = other is None or (one is not None and other.allowed > one.allowed)
+        limit = other or one
+        names = None if limit is None else limit.principals
+        before = "(it had none)" if one is None else f"(it was {one.text if other is None else one.allowed})"
+        text = f"has {f'at most {other.text}' if other else 'no limit any more'} by {shown(rule)} {before}"
+        who = "everybody" if names is None else ", ".join(sorted(names))
+        yield Change(kind="gains" if wider else "loses", who=who, text=text, rules=(rule,))
+
+
+def _tightest(limits: Sequence[Limit]) -> dict[tuple[object, ...], Limit]:
+    """Return the live limits by what they count; of several on the same the tightest."""
+    found: dict[tuple[object, ...], Limit] = {}
+    for limit in sorted(limits, key=lambda one: -one.allowed):
+        if not limit.shadow:
+            found[limit.unit, limit.window, limit.per] = limit
+    return found
 
 
 def _approvals(policy: Policy) -> dict[str, Approval]:
@@ -170,7 +204,7 @@ def _fields(before: object, after: object, calendars: Collection[str]) -> Iterat
         elif field.name == "limits":
             was, now = (_limits(side, whole=isinstance(after, Budget)) for side in (old, new))
             if was != now:
-                yield f"limits {now} instead of {was}"
+                yield f"limits {_joined(now - was)} instead of {_joined(was - now)}"
         elif field.name not in _UNSAID and not _same(old, new):
             yield _field(field.name, old, new)
 
@@ -212,9 +246,13 @@ def _asked(approval: object) -> str:
     return f"for {people}{keys} within {written_window(approval.expires)}{later}{rejects}"
 
 
-def _limits(limits: Sequence[Limit], *, whole: bool) -> str:
+def _limits(limits: Sequence[Limit], *, whole: bool) -> set[str]:
     """Write limits; `whole` with whom they count, which a grant says by itself."""
-    return ", ".join(sorted(limit.text + (_counted(limit) if whole else "") for limit in limits)) or "none"
+    return {limit.text + (_counted(limit) if whole else "") for limit in limits}
+
+
+def _joined(texts: Collection[str]) -> str:
+    return ", ".join(sorted(texts)) or "none"
 
 
 def _counted(limit: Limit) -> str:

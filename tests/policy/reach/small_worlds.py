@@ -149,7 +149,7 @@ def some_rules(draw: st.DrawFn, conditions: Sequence[str] = SETTLED, grants: int
 def requests(text: str, principal: str) -> Iterator[Request]:
     """Yield every request of the principal that rules of this text could tell apart; contracts take all of them."""
     named = [name for name in VALUES if re.search(rf"arguments\.{name}\b", text)]
-    views = VIEWS if "plan." in text else VIEWS[:1]
+    views = VIEWS if "plan.files" in text else VIEWS[:3] if "plan.replicas" in text else VIEWS[:1]
     counts: list[Mapping[str, int]] = [{"lines_changed": 5}, {"lines_changed": 15}, {}] if "lines" in text else [{}]
     for target, view, effects in product(TARGETS, views, counts):
         for chosen in product(*(VALUES[name] for name in named)):

@@ -8,15 +8,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.model.decision import Decision, Hold, Permit
 from keyturn.policy import Policy
-from keyturn.policy.difference import Outlook, difference
+from keyturn.policy.difference import Change, Outlook, difference
 from keyturn.policy.reach.changes import shifts
 from tests.policy.reach.small_worlds import (
+    APPROVAL,
     ATOMS,
     PRINCIPALS,
     SETTLED,
@@ -27,7 +30,7 @@ from tests.policy.reach.small_worlds import (
     requests,
     some_rules,
 )
-from tests.policy.world import NOW, PEOPLE, policy
+from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, policy
 
 OUTLOOK = Outlook(NOW)
 WORLDS = [
@@ -66,7 +69,7 @@ def _near(old: Text, conditions: Sequence[str]) -> list[str]:
     return [one for one in conditions if "arguments." not in one or one.split('"')[1].split("[")[0] in text]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(two([*SETTLED, *ATOMS]))
 def test_no_request_that_is_decided_otherwise_is_missed(drawn: tuple[str, Policy, Policy]) -> None:
     text, old, new = drawn
@@ -88,3 +91,131 @@ def test_nothing_is_said_of_policies_that_are_equal(text: Text, dice: object) ->
     dice.shuffle(rules)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
     other = policy("# a remark\n", *rules)
     assert difference(text.read(), other, OUTLOOK) == ()
+
+
+def told(*rules: str, was: Sequence[str] = (), people: str = PEOPLE) -> list[str]:
+    """Return the sentences from the rules that were to these."""
+    found = difference(policy(*was), policy(*rules, people=people), OUTLOOK)
+    return [f"{one.kind} {one.who}: {one.text}" if one.who else f"{one.kind}: {one.text}" for one in found]
+
+
+STAGING = '{ environment = "staging" }'
+
+
+def test_a_new_grant_is_a_gain_for_each_of_its_principals() -> None:
+    assert told(grant(principals='["claude", "lone"]', where=STAGING)) == [
+        "gains claude: may call set_flag in staging without a review, and was refused",
+        "gains lone: may call set_flag in staging without a review, and was refused",
+        'changes: grant "g" is new',
+    ]
+
+
+def test_a_grant_that_is_gone_is_a_loss() -> None:
+    was = [grant(principals='["claude"]', where=STAGING, approval=APPROVAL)]
+    assert told(was=was) == [
+        "loses claude: may not ask for set_flag in staging any more, not even to be reviewed",
+        'loses alice: may not review "g" any more',
+        'loses carol: may not review "g" any more',
+        'changes: grant "g" is gone',
+    ]
+
+
+def test_an_approval_that_is_dropped_is_told_as_what_it_was() -> None:
+    was = [grant(principals='["claude"]', where=STAGING, approval=APPROVAL)]
+    found = told(grant(principals='["claude"]', where=STAGING), was=was)
+    assert "gains claude: may call set_flag in staging without a review, and needed one" in found
+    assert 'changes: grant "g": asks for no review instead of for 1 of group:sre within 4h' in found
+
+
+def test_a_forbid_that_is_gone_shows_a_request_that_it_refused() -> None:
+    stays = grant(principals='["claude"]', where=STAGING)
+    was = policy(stays, forbid(where='{ "arguments.flag" = { glob = "x*" } }', tool='"set_flag"'))
+    first, *_ = difference(was, policy(stays), OUTLOOK)
+    assert (first.kind, first.who, first.rules) == ("gains", "claude", ("g",))
+    assert first.request is not None
+    assert str(first.request.arguments["flag"]).startswith("x")
+
+
+def test_what_cannot_be_settled_is_told_with_its_condition() -> None:
+    first, *_ = difference(policy(), policy(grant(principals='["claude"]', where='{ "plan.replicas" = 3 }')), OUTLOOK)
+    assert first.open == ("plan.replicas must be 3 [g]",)
+    assert first.to_json()["open"] == ["plan.replicas must be 3 [g]"]
+
+
+def test_wider_and_narrower_limits_are_gains_and_losses() -> None:
+    was = [
+        grant(principals='["claude"]', limits='["5 calls per hour", "2 calls per day", "9 pending"]'),
+        budget(limits='["7 calls per hour per owner"]', principals='["lone"]'),
+    ]
+    now = [
+        grant(principals='["claude"]', limits='["6 calls per hour", "1 calls per day"]'),
+        budget("all", limits='["8 calls per hour per tool"]'),
+    ]
+    assert [one for one in told(*now, was=was) if not one.startswith("changes")] == [
+        'gains claude: has at most 6 calls per 1h per principal by "g" (it was 5)',
+        'gains claude: has no limit any more by "g" (it was 9 pending per principal)',
+        'gains lone: has no limit any more by "b" (it was 7 calls per 1h per owner)',
+        'loses claude: has at most 1 calls per 1d per principal by "g" (it was 2)',
+        'loses everybody: has at most 8 calls per 1h per tool by "all" (it had none)',
+    ]
+
+
+def test_people_who_may_review_more_or_less_are_named() -> None:
+    was = [grant(principals='["claude"]', approval='{ quorum = 1, from = ["alice", "carol"] }')]
+    now = grant(principals='["claude"]', approval='{ quorum = 1, from = ["alice", "dave"] }')
+    found = told(now, was=was)
+    assert found[:2] == ['gains dave: may review "g"', 'loses carol: may not review "g" any more']
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ('groups = ["oncall"]', 'groups = ["sre"]', 'changes: reviewer "dave": groups "sre" instead of "oncall"'),
+        ('"tickets:*/*", ', "", 'changes: environment "staging": '),
+        ('display = "Bob"', 'display = "Rob"', 'changes: person "bob": display "Rob" instead of "Bob"'),
+        ('owner = "carol"', 'owner = "bob"', 'changes: principal "codex": owner "bob" instead of "carol"'),
+        ("[people.bob]", "[people.eve]\n[people.bob]", 'changes: person "eve" is new'),
+        ("[principals.lone]", "[queue]\ntotal = 3\n[principals.lone]", "changes: how much may be under way at once"),
+    ],
+)
+def test_no_section_changes_in_silence(before: str, after: str, sentence: str) -> None:
+    rule = grant(principals='["claude"]')
+    found = told(rule, was=[rule], people=PEOPLE.replace(before, after))
+    assert any(one.startswith(sentence) for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ('{ "time.hour" = 3 }', '{ "time.hour" = 3, "time.zone" = "Europe/Berlin" }'),
+        ('{ "arguments.flag" = "a" }', '{ "arguments.flag" = "b" }'),
+        ('{ "arguments.flag" = { glob = "a" } }', '{ "arguments.flag" = { glob = "a", ignore_case = true } }'),
+    ],
+)
+def test_conditions_that_read_otherwise_are_named(was: str, now: str) -> None:
+    found = told(grant(where=now), was=[grant(where=was)])
+    assert any(one.startswith('changes: grant "g": ') for one in found), found
+
+
+def test_a_change_is_printed_as_json() -> None:
+    change = Change(kind="changes", who="", text="words")
+    assert change.to_json() == {
+        "kind": "changes",
+        "who": "",
+        "text": "words",
+        "rules": [],
+        "request": None,
+        "open": [],
+    }
+    assert replace(change, who="x").to_json()["who"] == "x"
+
+
+def test_a_target_that_moves_into_another_environment_is_followed() -> None:
+    rule = grant(principals='["claude"]', where='{ environment = "production" }')
+    people = PEOPLE.replace('"flags:staging/**"', '"flags:nowhere/**"').replace(
+        '"flags:production/**"', '"flags:production/**", "flags:staging/**"'
+    )
+    first, *_ = difference(policy(rule), policy(rule, people=people), OUTLOOK)
+    assert (first.kind, first.text) == ("gains", "may call set_flag in production without a review, and was refused")
+    assert first.request is not None
+    assert str(first.request.target).startswith("flags:staging/")

@@ -240,14 +240,17 @@ def _beyond_its_limits(grant: Grant) -> Iterator[Finding]:
 
 def _spare(search: _Searches, rules: Sequence[Grant | Forbid]) -> dict[str, frozenset[str]]:
     """Return {rule: the others that say as much}. Of rules that say the same, the last is left out first."""
-    spare: dict[str, frozenset[str]] = {}
     names = frozenset(rule.id for rule in rules)
+
+    def covering(rule: Grant | Forbid, left_out: Container[str]) -> frozenset[str]:
+        crowds = partial(_alike, search, search.stakes[rule.id])
+        return (search.nowhere(rule, crowds, left_out) or frozenset()) & names
+
+    spare: dict[str, Grant | Forbid] = {}
     for rule in reversed(rules):
-        crowds = partial(_alike, search, _stake(rule))
-        others = (search.nowhere(rule, crowds, {rule.id, *spare}) or frozenset()) & names
-        if others:
-            spare[rule.id] = others
-    return spare
+        if covering(rule, {rule.id, *spare}):
+            spare[rule.id] = rule
+    return {name: covering(rule, spare) for name, rule in spare.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,8 +144,11 @@ class Literal:
     @property
     def doubt(self) -> str:
         """What would have to be."""
-        must = "must" if self.holds else "must not"
-        return f"{self.condition.path.text} {must} {self.condition.test.asked} [{self.rule}]"
+        asked = self.condition.test.asked
+        if not self.holds:
+            some = asked.removeprefix("in some item ")
+            asked = f"not {asked}" if some == asked else f"in no item {some}"
+        return f"{self.condition.path.text} must {asked} [{self.rule}]"
 
 
 def holds(condition: Condition, subject: Subject) -> bool:
