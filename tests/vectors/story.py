@@ -445,6 +445,16 @@ def execute_by_hand(log: Log) -> None:
     log.add("action.released", {"act": signed}, action=BY_HAND)
 
 
+def set_aside(log: Log) -> None:
+    """Append a person's word that a freeze does not count for a while."""
+    seq, words = len(log.rows), canon.encode("The shop is down.")
+    after = max(seq for seq, row in enumerate(log.rows) if row.fields["kind"] == "policy.activated")
+    reason = commit(salt(seq, "reason"), "reason", words)
+    facts: dict[str, Json] = {"freeze": "year end", "until": log.at(seq + 3600)}
+    signed = act("freeze.override", after, "year end", canon.digest({**facts, "reason": reason}), log.at(seq))
+    log.add("freeze.overridden", {**facts, "act": signed}, {"reason": words})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -465,4 +475,5 @@ def make_log() -> Log:
     erase(log)
     change_by_several(log)
     execute_by_hand(log)
+    set_aside(log)
     return log
