@@ -42,7 +42,7 @@ _WORDS = {
     "risk": "how risk is scored ([risk])",
 }
 _SILENT = frozenset({"digest", "contracts", "by_call", "by_tool", "lint", "caps_submissions"})
-_UNSAID = frozenset({"id", "place", "name"})
+_UNSAID = frozenset({"id", "place", "name", "patterns"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
