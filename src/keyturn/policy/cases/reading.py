@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -213,8 +213,3 @@ def _earlier(table: Table) -> list[Earlier]:
         **words,
     )
     return [use] * (times or 1)
-
-
-def rules_named(cases: Collection[Case]) -> frozenset[str]:
-    """Return the ids of the rules that cases expect to speak."""
-    return frozenset(case.rule for case in cases if case.rule is not None)
