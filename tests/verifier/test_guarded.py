@@ -9,6 +9,7 @@ from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.canon import Json
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
+from tests.verifier.test_recovery import recover
 from tests.verifier.test_thief import named
 from tests.verifier.world import Thief, b64, policy_text
 
@@ -273,6 +274,16 @@ def test_a_guard_that_is_kept_quiet_is_named(thief: Thief) -> None:
 
 def test_a_guard_that_is_kept_quiet_at_the_end_is_named(thief: Thief) -> None:
     named(thief, activate(thief, text_of(thief, GUARD)).seq, 10)
+
+
+def test_an_activation_by_an_endorsement_from_before_a_restore_is_named(thief: Thief) -> None:
+    """What is lost may have put another policy in force, and so ended what was signed for before."""
+    guard(thief)
+    text = text_of(thief, NEXT)
+    propose(thief, text)
+    endorse(thief, text, "carol")
+    recover(thief)
+    named(thief, activate(thief, text).seq)
 
 
 # --- cases ---
