@@ -19,6 +19,7 @@ from tests.verifier import (
     test_attacks,
     test_by_hand,
     test_erased,
+    test_freezes,
     test_guarded,
     test_recovery,
     test_suspensions,
@@ -34,6 +35,7 @@ Attack = Callable[[Any], object]
 MODULES = (
     test_thief,
     test_guarded,
+    test_freezes,
     test_recovery,
     test_suspensions,
     test_undone,

@@ -88,14 +88,14 @@ class Shelf:
             )
 
     def check_override(self, entry: Entry) -> None:
-        """Prove 9 of a `freeze.overridden` entry: the policy in force lets who signed it do so. Raises `NotProved`."""
+        """Prove 11 of `freeze.overridden`: the policy in force lets who signed it do so. Raises `NotProved`."""
         facts: Mapping[str, Any] = entry.facts
         by, named = facts["act"]["statement"]["by"], facts["freeze"]
         freeze = next((item for item in self._policy.freezes if item.id == named), None) if self._policy else None
         if freeze is None:
-            raise NotProved(entry.seq, 9, "it sets a freeze aside that the policy in force does not have")
+            raise NotProved(entry.seq, 11, "it sets a freeze aside that the policy in force does not have")
         if by not in freeze.overriders:
-            raise NotProved(entry.seq, 9, f"the policy in force does not let {by} set this freeze aside")
+            raise NotProved(entry.seq, 11, f"the policy in force does not let {by} set this freeze aside")
 
     def policy_for(self, entry: Entry) -> Policy:
         """Return the policy in force, which `entry` must name. Raises `NotProved` (10)."""
