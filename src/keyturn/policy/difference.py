@@ -8,14 +8,17 @@ silence. Comments, the order of rules and other words for the same are no differ
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.decision import Request
 from keyturn.policy.freezes import Freeze
 from keyturn.policy.limits import Limit, written_window
+from keyturn.policy.patterns import Pattern
 from keyturn.policy.policy import Policy
 from keyturn.policy.reach.changes import Outlook, Shift, same_where, shifts
 from keyturn.policy.rules import Approval, Budget, Forbid, Grant
@@ -85,7 +88,7 @@ def difference(
     return (
         *(change for change in found if change.kind == "gains"),
         *(change for change in found if change.kind == "loses"),
-        *_texts(old, new, calendars),
+        *_texts(old, new, _Calendars(frozenset(calendars), outlook.now)),
     )
 
 
@@ -167,7 +170,22 @@ def _approvals(policy: Policy) -> dict[str, Approval]:
     return {rule: approval for rule, approval in {**grants, **lanes}.items() if approval is not None}
 
 
-def _texts(old: Policy, new: Policy, calendars: Collection[str]) -> Iterator[Change]:
+@dataclass(frozen=True, slots=True)
+class _Calendars:
+    """What is known of calendars: the paths of those whose text differs, and when is now."""
+
+    moved: frozenset[str]
+    now: datetime
+
+    def told(self, old: Freeze, new: Freeze) -> Iterator[str]:
+        """Yield that a freeze has another calendar, or reads the same one for other times."""
+        if new.path in self.moved:
+            yield f"its calendar {new.path} differs"
+        elif (old.at(self.now), old.after(self.now)) != (new.at(self.now), new.after(self.now)):
+            yield "freezes at other times"
+
+
+def _texts(old: Policy, new: Policy, calendars: _Calendars) -> Iterator[Change]:
     """Yield every rule and section that reads otherwise."""
     for name, word in _RULES:
         before, after = ({rule.id: rule for rule in getattr(side, name)} for side in (old, new))
@@ -181,7 +199,7 @@ def _texts(old: Policy, new: Policy, calendars: Collection[str]) -> Iterator[Cha
 
 
 def _compared(
-    word: str, old: Mapping[str, object], new: Mapping[str, object], calendars: Collection[str]
+    word: str, old: Mapping[str, object], new: Mapping[str, object], calendars: _Calendars
 ) -> Iterator[Change]:
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
@@ -193,14 +211,12 @@ def _compared(
             yield Change(kind="changes", who="", text=text, rules=(name,))
 
 
-def _fields(before: object, after: object, calendars: Collection[str]) -> Iterator[str]:
+def _fields(before: object, after: object, calendars: _Calendars) -> Iterator[str]:
     """Yield what differs between two values of the same kind, field by field."""
     for field in fields(before):  # type: ignore[arg-type]  # rules and what they name are all dataclasses
         old, new = getattr(before, field.name), getattr(after, field.name)
-        if field.name == "calendar":
-            path = getattr(after, "path", "")
-            if path in calendars:
-                yield f"its calendar {path} differs"
+        if field.name == "calendar" and isinstance(before, Freeze) and isinstance(after, Freeze):
+            yield from calendars.told(before, after)
         elif field.name == "limits":
             was, now = (_limits(side, whole=isinstance(after, Budget)) for side in (old, new))
             if was != now:
@@ -270,6 +286,8 @@ def _value(value: object) -> str:
             return "true" if value else "false"
         case str() | int():
             return shown(value)
+        case timedelta():
+            return written_window(value)
         case frozenset() | set():
             return ", ".join(sorted(map(_value, value))) or "none"
         case tuple() | list():
@@ -279,8 +297,18 @@ def _value(value: object) -> str:
 
 
 def _plain(value: object) -> str:
+    if isinstance(value, Pattern):
+        return _glob(value.source)
     name = getattr(value, "name", None)
-    return name if isinstance(name, str) else getattr(value, "source", None) or str(value)
+    return name if isinstance(name, str) else str(value)
+
+
+def _glob(source: str) -> str:
+    """Return the glob that a pattern was translated from (see `patterns`)."""
+    text = source.removeprefix("(?s)")
+    for written, stands_for in (("(?:.*/)?", "**/"), ("[^/]*", "*"), ("[^/]", "?"), (".*", "**")):
+        text = text.replace(written, stands_for)
+    return re.sub(r"\\(.)", r"\1", text)
 
 
 def _listed(names: Sequence[str]) -> str:

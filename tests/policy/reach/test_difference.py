@@ -18,6 +18,7 @@ from keyturn.model.decision import Decision, Hold, Permit
 from keyturn.policy import Policy
 from keyturn.policy.difference import Change, Outlook, difference
 from keyturn.policy.reach.changes import shifts
+from tests.policy.freezes.calendars import calendar, event, freeze, frozen
 from tests.policy.reach.small_worlds import (
     APPROVAL,
     ATOMS,
@@ -55,7 +56,7 @@ def two(draw: st.DrawFn, conditions: Sequence[str]) -> tuple[str, Policy, Policy
     for _ in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(rules)))
         new = draw(st.sampled_from([a_grant, a_forbid]))(
-            f"n{len(rules)}{at}", conditions[:1] + list(_near(old, conditions))
+            f"n{len(rules)}{at}", list(conditions[:1]) + list(_near(old, conditions))
         )
         rules[at : at + draw(st.integers(0, 1))] = [draw(new)] if draw(st.booleans()) else []
     before, after = draw(st.sampled_from(WORLDS))
@@ -219,3 +220,65 @@ def test_a_target_that_moves_into_another_environment_is_followed() -> None:
     assert (first.kind, first.text) == ("gains", "may call set_flag in production without a review, and was refused")
     assert first.request is not None
     assert str(first.request.target).startswith("flags:staging/")
+
+
+EVENT = event(":20261201T080000", ":20261201T100000")
+
+
+def test_freezes_that_change_are_told_by_what_changes() -> None:
+    rule = grant(principals='["claude"]')
+    was = frozen(calendar(EVENT), rule, freeze())
+
+    def said(text: str, *rules: str, moved: Sequence[str] = ()) -> list[str]:
+        return [one.text for one in difference(was, frozen(text, rule, *rules), OUTLOOK, moved)]
+
+    assert said(calendar(EVENT), freeze()) == []
+    assert said(calendar(EVENT), freeze(), moved=["x.ics"]) == ['freeze "z": its calendar x.ics differs']
+    assert said(calendar(EVENT), freeze(timezone='"Europe/Berlin"')) == ['freeze "z": freezes at other times']
+    assert said(calendar(EVENT), freeze(effect='"hold"', approval=APPROVAL))[0].startswith(
+        'freeze "z": effect "hold"'
+    )
+    assert said(calendar(EVENT), freeze(environments='["staging"]')) == [
+        'freeze "z": environments "staging" instead of not said'
+    ]
+
+
+def test_lanes_and_other_values_are_written_out() -> None:
+    rule = grant(principals='["claude"]')
+    lane = '\n[lanes.red]\ntools = ["set_flag", "update_ticket"]\nrecipients = ["*@example.org"]\n'
+    people = PEOPLE + lane
+    other = people.replace('"set_flag", "update_ticket"]', '"set_flag"]\nretention = "30d"')
+    other = other.replace("@example.org", "@example.com")
+    (found,) = (one.text for one in difference(policy(rule, people=people), policy(rule, people=other), OUTLOOK))
+    assert found.startswith(
+        'lane "red": tools "set_flag" instead of "set_flag", "update_ticket"; recipients "*@example.com" '
+    )
+    assert found.endswith("; retention 30d instead of not said")
+
+
+def test_an_approval_is_told_with_keys_and_who_comes_later() -> None:
+    approval = (
+        '{ quorum = 1, from = ["alice"], keys = "hardware", rejects = 2, expires = "2h", '
+        'escalate = [{ after = "1h", to = "dave" }] }'
+    )
+    found = told(grant(principals='["claude"]', approval=approval), was=[grant(principals='["claude"]')])
+    asks = "for 1 of alice with hardware keys within 2h, 1h later dave too, 2 refusals to end it"
+    assert f'changes: grant "g": asks {asks} instead of for no review' in found
+
+
+def test_a_lane_that_stops_allowing_a_tool_takes_it_away() -> None:
+    rule = grant(principals='["claude"]', where=STAGING)
+    lane = '\n[lanes.red]\ntools = ["update_ticket"]\n'
+    people = PEOPLE.replace("[environments.staging]", f'{lane}[environments.staging]\nlane = "red"')
+    assert "loses claude: may not call set_flag in staging any more, and needed no review" in told(
+        rule, was=[rule], people=people
+    )
+
+
+def test_a_principal_who_is_new_gains_what_is_granted() -> None:
+    rule = grant(principals='["claude"]', where=STAGING)
+    fewer = PEOPLE.replace("[principals.lone]", "[principals.eve]")
+    more = rule.replace('["claude"]', '["claude", "eve"]')
+    assert "gains eve: may call set_flag in staging without a review, and was refused" in told(
+        more, was=[rule], people=fewer
+    )

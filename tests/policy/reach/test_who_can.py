@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.model.decision import Hold, Permit
-from keyturn.policy import Usage, explain
+from keyturn.policy import Usage, explain, read_policy
 from keyturn.policy.reach.who_can import Ability, Inquiry, abilities, overall
+from tests.policy.freezes.calendars import calendar, event, freeze, frozen
 from tests.policy.reach.small_worlds import APPROVAL, ATOMS, ENVIRONMENTS, SETTLED, Text, judged, some_rules
-from tests.policy.world import NOW, PEOPLE, forbid, grant, policy
+from tests.policy.world import CATALOG, NOW, PEOPLE, contract, forbid, grant, label, policy
 
 EVERYWHERE = st.sampled_from(ENVIRONMENTS)
 
@@ -245,3 +246,54 @@ def test_a_thousand_grants_are_asked_within_seconds() -> None:
         for more in [{"approval": APPROVAL} if n % 2 else {}]
     )
     assert claude(rules, alone=True).answer == "no"
+
+
+ALWAYS_ON = calendar(event(":20200101T000000Z", ":20300101T000000Z"))
+
+
+def test_a_freeze_that_is_on_leaves_it_open_and_is_named() -> None:
+    read = frozen(ALWAYS_ON, grant(), freeze(effect='"deny"'))
+    one = abilities(Inquiry(policy=read, tool="set_flag", environment="staging", now=NOW))[0]
+    assert one.answer == "depends"
+    assert one.rules == ("z",)
+    holding = frozen(ALWAYS_ON, grant(), freeze(effect='"hold"', approval=APPROVAL))
+    inquiry = Inquiry(policy=holding, tool="set_flag", environment="staging", now=NOW)
+    assert abilities(inquiry)[0].decision == "hold"
+    assert abilities(replace(inquiry, without_approval=True))[0].answer == "depends"
+
+
+def test_nested_arguments_and_lists_with_bounds_are_filled() -> None:
+    strict = contract(
+        "strict",
+        {
+            "type": "object",
+            "required": ["names", "size", "where", "choice"],
+            "properties": {
+                "names": {"type": "array", "minItems": 2, "maxItems": 3, "items": {"type": "string", "minLength": 1}},
+                "size": {"type": "integer", "minimum": 5, "maximum": 9},
+                "where": {
+                    "type": "object",
+                    "required": ["path"],
+                    "properties": {"path": {"type": "string", "pattern": "^/"}, "on": {"type": "boolean"}},
+                },
+                "choice": {"anyOf": [{"const": "x"}, {"const": "y"}]},
+                "deep": {"type": ["integer", "null"]},
+            },
+        },
+    )
+    catalog = {**CATALOG, "strict": strict}
+    where = '{ "arguments.names[*]" = { glob = "n*" }, "arguments.where.on" = true, "arguments.size" = { min = 9 } }'
+    text = PEOPLE + grant(where=where).replace("set_flag", "strict").replace(label("set_flag"), strict.label)
+    read = read_policy({"policy.toml": text}, catalog)
+    one = abilities(Inquiry(policy=read, tool="strict", environment="staging", now=NOW))[0]
+    assert one.request is not None
+    given = one.request.arguments
+    assert given["size"] == 9
+    assert given["choice"] == "x"
+    assert given["where"] == {"path": "/a", "on": True}
+    names = given["names"]
+    assert isinstance(names, list)
+    assert [str(name)[0] for name in names] == ["n", "n"]
+    never = text.replace("{ min = 9 }", "{ not = { max = 9 } }")
+    none = Inquiry(policy=read_policy({"policy.toml": never}, catalog), tool="strict", environment="staging", now=NOW)
+    assert abilities(none)[0].answer == "no"

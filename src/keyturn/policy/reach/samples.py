@@ -12,7 +12,7 @@ from keyturn.policy.patterns import Pattern, PatternError
 APART = frozenset({"reason", "repeat"})
 """Arguments of every contract that no rule sees."""
 
-_WORDS = ("a", "A1", "1", "0", "example", "a b", "00000000-0000-0000-0000-000000000000", "2026-01-01", "")
+_WORDS = ("a", "A1", "1", "0", "example", "a b", "/a", "00000000-0000-0000-0000-000000000000", "2026-01-01", "")
 _DEEPEST = 8
 
 
