@@ -21,7 +21,7 @@ from keyturn.gateway.payloads import ARGUMENT, read_arguments, read_plan
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.log.kinds import REQUESTS
-from keyturn.model.decision import Decision, Hold, Reason, Request
+from keyturn.model.decision import Decision, Hold, Permit, Reason, Request
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import format_timestamp
 from keyturn.policy import Policy, evaluate
@@ -39,6 +39,7 @@ class Said:
     verdict      "permit", "hold", "shadow" or "deny"
     rules        ids of the rules that let it through or refuse it
     obligations  who must agree, as entries write it; empty unless it is held
+    manual       whether a person has to sign for its execution; None of what is recorded, which says so elsewhere
     """
 
     verdict: str
@@ -46,6 +47,7 @@ class Said:
     rules: tuple[str, ...]
     obligations: tuple[Mapping[str, Json], ...] = ()
     reasons: tuple[Reason, ...] = ()
+    manual: bool | None = None
 
     @property
     def asks(self) -> tuple[Mapping[str, Json], ...]:
@@ -59,6 +61,7 @@ class Said:
             "environment": self.environment,
             "rules": list(self.rules),
             "obligations": [dict(item) for item in self.obligations],
+            "manual": self.manual,
             "reasons": [reason.to_json() for reason in self.reasons],
         }
 
@@ -214,6 +217,7 @@ def said(decision: Decision) -> Said:
         rules=decision.rules,
         obligations=tuple(obligation_to_json(item) for item in held),
         reasons=decision.reasons,
+        manual=isinstance(decision, Permit | Hold) and bool(decision.manual),
     )
 
 
@@ -242,7 +246,9 @@ def _request(view: Look, state: State, entry: Entry) -> Request | None:
 
 
 def _differs(before: Said, after: Said) -> bool:
-    return (before.verdict, before.environment, before.asks) != (after.verdict, after.environment, after.asks)
+    by_hand = None not in {before.manual, after.manual} and before.manual != after.manual
+    same = (before.verdict, before.environment, before.asks) == (after.verdict, after.environment, after.asks)
+    return by_hand or not same
 
 
 def _needed(said_: Said) -> int:
