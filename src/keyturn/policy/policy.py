@@ -147,6 +147,7 @@ def assemble(
     queue: Queue | None = None,
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
+    limits = (*(limit for grant in grants for limit in grant.limits), *(limit for b in budgets for limit in b.limits))
     return Policy(
         digest=digest,
         principals=MappingProxyType(dict(world.principals)),
@@ -174,9 +175,7 @@ def assemble(
         cases=cases,
         degrade=degrade,
         queue=queue,
-        caps_submissions=any(
-            limit.unit == SUBMISSIONS for rule in (*grants, *budgets) for limit in rule.limits if not limit.shadow
-        ),
+        caps_submissions=any(limit.unit == SUBMISSIONS and not limit.shadow for limit in limits),
     )
 
 
