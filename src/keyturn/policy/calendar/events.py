@@ -22,9 +22,7 @@ _LISTS = ("RDATE", "EXDATE")
 
 def wrong_with(event: Event) -> Iterator[str]:
     """Yield what keeps an event from being used; nothing when it can be."""
-    found = list(_unreadable(event))
-    if not found:
-        found = list(_wrong_times(event))
+    found = list(_unreadable(event)) or list(_of_other_kinds(event)) or list(_wrong_times(event))
     yield from found or _wrong_recurrence(event)
 
 
@@ -46,6 +44,21 @@ def _unreadable(event: Event) -> Iterator[str]:
         yield "has no DTSTART"
     if "EXRULE" in event:
         yield "has an EXRULE, which RFC 5545 has taken away: write EXDATE"
+
+
+def _of_other_kinds(event: Event) -> Iterator[str]:
+    """Find what is well written and something else than what belongs there, such as DTSTART:PT1H."""
+    for name in _TIMES:
+        if name in event and not isinstance(event[name].dt, date):
+            yield f"{name} is neither a date nor a date and time"
+    if "DURATION" in event and not isinstance(event["DURATION"].dt, timedelta):
+        yield "DURATION is no length of time"
+    for name in _LISTS:
+        for value in values_of(event, name):
+            first = value[0] if isinstance(value, tuple) and name == "RDATE" else value
+            if not isinstance(first, date):
+                yield f"{name} holds what is neither a date nor a date and time"
+                break
 
 
 def _wrong_times(event: Event) -> Iterator[str]:
