@@ -1240,7 +1240,14 @@ class Rules:
     def take(self, entry: dict[str, Any], leaf: str) -> None:
         """Take the next entry. Raises `Bad` when it cannot have come about."""
         kind: str = entry["kind"]
-        founds = {"log.opened", "key.added", "policy.activated", "policy.guarded", "catalog.published", "token.issued"}
+        founds = {
+            "log.opened",
+            "key.added",
+            "policy.activated",
+            "policy.guarded",
+            "catalog.published",
+            "token.issued",
+        }
         alone = self.newcomer is None or kind == "key.revoked"
         need(alone, entry["seq"], 9, "no person signed for the key that the entry before added")
         try:
