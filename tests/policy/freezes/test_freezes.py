@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -280,3 +282,12 @@ def test_dates_that_are_none_are_refused(dates: str, said: str) -> None:
 
 def test_without_circumstances_nothing_is_set_aside() -> None:
     assert NONE.override_of("z", INSIDE) is None
+
+
+def test_a_policy_without_freezes_loads_no_calendar_library() -> None:
+    program = (
+        "import sys; from tests.policy.world import grant, policy; policy(grant()); "
+        "print([name for name in ('icalendar', 'dateutil', 'recurring_ical_events') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
