@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from benchmarks.homes import ROOT
 from benchmarks.measure import Effort, Row, Topic, alternate, rate
 from keyturn.contracts import read_catalog
 from keyturn.model.decision import Permit, Request
 from keyturn.policy import Policy, Usage, evaluate, read_policy
+from keyturn.policy.reach.findings import findings
+from keyturn.policy.reach.who_can import Inquiry, abilities
 
 GRANTS = (10, 100, 1_000)
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
@@ -32,10 +36,12 @@ limits = ["1000000 calls per hour"]
 
 def measure(effort: Effort) -> Topic:
     rows = [_row(grants, shared=shared, effort=effort) for shared in (False, True) for grants in GRANTS]
+    rows += [row for shared in (False, True) for row in _about_all(shared=shared, effort=effort)]
     return Topic(
         "Deciding",
         "Nothing is written; the process's own time. In the first rows each assistant has one grant and the policy "
-        "many; in the last rows all grants are the asking assistant's, and each is judged.",
+        "many; in the rows after them all grants are the asking assistant's, and each is judged. `check` and "
+        "`who-can` look at all grants of a policy at once, and are held against reading its text.",
         rows,
     )
 
@@ -51,6 +57,37 @@ def _row(grants: int, *, shared: bool, effort: Effort) -> Row:
         theirs=f"{1e6 / theirs:,.0f} µs",
         ratio=theirs / ours,
     )
+
+
+def _about_all(*, shared: bool, effort: Effort) -> list[Row]:
+    """Measure what is asked of a whole policy: it is asked at a terminal, and should be there in 2 s."""
+    many = max(GRANTS)
+    rules = policy(many, shared=shared)
+    inquiry = Inquiry(policy=rules, tool="update_ticket", environment="tracker", now=NOW, without_approval=True)
+    asked: dict[str, Callable[[], object]] = {
+        "check": lambda: findings(rules, NOW),
+        "who-can": lambda: abilities(inquiry),
+    }
+    whose = "one assistant" if shared else "as many assistants"
+    rounds = 1 if effort.divided > 1 else min(effort.rounds, 3)
+    rows = []
+    for name, work in asked.items():
+        ours, theirs = alternate(
+            rounds,
+            partial(rate, 1, work, time.process_time),
+            partial(rate, 1, partial(policy, many, shared=shared), time.process_time),
+        )
+        rows.append(
+            Row(
+                what=f"`policy {name}`, {many:,} grants of {whose}",
+                ours=f"{1 / ours:.2f} s",
+                against="reading it",
+                theirs=f"{1 / theirs:.2f} s",
+                ratio=ours / theirs,
+                aim="< 2 s",
+            )
+        )
+    return rows
 
 
 def _rate(rules: Policy, count: int) -> float:

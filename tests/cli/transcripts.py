@@ -12,7 +12,8 @@ A transcript is a text file of these lines; everything else in it is expected ou
     % lose                             what is approved is begun, and nobody knows how it ended
     % hours 5                          time passes in the ledger
     % own alice                        the key of alice lies in ~/.ssh
-    % change FILE OLD => NEW           a file is changed
+    % change FILE OLD => NEW           a file is changed; `\n` begins a line
+    % write FILE TEXT                  a file of the home is written; `\n` begins a line
     % activate OLD => NEW              the policy is changed and put in force
 
 `{1}` is the id of the first action asked for and `{1:6}` its short form, in commands and in output. Times, digests,
@@ -101,6 +102,11 @@ class Stage:
                     shutil.copy(f"{self.world.keys[rest]}{end}", keys / f"{rest}{end}")
             case "activate":
                 self.world.activate(_change(rest))
+            case "write":
+                name, _, text = rest.partition(" ")
+                path = self.world.home.folder / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text.replace("\\n", "\n") + "\n")
             case "change":
                 name, _, change = rest.partition(" ")
                 self._change(Path(self._filled(name)), *_change(change))
@@ -139,6 +145,7 @@ class Stage:
             text = text.replace(action, f"{{{number}}}").replace(action[-6:], f"{{{number}:6}}")
         text = text.replace(str(self.world.home.folder), "<home>").replace(str(self.folder), "<here>")
         text = re.sub(rf"\b(as|by|account) {re.escape(account())}\b", r"\1 <account>", text)
+        text = re.sub(rf"\t{re.escape(account())}\t", "\t<account>\t", text)
         for pattern, name in _CHANGING:
             text = pattern.sub(name, text)
         return text
@@ -151,7 +158,7 @@ def _is_script(line: str) -> bool:
 def _change(text: str) -> tuple[str, str]:
     old, arrow, new = text.partition(" => ")
     assert arrow
-    return old, new
+    return old, new.replace("\\n", "\n")
 
 
 def check(path: Path, stage: Stage) -> None:

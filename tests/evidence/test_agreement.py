@@ -18,7 +18,10 @@ from tests.evidence.bundling import bundle_in, examined, first_bad
 from tests.verifier import (
     test_attacks,
     test_before,
+    test_by_hand,
     test_erased,
+    test_freezes,
+    test_guarded,
     test_pruned,
     test_recovery,
     test_suspensions,
@@ -31,22 +34,26 @@ from tests.verifier.world import World
 __all__ = ["case"]  # a fixture of those tests, used here
 
 Attack = Callable[[Any], object]
+MODULES = (
+    test_thief,
+    test_guarded,
+    test_freezes,
+    test_recovery,
+    test_suspensions,
+    test_undone,
+    test_erased,
+    test_by_hand,
+    test_attacks,
+    test_before,
+    test_pruned,
+)
 POLICY = {10, 11, 17}
 """Proofs that take the policy: the program says that it leaves them out."""
 
 
 def attacks() -> Iterator[Any]:
     """Yield each attack that asks for a thief, or for a home to erase from, and for nothing else."""
-    for module in (
-        test_thief,
-        test_recovery,
-        test_suspensions,
-        test_undone,
-        test_erased,
-        test_pruned,
-        test_attacks,
-        test_before,
-    ):
+    for module in MODULES:
         for name, attack in inspect.getmembers(module, inspect.isfunction):
             wanted = tuple(inspect.signature(attack).parameters)
             if name.startswith("test_") and wanted in {("thief",), ("case",)}:

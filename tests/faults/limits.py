@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -35,9 +36,20 @@ class _Use:
     facts: Mapping[str, Any]
     amounts: Mapping[str, int]
     waits: bool
+    began: datetime | None = None
+    ended: datetime | None = None
 
     def amount(self, unit: str) -> int:
         return int(self.waits) if unit == "pending" else self.amounts.get(unit, 0)
+
+    def end(self, at: datetime, happened: bool, *, unknown: bool) -> None:
+        """Keep what happened, of what did not only its runtime, and all of what nobody knows."""
+        self.ended = self.ended or at
+        if unknown:
+            return
+        ran = math.ceil((self.ended - (self.began or self.ended)).total_seconds())
+        runtime = {"runtime": min(ran, self.amounts["runtime"])} if self.amounts.get("runtime") else {}
+        self.amounts = {**(self.amounts if happened else {}), **runtime}
 
     def key(self, per: str) -> str:
         return str(self.facts[per] or self.facts["principal"])
@@ -57,24 +69,35 @@ class Recount:
         match entry.kind, entry.facts:
             case "action.requested", {"decision": "permit" | "hold" as decision}:
                 self._add(name, entry, entry.facts["effects"], waits=decision == "hold")
+            case "action.reserved", _:
+                self._reserve(name, entry)
             case "read.served", _:
                 self._add(name, entry, {"calls": 1}, waits=False)
             case ("action.reviewed", {"verdict": "approve"}) | ("execution.started", _):
                 if name in self._uses:
                     self._uses[name].waits = False
-            case ("action.reviewed" | "action.cancelled" | "action.expired" | "action.stale", _) | (
-                "execution.finished" | "execution.resolved",
-                {"effect": False},
-            ):
+                    self._uses[name].began = entry.at  # at its start at the latest
+            case ("action.reviewed" | "action.cancelled" | "action.expired" | "action.stale", _):
                 self._uses.pop(name, None)
+            case ("execution.finished" | "execution.resolved", {"effect": effect}):
+                if name in self._uses:
+                    self._uses[name].end(entry.at, effect is True, unknown=effect is None)
+
+    def _reserve(self, name: str, entry: Entry) -> None:
+        use, amounts = self._uses[name], dict[str, Any](entry.facts)["amounts"]
+        use.amounts = {**use.amounts, **amounts}
+        self._count(entry, use, [unit for unit, amount in amounts.items() if amount])
 
     def _add(self, name: str, entry: Entry, amounts: Any, *, waits: bool) -> None:
         longest = max((rule.seconds or 0 for rule in self.rules), default=0)
         past = entry.at - timedelta(seconds=longest)
         self._uses = {key: use for key, use in self._uses.items() if use.waits or use.at > past}
         use = self._uses[name] = _Use(entry.at, entry.facts, amounts, waits)
+        self._count(entry, use, [*amounts, "pending"])
+
+    def _count(self, entry: Entry, use: _Use, units: Sequence[str]) -> None:
         for rule in self.rules:
-            if rule.tool in {None, entry.facts["tool"]} and use.amount(rule.unit):
+            if rule.tool in {None, use.facts["tool"]} and rule.unit in units and use.amount(rule.unit):
                 used = self._used(rule, use)
                 self.peaks[rule] = max(self.peaks[rule], used)
                 if used > rule.allowed:

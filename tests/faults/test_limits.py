@@ -20,7 +20,12 @@ from tests.ledger.processes import told
 FIT = 5  # requests that a limit has room for
 ATTEMPTS = 6  # requests of each racer
 EFFECTS = Effects(files_changed=2, lines_changed=7, recipients=3)
-AMOUNTS = {"calls": 1, "files_changed": 2, "lines_changed": 7, "recipients": 3, "pending": 1}
+RESERVED = {"runtime": 60, "cost": 5}
+AMOUNTS = {"calls": 1, "files_changed": 2, "lines_changed": 7, "recipients": 3, "pending": 1, **RESERVED}
+PRICES = "".join(
+    f'[tools.{tool}]\ncost = {RESERVED["cost"]}\nruntime = "{RESERVED["runtime"]}s"\n'
+    for tool in ("update_ticket", "rollback_deployment")
+)
 WINDOWS = (60, 3600, 86_400, 7 * 86_400)
 DESK = (
     'targets = ["tickets:ops/*"]',
@@ -85,7 +90,7 @@ def test_a_limit_raced_by_eight_processes_gives_exactly_what_it_allows(
 ) -> None:
     # Not a multiple of what one request takes: the last one that fits leaves some over.
     rule = Rule(FIT * AMOUNTS[unit] + AMOUNTS[unit] - 1, unit, window, per)
-    place = found(tmp_path, (rule,), DESK)
+    place = found(tmp_path, (rule,), DESK, ("version = 1\n", f"version = 1\n{PRICES if unit in RESERVED else ''}"))
     eight = racers(per, held=unit == "pending")
     with race(
         *((ask, (place, racer.principal, requests(racer, who), EFFECTS)) for who, racer in enumerate(eight))

@@ -18,7 +18,7 @@ from tests.approvals.world import CONTRACT, POLICY, SOON, START, TTL, Book, acti
 from tests.fold.people import ALICE, BOB, CAROL, MALLORY, listed
 from tests.fold.world import OTHER_POLICY, TOOL, WORDS, World, token
 from tests.vectors.reading import chain
-from tests.vectors.story import CANCELLED, EXPIRED, HELD, SHADOWED, STALE, TOKEN, UNDOING
+from tests.vectors.story import BY_HAND, CANCELLED, EXPIRED, HELD, SHADOWED, STALE, TOKEN, UNDOING
 
 
 def golden() -> list[Entry]:
@@ -44,8 +44,9 @@ def test_the_golden_log_adds_up() -> None:
     entries = golden()
     state = folded(entries)
     assert state.policy is not None
-    assert (state.policy.seq, state.policy.by) == (12, "alice")
-    assert state.policy.digest == entries[12].facts["policy"]
+    last = [entry for entry in entries if entry.kind == "policy.activated"][-1]
+    assert (state.policy.seq, state.policy.by) == (last.seq, "alice")
+    assert (state.policy.digest, state.guard, state.proposals) == (last.facts["policy"], None, {})
     assert [*state.policy.reviewers] == ["alice"]
     assert state.catalog is not None
     assert state.catalog.seq == 3
@@ -57,13 +58,16 @@ def test_the_golden_log_adds_up() -> None:
         CANCELLED: "cancelled",
         EXPIRED: "expired",
         UNDOING: "approved",
+        BY_HAND: "approved",
     }
+    assert state.actions[BY_HAND].reserved == {"cost": 5, "runtime": 60}
+    assert not state.actions[BY_HAND].waits_for_a_hand
     assert (state.undos.of(HELD), state.undos.of(STALE)) == (UNDOING, None)
     assert (state.actions[UNDOING].undoes, state.actions[UNDOING].asked_by) == (HELD, "alice")
     assert state.actions[HELD].digest == entries[6].digest
     assert state.tokens[TOKEN].refusal("stdio", entries[-1].at) == "the token was revoked"
     assert state.denials_since("claude", entries[-1].at) == 1
-    assert [action.id for action, _ in state.open_actions(entries[-1].at)] == [UNDOING]
+    assert [action.id for action, _ in state.open_actions(entries[-1].at)] == [UNDOING, BY_HAND]
 
 
 def test_a_snapshot_at_any_entry_gives_the_same_later_states() -> None:

@@ -202,7 +202,7 @@ def test_an_approval_nobody_could_give_is_refused(approval: str, said: str) -> N
         (lambda text: text.replace(f'keys = ["{hardware_key("dave")}"]', ""), "reviewers.dave.keys: is missing"),
         (lambda text: text.replace("forge:sandbox/*", "sandbox"), "must look like <port>:<name>/<object>"),
         (lambda text: text.replace("forge:sandbox/*", "forge:[ab]/*"), "sets and alternatives"),
-        (lambda text: text + 'lane = "red"\n', 'environments.production.lane: unknown key "lane"'),
+        (lambda text: text + 'lane = "red"\n', 'environments.production.lane: there is no lane "red"'),
         (lambda text: text + "\n[people.eve]\ndisplay = 3\n", "people.eve.display: must be a string"),
     ],
 )

@@ -9,27 +9,36 @@ import pytest
 
 from keyturn.policy import pin, read_policy
 from keyturn.policy.conditions import OPERATORS, OPTION
+from keyturn.policy.documents import calendars_of
 from keyturn.policy.limits import UNITS
 from keyturn.policy.paths import WEEKDAYS
 from keyturn.policy.patterns import glob
 from keyturn.policy.rules import KEY_CLASSES
 from keyturn.policy.usage import DIMENSIONS
+from tests.policy.freezes.calendars import calendar, event
 from tests.policy.world import CATALOG
 
 PAGE = (Path(__file__).parents[2] / "docs/reference/policy.md").read_text()
 BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
+def files(text: str) -> dict[str, str]:
+    """A policy of this text, with the calendars its freezes name."""
+    weekend = event(":20261204T180000", ":20261207T060000", "RRULE:FREQ=WEEKLY;BYDAY=FR")
+    return {"policy.toml": pin(text, CATALOG), **dict.fromkeys(calendars_of(text), calendar(weekend))}
+
+
 @pytest.mark.parametrize("number", range(len(BLOCKS)))
 def test_each_example_loads_beside_the_first_without_a_warning(number: int) -> None:
     text = BLOCKS[0] + (BLOCKS[number] if number else "")
-    warnings = read_policy({"policy.toml": pin(text, CATALOG)}, CATALOG).warnings()
+    warnings = read_policy(files(text), CATALOG).warnings()
     assert [line for line in warnings if "no grant is about" not in line] == []
 
 
 def test_all_examples_load_together_without_a_warning() -> None:
-    read = read_policy({"policy.toml": pin("".join(BLOCKS), CATALOG)}, CATALOG)
-    assert (len(read.grants), len(read.forbids), len(read.budgets), read.warnings()) == (4, 2, 2, ())
+    read = read_policy(files("".join(BLOCKS)), CATALOG)
+    assert (len(read.grants), len(read.forbids), len(read.budgets), read.warnings()) == (6, 2, 3, ())
+    assert len(read.freezes) == 2
 
 
 @pytest.mark.parametrize("word", [*OPERATORS, OPTION, *UNITS, *DIMENSIONS, *KEY_CLASSES, WEEKDAYS[0], WEEKDAYS[-1]])
@@ -42,7 +51,9 @@ def test_every_word_of_the_language_stands_on_the_page(word: str) -> None:
     re.findall(
         r"\w+",
         "version display owner groups scopes keys targets id principals tool contract where limits approval mode "
-        "anchor quorum from expires rejects escalate after to per environments",
+        "anchor quorum from expires rejects escalate after to per environments lane tools recipients retention cost "
+        "runtime execute per_principal per_owner total waiting patience over on_unknown_outcomes on_anchor_lag on_incident "
+        "tools calendar timezone effect override valid",
     ),
 )
 def test_every_key_has_an_example(key: str) -> None:

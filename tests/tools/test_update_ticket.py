@@ -51,7 +51,12 @@ def test_a_plan_says_everything_a_reviewer_and_the_policy_need(world: World, too
     assert (made.target, made.backend, made.environment) == ("tickets:ops/OPS-1", world.port.backend(), None)
     assert made.summary == "Set OPS-1 from 'open' to 'closed' and comment on OPS-1 (3 watchers)"
     assert made.effects == Effects(files_changed=1, lines_changed=8, recipients=3)
-    assert made.view == {"status": "closed", "comment": True, "recipients": 3}
+    assert made.view == {
+        "status": "closed",
+        "comment": True,
+        "recipients": 3,
+        "audience": list(anyio.run(world.port.snapshot, "OPS-1").watchers),
+    }
     assert made.facts == {"ticket": "OPS-1", "recipients": 3, "status": "open", "exists": True}
     assert made.guard.keys() == {"sha256"}
     assert made.change == {"ticket": "OPS-1", "status": "closed", "comment": "Bye."}

@@ -44,6 +44,7 @@ STALE: Final = "019aa5b2-7d80-7000-8000-000000000004"
 CANCELLED: Final = "019aa5b2-7d80-7000-8000-000000000005"
 EXPIRED: Final = "019aa5b2-7d80-7000-8000-000000000006"
 UNDOING: Final = "019aa5b2-7d80-7000-8000-000000000007"
+BY_HAND: Final = "019aa5b2-7d80-7000-8000-000000000008"
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,9 @@ def reviewers() -> dict[str, Json]:
 
 POLICY: Final = {"policy.toml": 'version = 1\n\n[reviewers.alice]\ngroups = ["sre"]\n'}
 NEXT_POLICY: Final = {"policy.toml": POLICY["policy.toml"] + "\n# Pull requests need one review.\n"}
+GUARDED_POLICY: Final = {
+    "policy.toml": POLICY["policy.toml"] + '\n[policy]\napproval = { quorum = 1, from = ["group:sre"] }\n'
+}
 CATALOG: Final = {"open_pull_request.v1.json": '{"title": "Open a pull request"}\n'}
 CONTRACT: Final = "v1 " + canon.digest({"title": "Open a pull request"})
 TOKEN: Final = canon.sha256(b"a token of the test vectors")
@@ -349,13 +353,22 @@ def restore(log: Log) -> None:
     log.add("recovery", {**facts, "act": signed}, {"reason": words})
 
 
+UNSIGNED: Final = ("decision.values", "risk")  # they come with the decision, after the signature
+RISK: Final[Json] = {
+    "parts": [
+        {"because": [], "most": 10, "name": "history", "points": 0},
+        {"because": ["1 file and 2 lines changed; large is 20 files or 500 lines"], "most": 15, "name": "size",
+         "points": 1},
+    ],
+    "score": 1,
+}  # fmt: skip
+
+
 def undo(log: Log) -> None:
     """Append what a person asked for to undo the first action; the assistant's token is revoked by now."""
     seq, undone = len(log.rows), f"sha256:{log.rows[6].leaf}"
-    payloads = request_payloads(reason="The name was right.", client="")
-    signed = {
-        name: commit(salt(seq, name), name, data) for name, data in payloads.items() if name != "decision.values"
-    }
+    payloads = request_payloads(reason="The name was right.", client="") | {"risk": canon.encode(RISK)}
+    signed = {name: commit(salt(seq, name), name, data) for name, data in payloads.items() if name not in UNSIGNED}
     meant = canon.digest({"action": undone, "tool": "open_pull_request", "payloads": dict(signed)})
     undoes: Json = {"action": HELD, "digest": undone, "request": 6, "outcome": 11}
     facts = request_facts(
@@ -400,6 +413,49 @@ def erase(log: Log) -> None:
     log.rows[13] = replace(row, payloads={name: data for name, data in row.payloads.items() if name != "client"})
 
 
+def change_by_several(log: Log) -> None:
+    """Append a policy that asks for endorsements, what is said beside it, and how the first one comes back."""
+    old, guarded, back = map(canon.manifest_digest, (NEXT_POLICY, GUARDED_POLICY, POLICY))
+    seq = len(log.rows)
+    facts: dict[str, Json] = {"policy": guarded, "previous": old, "reviewers": reviewers()}
+    signed = act("policy.activate", 12, old, guarded, log.at(seq))
+    log.add("policy.activated", {**facts, "act": signed}, {"policy.files": canon.encode(GUARDED_POLICY)})
+    asked: dict[str, Json] = {"policy": guarded, "quorum": 1, "from": ["group:sre"], "reviewers": ["alice"]}
+    log.add("policy.guarded", asked)
+    by: Json = {"type": "account", "name": "root"}
+    words = {"policy.files": canon.encode(POLICY), "reason": canon.encode("As it was.")}
+    log.add("policy.proposed", {"policy": back, "previous": guarded, "by": by}, words)
+    signed = act("policy.endorse", seq, guarded, back, log.at(seq + 3))
+    log.add("policy.endorsed", {"policy": back, "proposal": seq + 2, "act": signed})
+    facts = {"policy": back, "previous": guarded, "reviewers": reviewers()}
+    signed = act("policy.activate", seq, guarded, back, log.at(seq + 4))
+    log.add("policy.activated", {**facts, "act": signed}, {"policy.files": canon.encode(POLICY)})
+
+
+def execute_by_hand(log: Log) -> None:
+    """Append a request that reserves runtime and cost and is withheld, and a person's signature for its execution."""
+    after = max(seq for seq, row in enumerate(log.rows) if row.fields["kind"] == "policy.activated")
+    facts = {**token_facts(), "token": canon.sha256(b"another token of the test vectors")}
+    signed = act("token.issue", after, "claude", canon.digest(facts), log.at(len(log.rows)))
+    log.add("token.issued", {**facts, "act": signed})
+    seq = len(log.rows)
+    ask(log, BY_HAND, "permit", token=facts["token"], repeat=True)
+    log.add("action.reserved", {"amounts": {"cost": 5, "runtime": 60}}, action=BY_HAND)
+    log.add("action.withheld", {"rules": ["pull requests"]}, action=BY_HAND)
+    signed = act("action.execute", after, BY_HAND, f"sha256:{log.rows[seq].leaf}", log.at(seq + 3))
+    log.add("action.released", {"act": signed}, action=BY_HAND)
+
+
+def set_aside(log: Log) -> None:
+    """Append a person's word that a freeze does not count for a while."""
+    seq, words = len(log.rows), canon.encode("The shop is down.")
+    after = max(seq for seq, row in enumerate(log.rows) if row.fields["kind"] == "policy.activated")
+    reason = commit(salt(seq, "reason"), "reason", words)
+    facts: dict[str, Json] = {"freeze": "year end", "until": log.at(seq + 3600)}
+    signed = act("freeze.override", after, "year end", canon.digest({**facts, "reason": reason}), log.at(seq))
+    log.add("freeze.overridden", {**facts, "act": signed}, {"reason": words})
+
+
 def ask(log: Log, action: str, decision: str, **changed: Json) -> None:
     """Append a request for the same pull request."""
     log.add("action.requested", request_facts(decision, **changed), request_payloads(), action)
@@ -418,4 +474,7 @@ def make_log() -> Log:
     anchor(log)
     change_key(log)
     erase(log)
+    change_by_several(log)
+    execute_by_hand(log)
+    set_aside(log)
     return log

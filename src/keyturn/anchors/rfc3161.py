@@ -87,7 +87,5 @@ class TimestampAnchor:
         except TimestampError as error:
             raise ConnectorError(f"the authority gave no timestamp that holds: {error}") from error
         if stamped.at.timestamp() < offer.began - SKEW:
-            raise ConnectorError(
-                f"the authority's time, {stamped.at}, is before the checkpoint; look at both clocks"
-            )
+            raise ConnectorError(f"the authority's time, {stamped.at}, is before the checkpoint; look at both clocks")
         return Given(offer.note, answer)

@@ -73,12 +73,23 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Released:
+    """Who signed for the execution of an action, and at which entry."""
+
+    seq: int
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
     """One action from the entry that requests it on; `digest` is that entry's leaf hash, what reviewers sign.
 
     `signed_after` is when the ledger was last restored from a copy while the action waited: what was signed until
     then does not count, wherever it was kept meanwhile. `undoes` is the action that this one takes back, if it does;
-    `asked_by` the person who asked for that by signature, and who is among `excluded`.
+    `asked_by` the person who asked for that by signature, and who is among `excluded`. `reserved` is what it takes of
+    runtime and cost beside its effects, and `finished_at` when its effect had ended or was given up. `withheld` are
+    the rules by which nobody executes it before a person has signed for that, and `released` is that signature.
     """
 
     id: str
@@ -108,6 +119,20 @@ class Action:
     signed_after: datetime | None = None
     undoes: str | None = None
     asked_by: str | None = None
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
+    released: Released | None = None
+    finished_at: datetime | None = None
+
+    @property
+    def waits_for_a_hand(self) -> bool:
+        """Whether nobody has signed for its execution, though somebody must."""
+        return bool(self.withheld) and self.released is None
+
+    @property
+    def beside(self) -> range:
+        """The entries that stand with its request, in the same commit: what it reserves, and that it is withheld."""
+        return range(self.seq + 1, self.seq + 1 + bool(self.reserved) + bool(self.withheld))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

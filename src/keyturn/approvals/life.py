@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from keyturn.approvals.action import Action, Review, Started, status
+from keyturn.approvals.action import Action, Released, Review, Started, status
 from keyturn.canon import Json
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Escalation, Obligation
@@ -75,6 +75,32 @@ def _asked_by(facts: Mapping[str, Any]) -> str | None:
     return by
 
 
+def reserved(action: Action, entry: Entry) -> Action:
+    """Take `action.reserved`: directly after the request, of what is to be executed."""
+    amounts: Any = entry.facts["amounts"]
+    taken = {unit: amount for unit, amount in sorted(amounts.items()) if amount}
+    if entry.seq != action.seq + 1 or action.decision == "shadow" or not taken:
+        raise LifeError("action.reserved stands directly after a request, and reserves something")
+    return replace(action, reserved=taken)
+
+
+def withheld(action: Action, entry: Entry) -> Action:
+    """Take `action.withheld`: directly after the request and what it reserves."""
+    rules: Any = entry.facts["rules"]
+    if entry.seq != action.beside.stop or action.decision == "shadow" or action.withheld or not rules:
+        raise LifeError("action.withheld stands directly after a request, and names the rules that ask for it")
+    return replace(action, withheld=tuple(rules))
+
+
+def released(action: Action, entry: Entry) -> Action:
+    """Take `action.released`: once, of what is approved and waits for it; whose signature it is, others check."""
+    state = status(action, entry.at)
+    if state != "approved" or not action.waits_for_a_hand:
+        raise LifeError(f"action.released, but the action is {state} and waits for nobody's hand")
+    act: Any = entry.facts["act"]
+    return replace(action, released=Released(seq=entry.seq, by=act["statement"]["by"], at=entry.at))
+
+
 def reviewed(action: Action, review: Review) -> Action:
     """Take a review that counts."""
     return replace(action, reviews=(*action.reviews, review))
@@ -83,11 +109,13 @@ def reviewed(action: Action, review: Review) -> Action:
 def restored(action: Action, at: datetime) -> Action:
     """Take a restoration of the ledger at `at`: no approval from before it counts any more.
 
-    What is lost may have changed a mind: a person's newest word stays where it was a no.
+    What is lost may have changed a mind: a person's newest word stays where it was a no. Who signed for the execution
+    has to sign again.
     """
     newest = {review.reviewer: review for review in action.reviews}
     kept = tuple(review for review in action.reviews if newest[review.reviewer] == review)
-    return replace(action, reviews=tuple(one for one in kept if one.verdict == "reject"), signed_after=at)
+    noes = tuple(one for one in kept if one.verdict == "reject")
+    return replace(action, reviews=noes, signed_after=at, released=None)
 
 
 def started(action: Action, entry: Entry) -> Action:
@@ -95,6 +123,8 @@ def started(action: Action, entry: Entry) -> Action:
     state = status(action, entry.at)
     if state != "approved":
         raise LifeError(f"execution.started, but the action is {state}")
+    if action.waits_for_a_hand:
+        raise LifeError("execution.started, but nobody has signed for it")
     named = set(_numbers(entry.facts["reviews"]))
     counted = tuple(review for review in action.reviews if review.seq in named)
     if len(counted) != len(named):
@@ -113,7 +143,8 @@ def finished(action: Action, entry: Entry) -> Action:
     due = _shadow_due(action, entry) if action.decision == "shadow" else _outcome_due(action, entry)
     if action.ended is not None or not due or (outcome == "shadowed") != (action.decision == "shadow"):
         raise LifeError(f"execution.finished ({outcome}) without intent, or twice, or by another executor")
-    return replace(action, ended=outcome, ended_at=entry.at, effect=_effect(entry, outcome))
+    effect = _effect(entry, outcome)
+    return replace(action, ended=outcome, ended_at=entry.at, effect=effect, finished_at=entry.at)
 
 
 def resolved(action: Action, entry: Entry) -> Action:

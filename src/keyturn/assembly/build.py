@@ -21,6 +21,8 @@ from keyturn.gateway.in_force import texts_of
 from keyturn.gateway.news import News
 from keyturn.gateway.probes import Probes
 from keyturn.gateway.progress import Progress
+from keyturn.gateway.slots import Slots
+from keyturn.gateway.turns import Turns
 from keyturn.ledger.bell import Listener
 from keyturn.ledger.lock import take_instance
 from keyturn.ledger.writer import Ledger, Reader
@@ -61,6 +63,7 @@ def open_gateway(home: Home, program: str, executor: Executor | None = None, *, 
         new_id=new_action_id,
         entropy=entropy,
         news=news_of(home, ledger),
+        turns=Turns(Slots(home.place.run / "turns")),
         start_worker=worker_starter(home),
         policies=PolicyShelf(catalog),
         executor=executor,

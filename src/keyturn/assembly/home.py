@@ -41,12 +41,17 @@ class Home:
 
     def policy_files(self) -> dict[str, str]:
         """Return the proposed policy's files by name. Raises `ConfigurationError` when one cannot be read."""
+        # Imported here: every verb finds its home, and few read the proposal in it.
+        from keyturn.assembly.case_files import case_files  # noqa: PLC0415
+        from keyturn.assembly.included_files import included_files  # noqa: PLC0415
+
         path = self.folder / POLICY
         try:
             data = path.read_bytes()
             if len(data) > MAX_POLICY:
                 raise ConfigurationError(f"{path}: {len(data)} bytes; a policy has at most {MAX_POLICY}")
-            return {POLICY: data.decode("utf-8")}
+            text = data.decode("utf-8")
+            return {POLICY: text, **included_files(self.folder, text), **case_files(self.folder, text)}
         except OSError as error:
             raise ConfigurationError(
                 f"{path}: {error.strerror}; to bring back the policy in force: keyturn policy show > {POLICY}"

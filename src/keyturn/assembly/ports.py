@@ -109,6 +109,11 @@ def build_tools(ports: Ports) -> Tools:
     return Tools(governed, reading, reach)
 
 
+def tool_ports() -> dict[str, str]:
+    """Return the port each tool acts on: `forge`, `deployments` or `tickets`."""
+    return {kind.name: kind.port for kind in _tool_classes()}
+
+
 def _tool_classes() -> list[Any]:
     names = [found.name for found in pkgutil.iter_modules(keyturn.tools.__path__) if not found.ispkg]
     modules = [importlib.import_module(f"keyturn.tools.{name}") for name in sorted(names)]

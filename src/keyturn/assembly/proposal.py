@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.home import POLICY, Home
-from keyturn.assembly.outside import entropy
+from keyturn.assembly.outside import moment
+from keyturn.assembly.plain_files import replace_plain
 from keyturn.assembly.required import anchor_problems
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.canon import manifest_digest
@@ -22,6 +21,9 @@ from keyturn.model.contract import Contract
 from keyturn.model.diff import file_diff
 from keyturn.model.errors import ConfigurationError
 from keyturn.policy import pin, read_policy
+from keyturn.policy.cases.running import run_cases
+from keyturn.policy.documents import folders_of, included_in
+from keyturn.policy.reach import Finding, findings
 
 PROGRAM = "keyturn policy"
 
@@ -29,6 +31,8 @@ PROGRAM = "keyturn policy"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
     """What is wrong with a proposal, what is odd, and how it stands to the policy in force.
+
+    `findings` are rules that cannot mean what they say; each is a warning too.
 
     `digest` is None when the file cannot be read; `in_force` is None in a home without a ledger. `contracts_moved`
     says that `tool_schemas/` is not what the ledger published, which only an activation mends.
@@ -39,6 +43,7 @@ class Check:
     digest: str | None
     in_force: InForce | None
     contracts_moved: bool
+    findings: tuple[Finding, ...] = ()
 
     @property
     def differs(self) -> bool | None:
@@ -102,6 +107,7 @@ def check_proposal(home: Home) -> Check:
     digest = None
     errors: list[str] = []
     warnings: list[str] = []
+    found: tuple[Finding, ...] = ()
     catalog: Catalog | None = None
     try:
         catalog = read_own_catalog(home)
@@ -114,13 +120,22 @@ def check_proposal(home: Home) -> Check:
             policy = read_policy(files, catalog.contracts)
             errors += check_pins(catalog, policy.pins())
             errors += anchor_problems(policy, home)
-            warnings += policy.warnings()
+            errors += run_cases(policy).failures
+            found = findings(policy, moment().wall)
+            warnings += (*policy.warnings(), *(one.line for one in found))
     except ConfigurationError as error:
         errors += error.problems
     moved = force is not None and catalog is not None and catalog.digest != force.catalog
     if moved and catalog is not None:
         warnings += _moved(home, catalog)
-    return Check(errors=tuple(errors), warnings=tuple(warnings), digest=digest, in_force=force, contracts_moved=moved)
+    return Check(
+        errors=tuple(errors),
+        warnings=tuple(warnings),
+        digest=digest,
+        in_force=force,
+        contracts_moved=moved,
+        findings=found,
+    )
 
 
 def in_force(home: Home) -> InForce:
@@ -147,21 +162,24 @@ def pin_proposal(home: Home, *, write: bool) -> tuple[PinChange, ...]:
     The file is replaced whole or left as it is. Raises `ConfigurationError` when it is no TOML or cannot be written.
     """
     catalog = read_own_catalog(home)
-    text = home.policy_files()[POLICY]
-    pinned = pin(text, catalog.contracts)
-    found = _changes(home, text, pinned, catalog)
-    if write and pinned != text:
-        _replace(home, pinned)
-    return found
+    files = home.policy_files()
+    parts = (POLICY, *included_in(files, folders_of(files[POLICY])))
+    pinned = {path: pin(files[path], catalog.contracts, path) for path in parts}
+    found = [change for path in parts for change in _changes(home, (path, files[path], pinned[path]), catalog)]
+    for path in parts:
+        if write and pinned[path] != files[path]:
+            replace_plain(home.folder / path, pinned[path])
+    return tuple(found)
 
 
-def _changes(home: Home, text: str, pinned: str, catalog: Catalog) -> tuple[PinChange, ...]:
+def _changes(home: Home, part: tuple[str, str, str], catalog: Catalog) -> tuple[PinChange, ...]:
+    path, text, pinned = part
     catalog_before = _published(home)
     published = catalog_before.contracts if catalog_before else {}
     before, after = _pins(text), _pins(pinned)
     return tuple(
         PinChange(
-            place=f"grants[{index}]",
+            place=f"grants[{index}]" if path == POLICY else f"{path}: grants[{index}]",
             rule=new[0],
             tool=new[1],
             before=old[2],
@@ -209,23 +227,3 @@ def _published(home: Home) -> Catalog | None:
         return catalog_of(texts)
     except ConfigurationError:
         return None  # published by another version of this program: then only the labels can be told
-
-
-def _replace(home: Home, text: str) -> None:
-    """Write beside the file and rename: a reader sees the old policy or the new one."""
-    path = (home.folder / POLICY).resolve()  # a link stays a link
-    building = path.with_name(f".{path.name}.new-{entropy(4).hex()}")
-    try:
-        try:
-            with building.open("x", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fchmod(file.fileno(), path.stat().st_mode & 0o777)
-                os.fsync(file.fileno())
-            building.rename(path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                building.unlink()
-            raise
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}; nothing was changed") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from keyturn.contracts import catalog_of
 from keyturn.fold.suspensions import Scope, Suspension
 from keyturn.gateway.acts import Sign, sign_act
 from keyturn.gateway.desk import Look
-from keyturn.gateway.in_force import read_in_force, texts_of
+from keyturn.gateway.in_force import named_in, read_in_force, texts_of
 from keyturn.gateway.review import Actor
 from keyturn.gateway.suspensions import Halted, draft_lift, set_suspension, suspension_of
 from keyturn.model.errors import ConfigurationError, Refused
@@ -79,8 +78,7 @@ def _check_name(view: Look, scope: Scope) -> None:
 def _known(view: Look, kind: str) -> Collection[str]:
     if kind == "tool":
         return _tools(view)
-    tables = tomllib.loads(read_in_force(view).files["policy.toml"]).get(_SECTIONS[kind], {})
-    return tables.keys() if isinstance(tables, dict) else ()
+    return named_in(read_in_force(view).files, _SECTIONS[kind])
 
 
 def _tools(view: Look) -> Collection[str]:

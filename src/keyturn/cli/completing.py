@@ -20,6 +20,7 @@ _STATES = {
     "deny": frozenset({"pending"}),
     "cancel": frozenset({"pending", "approved"}),
     "resolve": frozenset({"unknown"}),
+    "execute": frozenset({"approved"}),
 }
 
 

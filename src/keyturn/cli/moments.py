@@ -40,6 +40,14 @@ def moment_of(text: str | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
+def ahead(text: str) -> datetime:
+    """Return the time that lies a duration such as `90m` ahead. Raises `click.UsageError`."""
+    try:
+        return shifted(_now(), parse_duration(text))
+    except ValueError as error:
+        raise click.UsageError(str(error)) from error
+
+
 def _now() -> datetime:
     from keyturn.assembly.outside import moment
 

@@ -39,6 +39,7 @@ _OVER = {
 }
 
 HALTED = "halted"  # of a row: the suspended scope its action waits for; for people, not in JSON
+BY_HAND = "by_hand"  # of a row: whether a person has yet to sign for the execution; for people, not in JSON
 
 _COLUMNS = (
     Column("ID", "action_id", identifier=True),
@@ -262,6 +263,7 @@ def _counted(desk: Desk, draft: ReviewDraft, review: Reviewed) -> dict[str, Any]
         "entry": review.seq,
         "error": None,
         HALTED: halted,
+        BY_HAND: review.action.waits_for_a_hand,
     }
 
 
@@ -290,7 +292,7 @@ def _tell(rows: Sequence[Row], as_json: AsJson) -> None:
         if row["error"]:
             note(f"keyturn: {_objection(row)}")
     if as_json or not on_terminal():
-        emit(without(rows, frozenset({HALTED})), as_json=as_json, columns=_COLUMNS)
+        emit(without(rows, frozenset({HALTED, BY_HAND})), as_json=as_json, columns=_COLUMNS)
         return
     for row in rows:
         if not row["error"]:
@@ -309,6 +311,8 @@ def _sentence(row: Row) -> str:
         case "approved":
             if row[HALTED] is not None:
                 return f"✓ {counted}: approved; it waits until {plain(row[HALTED])} is resumed."
+            if row[BY_HAND]:
+                return f"✓ {counted}: approved; somebody has to sign: keyturn action execute {row['short_id']}"
             return f"✓ {counted}: approved, it runs now. Follow it: keyturn action wait {row['short_id']}"
         case "rejected":
             return f"✗ {row['short_id']}: rejected by {plain(row['reviewer'])}. Nothing was or will be done."

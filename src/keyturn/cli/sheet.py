@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keyturn.approvals.action import Action, Tally
     from keyturn.gateway.show import Asked, Shown, ShownRefusal, Word
     from keyturn.model.decision import Reason
+    from keyturn.model.risk import Risk
 
 INDENT = 11
 DEEPER = "  "
@@ -98,11 +99,13 @@ def sheet(shown: Shown, short: str) -> Iterator[Line]:
     yield from request_lines(asked)
     yield from _rule_lines(action, shown.tallies, _may_still if waits else _had)
     yield from _review_lines(shown.words, shown.now)
+    yield from _hand_lines(action, shown.now)
     yield from _outcome_lines(shown)
     if shown.undone_by is not None:
         yield Line("Undone", f"by action {plain(shown.undone_by)}")
     yield from digest_lines(asked)
-    yield from _labelled("Next", _next(shown.state, short))
+    by_hand = shown.state == "approved" and action.waits_for_a_hand
+    yield from _labelled("Next", _next("by hand" if by_hand else shown.state, short))
 
 
 def request_lines(asked: Asked) -> Iterator[Line]:
@@ -118,9 +121,21 @@ def request_lines(asked: Asked) -> Iterator[Line]:
     yield from _argument_lines(asked)
     undo = f" · undo: {_with_id(plan.inverse.summary, action.id)}" if plan.inverse else ""
     yield Line("Effect", f"{_effects(action.effects)}{undo}")
+    if asked.risk is not None:
+        yield from _risk_lines(asked.risk)
     if isinstance(plan.view.get("preview"), str):
         yield Line("Preview", as_text(plan.view["preview"]))
     yield from _labelled("Checked", [plain(f"{name} {_compact(value)}") for name, value in plan.facts.items()])
+
+
+def _risk_lines(risk: Risk) -> Iterator[Line]:
+    """Yield the score and each part: what a part has seen may be anybody's words, and what it is called is ours."""
+    most = sum(part.most for part in risk.parts)
+    yield Line("Risk", f"{risk.score} of {most}")
+    for part in risk.parts:
+        why = f": {'; '.join(part.because)}" if part.because else ""
+        style = None if part.points else "dim"
+        yield Line("", f"{plain(part.name)} {part.points} of {part.most}{why}", style)
 
 
 def carried_sheet(asked: Asked) -> Iterator[Line]:
@@ -266,6 +281,16 @@ def _review_lines(words: Sequence[Word], now: datetime) -> Iterator[Line]:
         yield Line("", f"  {word.key}{_presence(word)} entry {word.seq}", "dim")
 
 
+def _hand_lines(action: Action, now: datetime) -> Iterator[Line]:
+    if action.reserved:
+        words = {"cost": "{} of cost", "runtime": "{} s of runtime"}
+        yield Line("Reserves", ", ".join(words[unit].format(amount) for unit, amount in action.reserved.items()))
+    if action.released is not None:
+        yield Line("Executed", f"✓ {plain(action.released.by)} signed {ago(action.released.at, now)}", "green")
+    elif action.withheld:
+        yield Line("Executed", "once a person has signed for it", "yellow")
+
+
 def _presence(word: Word) -> str:
     if word.present is None:
         return ""
@@ -289,6 +314,8 @@ def _next(state: str, short: str) -> list[str]:
     match state:
         case "pending":
             return [diff, f"keyturn approve {short} -m REASON", f"keyturn deny {short} -m REASON"]
+        case "by hand":
+            return [f"keyturn action execute {short}", diff]
         case "approved" | "running":
             return [f"keyturn action wait {short}", diff]
         case "unknown":

@@ -19,7 +19,8 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
   8  the file is a bundle: its members are those it must have, and no other
   9  what is told could have happened: every outcome has an intent, every intent the reviews that its request asks
      for, by people and keys that the policy of the time listed, none of them excluded, none too late; nothing ran
-     while it was suspended; what operators signed is what was done; nothing is taken that is still needed
+     while it was suspended; what operators signed is what was done; nothing is taken that is still needed; a policy
+     that asks it for the next one was followed only by what as many of the people it names had signed for
  10  texts of policies and contracts have the digests that entries name
  12  it is the log that you named with --key
  14  the tree over the entries has the roots of the checkpoints, and the log key signed those; what a log says about
@@ -28,7 +29,8 @@ What is proved, by the numbers that `docs/format.md` and `keyturn audit verify` 
  17  where the rule that an action was requested under says anchor = "before", an anchor of its intent was recorded
      before an outcome with an effect (with Python 3.11 or later; earlier ones cannot read the policy, and say so)
 
-Not proved here: that a policy loads with its contracts (10) and decides as it was decided (11), with its limits.
+Not proved here: that a policy loads with its contracts (10), passes its cases, asks of the next one what the entry
+beside it says, and decides as it was decided (11), with its limits.
 `keyturn audit verify BUNDLE.zip` derives decisions again.
 
 Exit codes: 0 the log passes; 7 it does not; 11 nobody outside vouches for its end (only with --require-anchor);
@@ -62,6 +64,7 @@ MAX_MEMBER = {"manifest.json": 1 << 20, "verify.py": 1 << 20, "checkpoint": MAX_
 MAX_PAYLOADS = 256 << 20
 SKEW = timedelta(minutes=5)
 READS_POLICIES = importlib.util.find_spec("tomllib") is not None  # Python 3.11 or later
+LONGEST_OVERRIDE = timedelta(days=7)  # of a freeze
 
 
 class Misused(Exception):
@@ -668,6 +671,7 @@ OBLIGATION = record(
     rule=name, quorum=whole(1), from_=many(name), reviewers=many(name), rejects=whole(1),
     keys=one_of("any", "hardware", "hardware+pin"), escalate=many(record(after=whole(), reviewers=many(name))),
 )  # fmt: skip
+AMOUNTS = record(cost=whole(), runtime=whole())
 UNDONE = record(action=uuid, digest=digest, request=whole(), outcome=whole())
 
 WHO: dict[str, Check] = members(principal=name, owner=maybe(name), token=digest, transport=name)
@@ -683,6 +687,9 @@ KINDS: dict[str, dict[str, Check]] = {
     "policy.activated": members(
         policy=digest, previous=maybe(digest), reviewers=table(many(key_line), name), act=maybe(ACT)
     ),
+    "policy.guarded": members(policy=digest, quorum=whole(1), from_=many(name), reviewers=many(name)),
+    "policy.proposed": members(policy=digest, previous=digest, by=ACTOR),
+    "policy.endorsed": members(policy=digest, proposal=whole(), act=ACT),
     "catalog.published": members(catalog=digest, contracts=table(name, name)),
     "token.issued": members(
         token=digest, principal=name, transports=many(name), scopes=maybe(many(name)), expires_at=is_time,
@@ -692,6 +699,9 @@ KINDS: dict[str, dict[str, Check]] = {
     "read.served": members(**WHO, **WHERE, tool=name, contract=name, policy=digest, rules=many(name)),
     "action.requested": REQUEST,
     "action.undoing": {**REQUEST, **members(token=maybe(digest), undoes=UNDONE, act=maybe(ACT))},
+    "action.reserved": members(amounts=AMOUNTS),
+    "action.withheld": members(rules=many(name)),
+    "action.released": members(act=ACT),
     "action.denied": members(
         **WHO, tool=maybe(name), stage=one_of("contract", "screen", "plan", "policy"),
         codes=many(record(code=name, rule=maybe(name))), arguments_bytes=whole(), policy=digest,
@@ -714,6 +724,7 @@ KINDS: dict[str, dict[str, Check]] = {
     ),
     "suspension.set": members(scope=SCOPE, mode=one_of("suspended", "read-only"), by=ACTOR),
     "suspension.lifted": members(scope=SCOPE, act=ACT),
+    "freeze.overridden": members(freeze=name, until=is_time, act=ACT),
     "recovery": members(
         reason=one_of("restored", "clock"), size=whole(1), leaf=hash_hex, missing=maybe(END), clock=maybe(CLOCK),
         act=ACT,
@@ -1129,6 +1140,7 @@ class Bundle:
 
 # ===================================================================================================== people's words
 
+UNSIGNED = ("decision.values", "risk")  # payloads of a decision: they come after what a person signed
 ENDS = {  # outcome → what it may say of its effect
     "succeeded": (True,), "failed": (True, False), "stale": (False,), "unknown": (None,), "shadowed": (False,),
 }  # fmt: skip
@@ -1163,6 +1175,9 @@ class Action:
         self.asker: str | None = act["statement"]["by"] if act else None
         self.words: list[Word] = []
         self.signed_after: datetime | None = None
+        self.beside = entry["seq"] + 1  # where an entry that stands with the request may be
+        self.withheld = False  # until a person signs for its execution
+        self.release: dict[str, Any] | None = None
         self.instance: str | None = None  # of the executor, from the intent on
         self.begun_at: datetime | None = None
         self.ended: str | None = None
@@ -1226,6 +1241,9 @@ class Rules:
         self.founding = True
         self.policy: str | None = None
         self.policy_seq = -1
+        self.guard: dict[str, Any] | None = None  # what the policy in force asks of the next one
+        self.guard_after = -1  # the entry that it would follow
+        self.proposals: dict[str, tuple[int, set[str]]] = {}  # digest → its entry, who endorsed it
         self.people: dict[str, list[str]] = {}
         self.contracts: dict[str, str] = {}
         self.anchored: set[str] = set()  # rules of the policy in force that say anchor = "before"
@@ -1246,7 +1264,15 @@ class Rules:
     def take(self, entry: dict[str, Any], leaf: str) -> None:
         """Take the next entry. Raises `Bad` when it cannot have come about."""
         kind: str = entry["kind"]
-        founds = ("log.opened", "key.added", "policy.activated", "catalog.published", "token.issued", "log.succeeds")
+        founds = {
+            "log.opened",
+            "key.added",
+            "policy.activated",
+            "policy.guarded",
+            "catalog.published",
+            "token.issued",
+            "log.succeeds",
+        }
         alone = self.newcomer is None or kind == "key.revoked"
         need(alone, entry["seq"], 9, "no person signed for the key that the entry before added")
         try:
@@ -1278,6 +1304,7 @@ class Rules:
         need(entry["previous"] == self.policy, seq, 9, "it does not follow the policy in force")
         if self.policy is not None:
             self._act(entry, "policy.activate", self.policy, entry["policy"])
+            self._endorsed(entry)
         else:
             need(self.founding and entry["act"] is None, seq, 9, "only founding entries go without a signature")
         self.anchored = anchored_rules(self._texts(entry, "policy.files", entry["policy"]))
@@ -1288,8 +1315,56 @@ class Rules:
         except ValueError as error:
             raise Bad(seq, 10, f"a reviewer's key: {error}") from error
         self.policy, self.policy_seq, self.people = entry["policy"], seq, entry["reviewers"]
+        self.guard_after, self.guard, self.proposals = seq, None, {}
+
+    def _endorsed(self, entry: dict[str, Any]) -> None:
+        """Prove that as many of those named signed for an activation as the policy before it asks."""
+        if self.guard is None:
+            return
+        heard = {entry["act"]["statement"]["by"], *self.proposals.get(entry["policy"], (0, set()))[1]}
+        enough = len(heard & set(self.guard["reviewers"])) >= self.guard["quorum"]
+        need(enough, entry["seq"], 9, "fewer people signed for this policy than the one in force asks")
+
+    def _policy_guarded(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """Whether a policy without one asks for nothing is for `audit verify` to say."""
+        seq, people = entry["seq"], set(entry["reviewers"])
+        beside = self.policy is not None and entry["policy"] == self.policy and self.guard is None
+        beside = beside and seq == self.guard_after + 1
+        need(beside, seq, 9, "it does not stand directly after the activation of the policy that it guards")
+        need(people <= set(self.people), seq, 9, "it names people whom the policy in force does not list")
+        need(len(people) >= entry["quorum"], seq, 9, "it asks for more people than it names")
+        self.guard = entry
+
+    def _policy_proposed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq, proposed = entry["seq"], entry["policy"]
+        follows = self.policy is not None and entry["previous"] == self.policy
+        need(follows, seq, 9, "it does not follow the policy in force")
+        need(proposed not in self.proposals, seq, 9, "this policy is proposed already")
+        need(len(self.proposals) < 64, seq, 9, "more policies are proposed than may wait")
+        self._texts(entry, "policy.files", proposed)
+        self.proposals[proposed] = seq, set()
+
+    def _freeze_overridden(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """A person's word; that the policy has this freeze and lets them is for `audit verify` to say."""
+        content = {"freeze": entry["freeze"], "reason": entry.get("data", {}).get("reason"), "until": entry["until"]}
+        self._act(entry, "freeze.override", entry["freeze"], sha256(content))
+        ahead = time_of(entry["until"]) - at
+        need(timedelta() < ahead <= LONGEST_OVERRIDE, entry["seq"], 9, "it ends in the past, or too far ahead")
+
+    def _policy_endorsed(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        seq = entry["seq"]
+        self._act(entry, "policy.endorse", self.policy or "", entry["policy"])
+        who = entry["act"]["statement"]["by"]
+        proposal, heard = self.proposals.get(entry["policy"], (-1, set()))
+        need(proposal == entry["proposal"], seq, 9, "the entry it names does not propose this policy")
+        asked = self.guard is not None and who in self.guard["reviewers"]
+        need(asked, seq, 9, f"{who} is not asked to endorse policies")
+        need(who not in heard, seq, 9, f"{who} has endorsed this policy already")
+        heard.add(who)
 
     def _catalog_published(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        if self.guard_after == self.policy_seq == entry["seq"] - 1 and self.guard is None:
+            self.guard_after = entry["seq"]  # a policy's new contracts come before what guards it
         self.contracts = entry["contracts"]
         for text in self._texts(entry, "catalog.files", entry["catalog"]).values():
             self._note_defaults(text)
@@ -1404,7 +1479,7 @@ class Rules:
         free = before is None or before.status(at) not in ("pending", "approved", "running", "unknown", "succeeded")
         need(free, seq, 9, "what it undoes is undone already")
         if entry["act"] is not None:
-            payloads = {field: promised for field, promised in entry["data"].items() if field != "decision.values"}
+            payloads = {field: promised for field, promised in entry["data"].items() if field not in UNSIGNED}
             content = sha256({"action": named["digest"], "payloads": payloads, "tool": entry["tool"]})
             self._act(entry, "action.undo", named["action"], content)
         self._request(entry, leaf, at)
@@ -1448,6 +1523,31 @@ class Rules:
         need(not held or out <= set(entry["excluded"]), seq, 9, "its owner, or who asks for it, may review it")
         self._not_halted(entry, entry)
         self.actions[action.id] = action
+
+    def _action_reserved(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """What it takes of budgets; whether the policy says so is for `audit verify` to say."""
+        self._stands_beside(entry, self._of(entry).seq + 1)
+        need(any(entry["amounts"].values()), entry["seq"], 9, "it reserves nothing")
+
+    def _action_withheld(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        action = self._of(entry)
+        self._stands_beside(entry, action.beside)
+        need(entry["rules"] and not action.withheld, entry["seq"], 9, "no rule withholds it, or it was before")
+        action.withheld = True
+
+    def _stands_beside(self, entry: dict[str, Any], place: int) -> None:
+        action, seq = self._of(entry), entry["seq"]
+        fits = seq == place == action.beside and action.facts["decision"] != "shadow"
+        need(fits, seq, 9, entry["kind"] + " does not stand directly after its request")
+        action.beside = seq + 1
+
+    def _action_released(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
+        """A person's word that exactly this request is to be executed: once, of what is approved and waits for it."""
+        action, seq = self._of(entry), entry["seq"]
+        waits = action.status(at) == "approved" and action.withheld and action.release is None
+        need(waits, seq, 9, "it waits for nobody to sign for its execution")
+        self._act(entry, "action.execute", action.id, action.digest)
+        action.release = entry["act"]
 
     def _action_denied(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         self._in_force(entry)
@@ -1528,6 +1628,9 @@ class Rules:
         need(not others, seq, 9, "another action is running on " + facts["target"])
         state = action.status(at)
         need(state == "approved", seq, 9, "it was begun, but the action is " + state)
+        need(action.release or not action.withheld, seq, 9, "it was begun, and nobody had signed for its execution")
+        if action.release is not None:
+            self._signed(action.release, entry)
         named = set(entry["reviews"])
         counted = [word for word in action.words if word.seq in named]
         need(len(counted) == len(named), seq, 9, "it counts a review that is not there")
@@ -1614,12 +1717,13 @@ class Rules:
         self._act(entry, "ledger.recover", entry["reason"], sha256(signed))
         if restores:
             self.restored = seq, at
+            self.proposals = {}
             for action in self.actions.values():
                 action.intent = None  # what was lost may have held the record of its anchor
                 if action.status(at) in ("pending", "approved"):
                     newest = {word.reviewer: word for word in action.words}
                     action.words = [w for w in action.words if newest[w.reviewer] is w and w.verdict == "reject"]
-                    action.signed_after = at
+                    action.signed_after, action.release = at, None
 
     def _payload_erased(self, entry: dict[str, Any], leaf: str, at: datetime) -> None:
         seq, place, field = entry["seq"], entry["entry"], entry["field"]

@@ -17,22 +17,39 @@ from keyturn.approvals import life
 from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold import values
+from keyturn.fold.alarms import Watch
 from keyturn.fold.ending import check_closing, check_succession, closing
 from keyturn.fold.erasure import check_erasable, erasure
+from keyturn.fold.freezes import override_of, overriding
+from keyturn.fold.guarding import (
+    Guard,
+    Proposed,
+    activation,
+    check_endorsed,
+    endorsed,
+    endorsement,
+    guard_of,
+    proposed,
+)
 from keyturn.fold.key_changes import key_change
+from keyturn.fold.outcomes import note_outcome
 from keyturn.fold.pruning import check_prunable, pruning
 from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_recovery, recovery_digest
+from keyturn.fold.releasing import release_of, settled
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
-from keyturn.fold.suspensions import LIFT, Suspension, Suspensions, lift_digest, read_scope
+from keyturn.fold.submissions import count_submission
+from keyturn.fold.suspensions import LIFT, POLICY, Suspension, Suspensions, lift_digest, read_scope
 from keyturn.fold.undoing import UNDOING, Pairs, Undos, act_of, check_undone
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.log.keys import parse_verifier
 from keyturn.model.errors import Refused
 from keyturn.model.time import parse_timestamp
+from keyturn.policy.alarms import Alarms
+from keyturn.policy.circumstances import Circumstances, Override
 from keyturn.policy.usage import Usage
 
 T = TypeVar("T")
@@ -52,11 +69,15 @@ class State:
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
+        self.guard: Guard | None = None
+        self.proposals: dict[str, Proposed] = {}  # by digest
         self.catalog: CatalogInForce | None = None
         self.tokens: dict[str, Token] = {}
         self.suspensions = Suspensions()
+        self.overrides: dict[str, Override] = {}  # by freeze
         self.restored: Restoration | None = None
         self.predecessor: str | None = None  # the verifier string of the log that this one goes on from
+        self.watch = Watch()
         self.usage = Usage()
         self.undos = Undos()
         self.denials: dict[str, deque[datetime]] = {}
@@ -69,6 +90,15 @@ class State:
     def actions(self) -> dict[str, Action]:
         """Every action that is not over, and for an hour those that are, by id, in the order of their requests."""
         return self._remembered.actions
+
+    @property
+    def circumstances(self) -> Circumstances:
+        """What decisions depend on besides usage."""
+        return Circumstances(overrides=tuple(self.overrides.values()))
+
+    def alarms(self, now: datetime) -> Alarms:
+        """Return what is wrong at `now`, for a policy that tightens then."""
+        return self.watch.alarms(self._unknown(now))
 
     @classmethod
     def empty(cls) -> Self:
@@ -105,6 +135,7 @@ class State:
         try:
             self._check_newcomer(entry)
             self._HANDLERS[entry.kind](self, entry)
+            self.watch.take(entry)
             self._applied += 1
             if self._applied % _TIDY_EVERY == 0:
                 self._tidy(entry.at)
@@ -119,6 +150,7 @@ class State:
             "actions": values.to_json(list(self.actions.values())),
             "usage": self.usage.to_json(),
             "undos": values.to_json(self.undos.pairs()),
+            "watch": values.to_json(self.watch),
             "denials": values.to_json(denials),
             "applied": self._applied,
         }
@@ -130,15 +162,19 @@ class State:
         fields: dict[str, Any] = dict(value) if isinstance(value, dict) else {}
         state = cls()
         state.policy = _optional(PolicyInForce, fields["policy"])
+        state.guard = _optional(Guard, fields["guard"])
+        state.proposals = {item.policy: item for item in values.from_json(list[Proposed], fields["proposals"])}
         state.catalog = _optional(CatalogInForce, fields["catalog"])
         state.tokens = {token.digest: token for token in values.from_json(list[Token], fields["tokens"])}
         state.suspensions = Suspensions(values.from_json(list[Suspension], fields["suspensions"]))
+        state.overrides = {item.freeze: item for item in values.from_json(list[Override], fields["overrides"])}
         state.restored = _optional(Restoration, fields["restored"])
         text = _optional(str, fields["predecessor"])
         state.predecessor = None if text is None else str(parse_verifier(text))
         state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
         state.undos = Undos(values.from_json(Pairs, fields["undos"]))
+        state.watch = values.from_json(Watch, fields["watch"])
         denials = values.from_json(_Times, fields["denials"])
         state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
         state._founding = fields["founding"] is True
@@ -150,9 +186,12 @@ class State:
         """Return what entries of the kinds `STANDING` made, and whether entries may still go without a signature."""
         return {
             "policy": values.to_json(self.policy),
+            "guard": values.to_json(self.guard),
+            "proposals": values.to_json(list(self.proposals.values())),
             "catalog": values.to_json(self.catalog),
             "tokens": values.to_json(list(self.tokens.values())),
             "suspensions": values.to_json(self.suspensions.present()),
+            "overrides": values.to_json(list(self.overrides.values())),
             "restored": values.to_json(self.restored),
             "predecessor": self.predecessor,
             "founding": self._founding,
@@ -196,14 +235,32 @@ class State:
         digest = entry.text("policy")
         by = None
         if previous is not None:
-            expected = Act(verb="policy.activate", object=previous.digest, digest=digest)
-            by = self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+            by = self.check_act(entry.facts["act"], activation(previous.digest, digest), entry.log, entry.at)
+            check_endorsed(digest, by, self.guard, self.proposals)
             self._founding = False
         elif not self._founding or entry.facts["act"] is not None:
             raise Refused("not_founding", "only the founding entries go without a signature")
         facts: dict[str, Any] = dict(entry.facts)
         reviewers = {name: tuple(lines) for name, lines in facts["reviewers"].items()}
         self.policy = PolicyInForce(digest=digest, seq=entry.seq, at=entry.at, reviewers=reviewers, by=by)
+        self.overrides = {}  # they were signed for the freezes of the policy before
+        self.guard, self.proposals = None, {}
+
+    def _guard(self, entry: Entry) -> None:
+        if self.guard is not None:
+            raise Refused("guarded_twice", "what guards the policy in force was said already")
+        self.guard = guard_of(entry, self.policy, self.catalog)
+
+    def _propose(self, entry: Entry) -> None:
+        self._founding = False
+        self.proposals[entry.text("policy")] = proposed(entry, self.policy, self.proposals)
+
+    def _endorse(self, entry: Entry) -> None:
+        self._founding = False
+        digest = entry.text("policy")
+        force = self.policy.digest if self.policy else ""
+        by = self.check_act(entry.facts["act"], endorsement(force, digest), entry.log, entry.at)
+        self.proposals[digest] = endorsed(entry, by, self.guard, self.proposals)
 
     def _publish(self, entry: Entry) -> None:
         facts: dict[str, Any] = dict(entry.facts)
@@ -265,6 +322,7 @@ class State:
         self._check_not_halted(entry, action)
         if action.decision != "shadow":
             self._reserve(action)
+        count_submission(self.usage, entry)
         self._remembered.keep(action)
 
     def _undo(self, entry: Entry) -> None:
@@ -280,9 +338,11 @@ class State:
         self._founding = False
         times = self.denials.setdefault(entry.text("principal"), deque(maxlen=_MOST_DENIALS))
         times.append(entry.at)
+        count_submission(self.usage, entry)
 
     def _throttle(self, entry: Entry) -> None:
         self._founding = False
+        count_submission(self.usage, entry)
 
     def _advance(self, entry: Entry) -> None:
         """Take any later entry of an action, and give back or keep what it took from the limits."""
@@ -291,7 +351,18 @@ class State:
             self._check_start(entry)
         if entry.kind == "execution.resolved":
             self._check_resolution(entry)
-        self._take(next_action(self.actions.get(entry.action or ""), entry), entry.at)
+        if entry.kind == "action.released":
+            self._check_release(entry)
+        action = next_action(self.actions.get(entry.action or ""), entry)
+        self._take(action, entry.at)
+        note_outcome(self.usage.history, action, entry)
+
+    def _reserve_more(self, entry: Entry) -> None:
+        self._founding = False
+        action = next_action(self.actions.get(entry.action or ""), entry)
+        self.usage.settle(action.id, release=True)
+        self._reserve(action)
+        self._remembered.keep(action)
 
     def _take(self, action: Action, at: datetime) -> None:
         self._remembered.keep(action)
@@ -303,11 +374,11 @@ class State:
             case "approved" | "running" | "unknown":
                 self.usage.unpend(action.id)
             case "succeeded":
-                self.usage.settle(action.id, release=False)
+                self.usage.settle(action.id, release=False, settled=settled(action))
             case "failed":
-                self.usage.settle(action.id, release=action.effect is False)
+                self.usage.settle(action.id, release=action.effect is False, settled=settled(action))
             case _:
-                self.usage.settle(action.id, release=True)
+                self.usage.settle(action.id, release=True, settled=settled(action))
 
     def _suspend(self, entry: Entry) -> None:
         self._founding = False
@@ -323,6 +394,16 @@ class State:
         meant = lift_digest(present.digest, entry.data.get(REASON))
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
+        if present.actor == POLICY:
+            self.watch.lifted(present.by, entry, self._unknown(entry.at))
+
+    def _override(self, entry: Entry) -> None:
+        self._founding = False
+        expected = overriding(entry.facts, entry.data.get(REASON))
+        by = self.check_act(entry.facts["act"], expected, entry.log, entry.at)
+        override = override_of(entry, by)
+        self.overrides.pop(override.freeze, None)
+        self.overrides[override.freeze] = override
 
     def _recover(self, entry: Entry) -> None:
         self._founding = False
@@ -333,6 +414,8 @@ class State:
         if facts["reason"] != RESTORED:
             return  # the chain holds clocks against it from here on
         self.restored = Restoration(entry.seq, entry.at)
+        self.overrides = {}  # what is lost may have ended them
+        self.proposals = {}  # what is lost may have activated, and so voided, what they were endorsed for
         for action, state in list(self.open_actions(entry.at)):
             if state in {"pending", "approved"}:
                 self._take(life.restored(action, entry.at), entry.at)
@@ -424,6 +507,11 @@ class State:
             expected = Act(verb="action.resolve", object=action.id, digest=content)
             self.check_act(entry.facts["act"], expected, entry.log, entry.at)
 
+    def _check_release(self, entry: Entry) -> None:
+        action = self.actions.get(entry.action or "")
+        if action is not None:
+            self.check_act(entry.facts["act"], release_of(action), entry.log, entry.at)
+
     def busy(self, target: str, now: datetime, without: str = "") -> Action | None:
         """Return the action that is running on `target`, if one is: two never run at once."""
         return self._remembered.running_on(target, now, without)
@@ -437,9 +525,12 @@ class State:
             tool=action.tool,
             target=action.target,
             environment=action.environment,
-            amounts=action.effects,
+            amounts={**action.effects, **action.reserved},
             pending=action.decision == "hold",
         )
+
+    def _unknown(self, now: datetime) -> list[str]:
+        return [action.id for action, state in self.open_actions(now) if state == "unknown"]
 
     def _tidy(self, now: datetime) -> None:
         """Give back what nobody will settle any more, and forget what is long over."""
@@ -455,12 +546,18 @@ class State:
         "key.added": _add_key,
         "key.revoked": _revoke_key,
         "policy.activated": _activate,
+        "policy.guarded": _guard,
+        "policy.proposed": _propose,
+        "policy.endorsed": _endorse,
         "catalog.published": _publish,
         "token.issued": _issue,
         "token.revoked": _revoke,
         "read.served": _read,
         "action.requested": _request,
         "action.undoing": _undo,
+        "action.reserved": _reserve_more,
+        "action.withheld": _advance,
+        "action.released": _advance,
         "action.denied": _deny,
         "requests.throttled": _throttle,
         "action.reviewed": _advance,
@@ -472,6 +569,7 @@ class State:
         "execution.resolved": _advance,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
+        "freeze.overridden": _override,
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,

@@ -63,6 +63,8 @@ def _follow(action: Action | None, entry: Entry) -> Action:
     match entry.kind:
         case "action.reviewed":
             return life.reviewed(action, read_review(action, entry))
+        case "action.reserved" | "action.withheld" | "action.released":
+            return _BESIDE[entry.kind](action, entry)
         case "action.cancelled" | "action.stale":
             return life.stopped(action, entry)
         case "action.expired":
@@ -74,6 +76,13 @@ def _follow(action: Action | None, entry: Entry) -> Action:
         case "execution.resolved":
             return life.resolved(action, entry)
     raise LifeError(f"{entry.kind} is no entry of an action")
+
+
+_BESIDE = {
+    "action.reserved": life.reserved,
+    "action.withheld": life.withheld,
+    "action.released": life.released,
+}
 
 
 def _of(action: Action | None, entry: Entry) -> Action:

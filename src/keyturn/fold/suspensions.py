@@ -14,6 +14,7 @@ from keyturn.model.errors import Refused
 SUSPENDED = "suspended"
 READ_ONLY = "read-only"
 LIFT = "suspension.lift"
+POLICY = "policy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspension:
-    """One scope that is suspended: how far, by which account, and the `suspension.set` entry that says so."""
+    """One scope that is suspended: how far, by whom, and the `suspension.set` entry that says so.
+
+    `actor` is what `by` names: an account, or a rule of the policy (`policy`).
+    """
 
     scope: Scope
     mode: str
@@ -57,6 +61,7 @@ class Suspension:
     seq: int
     digest: str
     at: datetime
+    actor: str = "account"
 
     def halts(self, *, governed: bool) -> bool:
         """Tell whether it stops governed calls, or reads: those go on in read-only mode."""
@@ -96,7 +101,13 @@ class Suspensions:
             raise Refused("suspended", f"{scope} is suspended already, no less than this")
         self._by_scope.pop(scope, None)
         self._by_scope[scope] = Suspension(
-            scope=scope, mode=mode, by=facts["by"]["name"], seq=entry.seq, digest=entry.digest, at=entry.at
+            scope=scope,
+            mode=mode,
+            by=facts["by"]["name"],
+            seq=entry.seq,
+            digest=entry.digest,
+            at=entry.at,
+            actor=facts["by"]["type"],
         )
 
     def lift(self, scope: Scope) -> None:

@@ -18,7 +18,7 @@ UNDOING = OPEN | {"succeeded"}
 """States of an undoing action in which what it undoes is not undone a second time."""
 
 MOST = 1_000  # undone actions that are remembered of one principal, the youngest: of older ones it undoes none then
-_UNSIGNED = frozenset({"decision.values"})  # the reasons of the decision, which comes after the signature
+_UNSIGNED = frozenset({"decision.values", "risk"})  # reasons and score of the decision, which comes after it
 
 APART = frozenset({"reason", "repeat"})
 """Arguments of every governed tool that say something about the request, not about what it does."""

@@ -8,6 +8,7 @@ from keyturn.canon import Json
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer, build, describe_denied, envelope_of
 from keyturn.gateway.finding import find_state
+from keyturn.gateway.releasing import waits_for_a_hand
 from keyturn.gateway.review import Actor, cancel
 from keyturn.gateway.starting import call_worker
 from keyturn.gateway.threads import on_ledger
@@ -42,7 +43,9 @@ async def _get_action(gate: Gateway, caller: Caller, arguments: Mapping[str, Jso
     action_id, seconds = str(arguments["action_id"]), arguments["wait_seconds"]
     if denied := await on_ledger(_denied_before, gate, caller, action_id):
         return denied
-    if await wait_for(gate, action_id, 0, principal=caller.principal) == "approved":
+    state = await wait_for(gate, action_id, 0, principal=caller.principal)
+    by_hand = await on_ledger(gate.ledger.look, lambda view: waits_for_a_hand(view, action_id))
+    if state == "approved" and not by_hand:
         await call_worker(gate)
     await wait_for(gate, action_id, _number(seconds), report, caller.principal)
 

@@ -13,6 +13,7 @@ from keyturn.approvals.action import Action, status
 from keyturn.approvals.statement import ACT_NAMESPACE, ActStatement
 from keyturn.canon import Json
 from keyturn.contracts import Catalog, check_pins
+from keyturn.fold.guarding import check_endorsed
 from keyturn.fold.signatures import Act
 from keyturn.fold.state import State, resolution_digest, token_digest
 from keyturn.gateway.core import PolicyShelf
@@ -22,9 +23,11 @@ from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import Entry
-from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.model.time import format_timestamp
 from keyturn.policy import Policy, read_policy
+from keyturn.policy.cases.running import run_cases
+from keyturn.policy.guard import asks_for_endorsements, guard_facts
 
 RESOLVE_REASON = "resolve.reason"
 
@@ -71,7 +74,7 @@ def submit_act(ledger: Ledger[State], draft: ActDraft, signature: bytes) -> Entr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A policy text that loads with these contracts and whose pins are theirs."""
+    """A policy text that loads with these contracts, whose pins are theirs, and whose own cases pass."""
 
     files: Mapping[str, str]
     policy: Policy
@@ -79,9 +82,12 @@ class Candidate:
 
 
 def read_candidate(files: Mapping[str, str], catalog: Catalog) -> Candidate:
-    """Read a proposed policy whole. Raises `ConfigurationError` with every problem, unequal pins included."""
+    """Read a proposed policy whole and run its cases.
+
+    Raises `ConfigurationError` with every problem, unequal pins and cases that do not pass included.
+    """
     policy = read_policy(files, catalog.contracts)
-    if problems := check_pins(catalog, policy.pins()):
+    if problems := (*check_pins(catalog, policy.pins()), *run_cases(policy).failures):
         raise ConfigurationError(*problems)
     return Candidate(files=files, policy=policy, catalog=catalog)
 
@@ -100,11 +106,13 @@ def draft_activation(ledger: Ledger[State], candidate: Candidate, by: str, reaso
         unchanged = view.state.catalog is not None and view.state.catalog.digest == candidate.catalog.digest
         if force.digest == candidate.policy.digest and unchanged:
             raise Refused("already_in_force", "this policy is in force already")
+        check_guard(view, candidate.policy.digest, by)
         return statement_of(view, "policy.activate", force.digest, candidate.policy.digest, by)
 
     statement = ledger.look(look)
 
     def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
+        check_guard(tx, statement.digest, statement.by)
         return append_policy(tx, candidate, previous=statement.object, act=act, reason=reason)
 
     return ActDraft(statement, record)
@@ -128,7 +136,25 @@ def append_policy(
     published = tx.state.catalog
     if published is None or published.digest != candidate.catalog.digest:
         _append_catalog(tx, candidate.catalog)
+    if policy.guard is not None:
+        tx.append("policy.guarded", guard_facts(policy, policy.guard))
     return entry
+
+
+def check_guard(view: View[State], digest: str, by: str) -> None:
+    """Refuse an activation signed by `by` for which fewer people signed than the policy in force asks."""
+    force = view.state.policy
+    if force is not None and view.state.guard is None and asks_for_endorsements(text_of(view, force.seq)):
+        raise Refused("guard_missing", "the policy in force asks for endorsements, and the ledger does not say so")
+    check_endorsed(digest, by, view.state.guard, view.state.proposals)
+
+
+def text_of(view: View[State], seq: int) -> str:
+    """Return the `policy.toml` that the entry `seq` carries. Raises `LedgerError` when it carries none."""
+    payload = view.payload(view.entry(seq), "policy.files")
+    if payload is None:
+        raise LedgerError(f"entry {seq} carries no policy.files")
+    return str(canon.decode_object(payload).get("policy.toml", ""))
 
 
 def _append_catalog(tx: Transaction[Any], catalog: Catalog) -> None:

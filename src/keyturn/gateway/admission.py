@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -16,7 +16,7 @@ from keyturn.gateway.claim import Claimed, Planned, Taken, start_permitted
 from keyturn.gateway.core import Gateway, Job
 from keyturn.gateway.envelope import ERRORS, Answer, AtHand, describe_at_hand
 from keyturn.gateway.incoming import Call, facts_of
-from keyturn.gateway.payloads import reasons_payload, request_payloads
+from keyturn.gateway.payloads import reasons_payload, request_payloads, risk_payload
 from keyturn.gateway.voiding import supersede
 from keyturn.log.commitment import commit
 from keyturn.log.entry import Entry, EntryError
@@ -24,6 +24,7 @@ from keyturn.model.decision import Deny, Hold, Obligation, Permit, Reason, Shado
 from keyturn.model.errors import Refused
 from keyturn.model.plan import Plan
 from keyturn.model.time import format_timestamp
+from keyturn.policy.costs import COST, RUNTIME
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +48,29 @@ def admit(gate: Gateway, tx: Job, admission: Admission, taken: Taken | None) -> 
     if isinstance(decision, Shadow):
         finished = _finish_in_shadow(tx, action_id)
         return answer_at_hand([entry, finished], AtHand(plan.summary, decision.reasons), tx.now)
+    entries = (entry, *_append_beside(gate, tx, decision, entry))
     if taken is not None and isinstance(decision, Permit):
-        planned = Planned(entry, plan, call.reason, decision.reasons)
-        claimed = start_permitted(gate, tx, told_by([entry]), planned, taken)
+        planned = Planned(entries, plan, call.reason, decision.reasons)
+        claimed = start_permitted(gate, tx, told_by(entries), planned, taken)
         if claimed is not None:
             return claimed
-    return answer_at_hand([entry], AtHand(plan.summary, decision.reasons), tx.now)
+    return answer_at_hand(entries, AtHand(plan.summary, decision.reasons), tx.now)
+
+
+def _append_beside(gate: Gateway, tx: Job, decision: Permit | Hold, request: Entry) -> Iterator[Entry]:
+    """Append what the action reserves beside its effects, and that a person has to sign for its execution."""
+    reserved = gate.policies.in_force(tx).reserved_by(request.text("tool"))
+    if reserved:
+        amounts: dict[str, Json] = {unit: reserved.get(unit, 0) for unit in (COST, RUNTIME)}
+        yield tx.append("action.reserved", {"amounts": amounts}, action=request.action)
+    if decision.manual:
+        yield tx.append("action.withheld", {"rules": list(decision.manual)}, action=request.action)
 
 
 def _append(gate: Gateway, tx: Job, admission: Admission, action_id: str) -> Entry:
     call = admission.call
     data = request_payloads(call.plain, admission.plan, call.reason, call.caller.client)
-    data |= reasons_payload(admission.decision.reasons)
+    data |= reasons_payload(admission.decision.reasons) | risk_payload(admission.decision.risk)
     facts = _facts(gate, tx, admission)
     if call.undoes is None:
         return tx.append("action.requested", facts, action=action_id, data=data)

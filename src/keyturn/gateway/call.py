@@ -18,6 +18,7 @@ from keyturn.gateway.finding import find_state
 from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.reading import read
 from keyturn.gateway.refusals import Refusal, refused
+from keyturn.gateway.releasing import waits_for_a_hand
 from keyturn.gateway.starting import call_worker
 from keyturn.gateway.submit import decided, make_plan, parse_call, screened, screened_out, screening
 from keyturn.gateway.threads import on_ledger
@@ -167,6 +168,8 @@ async def _see_through(gate: Gateway, caller: Caller, submitted: Answer, report:
     if submitted.envelope["status"] not in {"approved", "running"}:
         return submitted
     action_id, repeated = str(submitted.envelope["action_id"]), submitted.envelope["repeated"] is True
+    if await gate.ferry.look(lambda view: waits_for_a_hand(view, action_id)):
+        return submitted  # nobody can say how long that takes
     if await call_worker(gate):
         await wait_for(gate, action_id, PERMIT_WAIT, report, caller.principal)
     return await _present(gate, caller, action_id, repeated=repeated)

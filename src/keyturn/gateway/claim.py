@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from keyturn.approvals.action import Action, Review, status
-from keyturn.approvals.judgement import unmet
+from keyturn.approvals.action import Action, status
 from keyturn.canon import Json
 from keyturn.fold.recovery import Restoration
 from keyturn.fold.signatures import check_act
@@ -21,16 +20,17 @@ from keyturn.fold.story import StoryError, tell
 from keyturn.fold.undoing import act_of
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
-from keyturn.gateway.payloads import read_arguments, read_plan, read_value
+from keyturn.gateway.payloads import read_plan, read_value
+from keyturn.gateway.rejudging import decided_again, frozen_action, policy_objects
+from keyturn.gateway.releasing import release_fallen
 from keyturn.gateway.suspensions import suspended_action
+from keyturn.gateway.tightening import tighten
 from keyturn.gateway.voiding import void
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Decision, Deny, Hold, Permit, Reason, Request, Shadow
-from keyturn.model.errors import Refused
+from keyturn.model.decision import Reason
+from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.plan import Plan
-from keyturn.model.sshkey import PublicKey
 from keyturn.model.tool import ActionRef
-from keyturn.policy import Policy, evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,23 @@ def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
 
 
 def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
-    """A process claims only what its own tools and back ends reach, and nothing that an operator has suspended."""
-    return gate.reaches(action) and suspended_action(view, action) is None
+    """A process claims only what its own tools and back ends reach, and nothing that waits for a person.
+
+    An operator may have suspended it, or may have yet to sign for its execution, and what it is about may be frozen.
+    """
+    if not gate.reaches(action) or action.waits_for_a_hand or suspended_action(view, action) is not None:
+        return False
+    try:
+        policy = gate.policies.in_force(view)
+    except LedgerError:
+        return True  # whoever claims it meets the same, and says so
+    return frozen_action(policy, view, action) is None
 
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
-    """Claim what may run, and say how many became stale."""
+    """Claim what may run, and say how much was written that changes what may."""
+    if tightened := tighten(gate, tx):
+        return [], len(tightened)  # looked at again, with that written
     claimed: list[Claimed] = []
     voided = 0
     for action in claimable(gate, tx):
@@ -153,7 +164,7 @@ def _anchored_first(gate: Gateway, view: Look, action: Action, request: Entry) -
     policy = gate.policies.in_force(view)
     if not policy.anchored:
         return False
-    decision = _decided_again(policy, view, action, request)
+    decision = decided_again(policy, view, action, request)
     return policy.anchors_before(action.rules, decision.rules)
 
 
@@ -183,18 +194,18 @@ def start_permitted(gate: Gateway, tx: Job, action: Action, planned: Planned, ta
     reference = ActionRef(action=action.id, principal=action.principal, reason=planned.reason)
     must = gate.policies.in_force(tx).anchors_before(action.rules)
     before = started.seq if must else None
-    return Claimed(action, planned.plan, reference, (planned.request, started), planned.reasons, before)
+    return Claimed(action, planned.plan, reference, (*planned.entries, started), planned.reasons, before)
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What the transaction that permits an action has at hand.
 
-    request   the entry `action.requested`
+    entries   the entry `action.requested`, and those that stand with it
     reason    why the assistant asks, in its own words; `reasons` those of the decision
     """
 
-    request: Entry
+    entries: tuple[Entry, ...]
     plan: Plan
     reason: str
     reasons: tuple[Reason, ...]
@@ -202,15 +213,22 @@ class Planned:
 
 def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
     """Return why an approved action may not run after all; empty when it may."""
-    entries = [view.entry(seq) for seq in (action.seq, *(review.seq for review in action.reviews))]
+    entries = [view.entry(seq) for seq in _told_in(action)]
     found = (
         _story_differs(action, entries, view.state.restored)
         or _plan_differs(view, action, entries[0])
         or _token_revoked(view, entries[0])
         or _act_fallen(view, entries[0])
+        or release_fallen(view, action)
         or _contract_moved(view, action)
     )
-    return (found,) if found else _policy_objects(gate, view, action, entries[0])
+    return (found,) if found else policy_objects(gate.policies.in_force(view), view, action, entries[0])
+
+
+def _told_in(action: Action) -> list[int]:
+    """Return where the entries of an action that has not begun stand, in order."""
+    signed = () if action.released is None else (action.released.seq,)
+    return sorted((action.seq, *action.beside, *(review.seq for review in action.reviews), *signed))
 
 
 def _story_differs(action: Action, entries: Sequence[Entry], restored: Restoration | None) -> Reason | None:
@@ -272,58 +290,3 @@ def _contract_moved(view: Look, action: Action) -> Reason | None:
     if published.get(action.tool) != action.contract:
         return Reason("contract_moved", f"the contract of {action.tool} is another one now than when it was asked")
     return None
-
-
-def _policy_objects(gate: Gateway, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
-    decision = _decided_again(gate.policies.in_force(view), view, action, request)
-    if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
-        # People reviewed it, and limits counted it, as one of another environment.
-        return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)
-    match decision:
-        case Deny(reasons=reasons):
-            return tuple(
-                Reason(reason.code, f"the policy in force: {reason.text}", reason.rule) for reason in reasons
-            )
-        case Hold():
-            missing = unmet(under(action, decision), view.now)
-            return tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
-        case Permit():
-            return ()
-        case Shadow():
-            return (Reason("shadow", "the policy in force only records such an action, in shadow"),)
-    return ()
-
-
-def _decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
-    usage = view.state.usage.without(action.id)
-    return evaluate(policy, _request_again(view, action, request), usage, view.now)
-
-
-def under(action: Action, decision: Hold) -> Action:
-    """Return the action as if the policy in force had held it, with the reviews that count there."""
-    keys = {name: {PublicKey.parse(line).fingerprint for line in lines} for name, lines in decision.reviewers.items()}
-    # Each person's newest word first: an older one by a key that is still listed must not outlive it.
-    newest = {review.reviewer: review for review in action.reviews}
-    kept: tuple[Review, ...] = tuple(r for r in newest.values() if r.key in keys.get(r.reviewer, set()))
-    return replace(
-        action,
-        obligations=decision.obligations,
-        reviewers=decision.reviewers,
-        excluded=decision.excluded if action.asked_by is None else (*decision.excluded, action.asked_by),
-        reviews=kept,
-    )
-
-
-def _request_again(view: Look, action: Action, request: Entry) -> Request:
-    plan, named = read_plan(view, request), request.optional_text("token")
-    scopes = None if named is None else view.state.tokens[named].scopes
-    return Request(
-        principal=action.principal,
-        token_scopes=None if scopes is None else frozenset(scopes),
-        tool=action.tool,
-        arguments=read_arguments(view, request),
-        target=plan.target,
-        environment=plan.environment,
-        view=plan.view,
-        effects=action.effects,
-    )

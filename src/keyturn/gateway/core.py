@@ -18,6 +18,7 @@ from keyturn.gateway.news import News
 from keyturn.gateway.probes import Probes
 from keyturn.gateway.progress import Progress
 from keyturn.gateway.repeats import Repeats
+from keyturn.gateway.turns import Turns
 from keyturn.model.errors import ConfigurationError, LedgerError
 from keyturn.model.tool import GovernedTool, ReadTool
 from keyturn.policy import Policy, read_policy
@@ -54,6 +55,11 @@ class PolicyShelf:
             self._policy, self._digest = self._load(view, force), force.digest
         return self._policy
 
+    @property
+    def latest(self) -> Policy | None:
+        """The policy that was asked for last, which need not be in force any more."""
+        return self._policy
+
     def _load(self, view: Look, force: PolicyInForce) -> Policy:
         payload = view.payload(view.entry(force.seq), "policy.files")
         if payload is None:
@@ -88,6 +94,7 @@ class Gateway(Desk):
     repeats        what this process knows of the arguments of earlier actions
     progress       what effects say of themselves while they run
     probes         when an unknown outcome was asked about last
+    turns          who may ask other systems now
     cover          brings the log up to an entry to the anchors that must have it first, and says why that failed;
                    blocks. None where this process has no such anchors
     ferry          the ledger for this process's event loop: what comes in together is done together
@@ -100,6 +107,7 @@ class Gateway(Desk):
     reach: frozenset[tuple[str, str]]
     new_id: Callable[[datetime], str]
     news: News
+    turns: Turns
     start_worker: Callable[[], None]
     policies: PolicyShelf
     executor: Executor | None = None

@@ -52,8 +52,12 @@ def build(
     expires_at: datetime | None = None,
     repeated: bool = False,
     result: Mapping[str, Json] | None = None,
+    by_hand: bool = False,
 ) -> dict[str, Json]:
-    """Return an envelope with every field of the contract's output present."""
+    """Return an envelope with every field of the contract's output present.
+
+    `by_hand` says of an approved action that it waits for a person to sign for its execution.
+    """
     return {
         "action_id": action_id,
         "tool": tool,
@@ -67,7 +71,7 @@ def build(
         "reviews": reviews,
         "expires_at": None if expires_at is None else format_timestamp(expires_at),
         "resource": None if action_id is None else f"action://{action_id}",
-        "poll_after_ms": _POLL_MS.get(status),
+        "poll_after_ms": _POLL_MS["pending"] if by_hand else _POLL_MS.get(status),
         "repeated": repeated,
         "result": result,
     }
@@ -121,6 +125,7 @@ def _described(action: Action, known: AtHand, now: datetime, *, repeated: bool) 
         expires_at=action.expires_at if state in {"pending", "approved"} else None,
         repeated=repeated,
         result=known.result,
+        by_hand=state == "approved" and action.waits_for_a_hand,
     )
 
 
@@ -250,7 +255,8 @@ def _told(action: Action, state: str, reasons: Sequence[Reason], now: datetime) 
     settled = next((reason.text for reason in reasons if reason.code == "resolved"), None)
     if settled is not None:
         return f"It {state}: {settled}."
-    return _MESSAGES[state].format(
+    words = _BY_HAND if state == "approved" and action.waits_for_a_hand else _MESSAGES[state]
+    return words.format(
         why=why, have=counts["have"], need=counts["need"], expires=format_timestamp(action.expires_at)
     )
 
@@ -264,6 +270,10 @@ _RESOLVED = {
     "probe": "it was unknown at first; a later look at the system settled it",
     "operator": "it was unknown; an operator settled it with a signed word, not by reading the system",
 }
+_BY_HAND = (
+    "Allowed; a person has to sign for its execution, and it runs then. Follow it with get_action and wait_seconds; "
+    "do not call the tool again. It expires at {expires}, which is a no."
+)
 _EXPLAINS = frozenset({"rejected", "cancelled", "stale", "outcome"})
 _MESSAGES = {
     "pending": (

@@ -29,6 +29,7 @@ EVENTS = (
     "nine-tenths",
     ESCALATED,
     "approved",
+    "withheld",
     "rejected",
     "expired",
     "cancelled",
@@ -43,7 +44,7 @@ EVENTS = (
 
 _TENTHS = {"half": 5, "nine-tenths": 9}
 _WAITING = frozenset({"action.reviewed", "action.cancelled", "action.stale", "action.expired", "execution.started"})
-_NEWS = _WAITING | REQUESTS | {"execution.finished", "execution.resolved"}
+_NEWS = _WAITING | REQUESTS | {"action.withheld", "execution.finished", "execution.resolved"}
 
 Moment: TypeAlias = tuple[str, str, datetime]
 """What time did to an action: its id, the kind of event, and when."""
@@ -160,6 +161,8 @@ def _kind(action: Action, entry: Entry) -> str | None:
             return "unknown"
         case "execution.resolved":
             return "resolved"
+        case "action.withheld" if action.decision == "permit":  # what is held becomes so with its approval
+            return "withheld"
         case _ if action.decision != "hold":
             return None
         case "action.requested" | "action.undoing":

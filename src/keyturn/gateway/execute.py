@@ -18,6 +18,7 @@ import anyio
 from keyturn import canon
 from keyturn.approvals.action import Action
 from keyturn.canon import Json
+from keyturn.fold.releasing import RUNTIME
 from keyturn.gateway.admission import answer_at_hand
 from keyturn.gateway.anchoring import unanchored
 from keyturn.gateway.claim import Claimed
@@ -71,7 +72,9 @@ async def execute(gate: Gateway, executor: Executor, claimed: Claimed) -> Answer
     begun = anyio.current_time()
     note(claimed.action, "running")
     tool = gate.governed[claimed.action.tool]
-    patience = Patience(gate.timeouts(tool.name), gate.plan_timeout)
+    # What was reserved of a budget for runtime is as long as the effect may take: so the budget holds.
+    at_most = min(gate.timeouts(tool.name), claimed.action.reserved.get(RUNTIME, math.inf))
+    patience = Patience(at_most, gate.plan_timeout)
     try:
         with anyio.CancelScope(shield=True):
             say = gate.progress.reporter(executor.instance, claimed.action.id)

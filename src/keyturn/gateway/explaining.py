@@ -93,7 +93,8 @@ async def ask(explainer: Explainer, question: Question) -> Asked:
 
 def answer(view: Look, policy: Policy, request: Request, times: Sequence[datetime] = ()) -> tuple[Explained, ...]:
     """Explain a request against what is used now, at each of `times`, or at the present."""
-    return tuple(Explained(at, explain(policy, request, view.state.usage, at)) for at in times or (view.now,))
+    usage, set_aside = view.state.usage, view.state.circumstances
+    return tuple(Explained(at, explain(policy, request, usage, at, set_aside)) for at in times or (view.now,))
 
 
 async def _plan(explainer: Explainer, contract: Contract, principal: str, arguments: ArgumentModel) -> Plan:

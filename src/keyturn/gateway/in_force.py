@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn import canon
+from keyturn.fold.guarding import Guard
 from keyturn.gateway.desk import Look
 from keyturn.gateway.payloads import read_value
 from keyturn.model.errors import LedgerError
@@ -17,7 +18,8 @@ from keyturn.model.errors import LedgerError
 class InForce:
     """The last activation: `files` maps path → text; `by` is None for the policy the log was founded with.
 
-    `contracts` maps each tool to the label of the contract the ledger published last.
+    `contracts` maps each tool to the label of the contract the ledger published last; `guard` says who must sign for
+    the policy that follows, where it asks several people to.
     """
 
     digest: str
@@ -29,11 +31,12 @@ class InForce:
     reviewers: Mapping[str, tuple[str, ...]]
     catalog: str
     contracts: Mapping[str, str]
+    guard: Guard | None = None
 
     @property
     def principals(self) -> tuple[str, ...]:
         """The names of the assistants in it."""
-        return tuple(tomllib.loads(self.files["policy.toml"]).get("principals", {}))
+        return named_in(self.files, "principals")
 
 
 def read_in_force(view: Look) -> InForce:
@@ -53,7 +56,17 @@ def read_in_force(view: Look) -> InForce:
         reviewers=force.reviewers,
         catalog=catalog.digest,
         contracts=catalog.contracts,
+        guard=view.state.guard,
     )
+
+
+def named_in(files: Mapping[str, str], section: str) -> tuple[str, ...]:
+    """Return the names of the tables `[section.<name>]` in all files of a policy that was read before."""
+    main = tomllib.loads(files["policy.toml"])
+    folders = tuple(main.get("includes", ()))
+    paths = [path for path in sorted(files) if path.startswith(folders) and path.endswith(".toml")]
+    parts = [tomllib.loads(files[path]) for path in paths]
+    return tuple(name for part in (main, *parts) for name in part.get(section, {}))
 
 
 def texts_of(view: Look, seq: int, field: str) -> dict[str, str]:

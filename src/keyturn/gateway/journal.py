@@ -98,7 +98,7 @@ def sentence(view: Look, entry: Entry) -> str:
     match entry.kind:
         case kind if kind in _OF_THE_LOG:
             return _about_log(entry, facts)
-        case "policy.activated" | "catalog.published" | "token.issued" | "token.revoked":
+        case kind if kind.startswith(("policy.", "catalog.", "token.")):
             return _about_rules(view, entry, facts)
         case "read.served":
             return f"{facts['principal']} read {facts['target']} with {facts['tool']}"
@@ -108,7 +108,7 @@ def sentence(view: Look, entry: Entry) -> str:
             return f"{facts['principal']} may not call {refusal_in_words(view, entry)}"
         case "requests.throttled":
             return f"{facts['count']} more refusals of {facts['principal']} ({facts['code']})"
-        case "suspension.set" | "suspension.lifted":
+        case "suspension.set" | "suspension.lifted" | "freeze.overridden":
             return _about_suspension(view, entry, facts)
         case "recovery":
             return f"{_recovered(facts)}{_said(view, entry, 'reason')}"
@@ -154,6 +154,8 @@ def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
     signed = facts.get("act")
     by = f"{signed['statement']['by']} " if signed else ""
     match entry.kind:
+        case "policy.guarded" | "policy.proposed" | "policy.endorsed":
+            return _about_change(view, entry, facts)
         case "policy.activated":
             told = (
                 f"activates the policy {facts['policy'][:19]}"
@@ -170,7 +172,20 @@ def _about_rules(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
     return f"{_actor(facts)} revokes the token {facts['token'].removeprefix('sha256:')[:12]}"
 
 
+def _about_change(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    match entry.kind:
+        case "policy.guarded":
+            return f"{facts['quorum']} of {', '.join(facts['reviewers'])} must sign for the next policy"
+        case "policy.proposed":
+            return f"{_actor(facts)} proposes the policy {facts['policy'][:19]}{_said(view, entry, 'reason')}"
+    by = facts["act"]["statement"]["by"]
+    return f"{by} endorses the policy {facts['policy'][:19]}{_said(view, entry, 'reason')}"
+
+
 def _about_suspension(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
+    if entry.kind == "freeze.overridden":
+        by, until = facts["act"]["statement"]["by"], facts["until"]
+        return f"{by} sets the freeze {facts['freeze']} aside until {until}{_said(view, entry, 'reason')}"
     scope = "everything" if facts["scope"]["name"] is None else f"{facts['scope']['type']} {facts['scope']['name']}"
     if entry.kind == "suspension.lifted":
         return f"{facts['act']['statement']['by']} resumes {scope}{_said(view, entry, 'reason')}"
@@ -197,6 +212,8 @@ def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
             return "it has expired, which is a no"
         case "action.stale":
             return f"it is stale: {_listed(read_value(view, entry, 'stale.moved'))}"
+        case "action.reserved" | "action.withheld" | "action.released":
+            return _about_execution(entry, facts)
         case "execution.started":
             return "it begins to run"
         case "execution.finished":
@@ -206,6 +223,16 @@ def _about_action(view: Look, entry: Entry, facts: Mapping[str, Any]) -> str:
             who = f"by {facts['act']['statement']['by']}" if facts["act"] else "by asking the system"
             return f"settled {who}: it {_OUTCOMES[facts['outcome']]}{_said(view, entry, 'resolve.reason')}"
     return entry.kind
+
+
+def _about_execution(entry: Entry, facts: Mapping[str, Any]) -> str:
+    match entry.kind:
+        case "action.reserved":
+            amounts = ", ".join(f"{amount} {unit}" for unit, amount in sorted(facts["amounts"].items()) if amount)
+            return f"it takes {amounts} of the budgets"
+        case "action.withheld":
+            return f"nobody executes it before a person has signed for that ({'; '.join(facts['rules'])})"
+    return f"{facts['act']['statement']['by']} signed for its execution"
 
 
 _DECISIONS = {"permit": "permitted", "hold": "held for review", "shadow": "recorded only (shadow)"}

@@ -29,6 +29,7 @@ AT_ONCE = 500  # entries read in one look
 MOST = 50  # actions listed in one notice
 _QUOTED = 1000  # characters of somebody else's words
 
+_BY_HAND = "It is approved, and runs once somebody has signed for its execution."
 _WHILE_PENDING = frozenset({"held", "half", "nine-tenths", ESCALATED})
 _TITLES = {
     "held": "Waiting for a review",
@@ -36,6 +37,7 @@ _TITLES = {
     "nine-tenths": "About to expire",
     "escalated": "Still waiting, for more people by now",
     "approved": "Approved",
+    "withheld": "Waiting for a person to execute it",
     "rejected": "Rejected",
     "expired": "Expired, which is a no",
     "cancelled": "Cancelled",
@@ -90,7 +92,8 @@ def notice(view: Look, event: Event, home: str) -> dict[str, Json]:
     envelope = describe(view, action)
     reason = str(read_value(view, view.entry(action.seq), "reason") or "")
     people = _may_act(view, action, state, event)
-    commands = _commands(home, action.id, state)
+    by_hand = state == "approved" and action.waits_for_a_hand
+    commands = _commands(home, action.id, "by hand" if by_hand else state)
     what = f"{plain(action.tool)} on {plain(action.target)} ({plain(action.environment)})"
     return {
         **_frame(view, event, people, home),
@@ -109,7 +112,7 @@ def notice(view: Look, event: Event, home: str) -> dict[str, Json]:
 
 
 def may_act(view: Look, action: Action) -> list[str]:
-    """Name who can do something about an action now: review it while it waits, settle it while it is unknown.
+    """Name who can do something about an action now: review it while it waits, execute or settle it by signature.
 
     Who is excluded, not eligible by now, or has said their word already is not named.
     """
@@ -119,7 +122,9 @@ def may_act(view: Look, action: Action) -> list[str]:
             return sorted(
                 {name for count in open_ones for name in set(count.eligible) - {*count.approved, *count.rejected}}
             )
-        case "unknown" if view.state.policy is not None:
+        case "approved" if not action.waits_for_a_hand:
+            return []
+        case "approved" | "unknown" if view.state.policy is not None:
             return sorted(view.state.policy.reviewers)
     return []
 
@@ -150,6 +155,8 @@ def _commands(home: str, action_id: str, state: str) -> dict[str, str]:
     match state:
         case "pending":
             words = {"approve": "approve {} -m REASON", "deny": "deny {} -m REASON"}
+        case "by hand":
+            words = {"execute": "action execute {}"}
         case "unknown":
             words = {"resolve": "action resolve {} --succeeded|--failed -m REASON"}
         case _:
@@ -161,7 +168,8 @@ def _told_of(action: Action, envelope: Mapping[str, Any], reason: str, people: I
     owner = f" (owner {plain(action.owner)})" if action.owner else ""
     yield f"{plain(action.principal)}{owner} asks: {_quote(envelope['plan_summary'] or '')}"
     yield f"Why, in its words: {_quote(reason)}" if reason else "It gave no reason."
-    yield _standing(envelope)
+    by_hand = envelope["status"] == "approved" and action.waits_for_a_hand
+    yield _BY_HAND if by_hand else _standing(envelope)
     if names := ", ".join(plain(name) for name in people):
         yield f"May act now: {names}"
 

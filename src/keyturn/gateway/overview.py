@@ -11,10 +11,11 @@ from keyturn.approvals.action import OPEN
 from keyturn.contracts import catalog_of
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
+from keyturn.gateway.freeze_states import FreezeState, freeze_states
 from keyturn.gateway.in_force import InForce, read_in_force, texts_of
 from keyturn.gateway.pressure import Pressure, pressure
 from keyturn.model.errors import ConfigurationError
-from keyturn.policy import read_policy
+from keyturn.policy import Policy, read_policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,7 @@ class Overview:
     open      how many actions are pending, approved, running or unknown
     unknown   ids of the actions whose outcome is unknown
     pressure  where work piles up
+    freezes   how the freezes of the policy in force stand
     """
 
     log: str
@@ -39,6 +41,7 @@ class Overview:
     open: Mapping[str, int]
     unknown: tuple[str, ...]
     pressure: Pressure
+    freezes: tuple[FreezeState, ...] = ()
 
 
 def overview(view: Look, policies: PolicyShelf | None = None) -> Overview:
@@ -47,6 +50,7 @@ def overview(view: Look, policies: PolicyShelf | None = None) -> Overview:
     `policies` has the policy in force read already, or can read it, where the contracts of the home are as published.
     """
     policy = read_in_force(view)
+    read = policies.in_force(view) if policies else _read(view, policy)
     states = [(action.id, state) for action, state in view.state.open_actions(view.now)]
     counted = Counter(state for _, state in states)
     return Overview(
@@ -56,18 +60,19 @@ def overview(view: Look, policies: PolicyShelf | None = None) -> Overview:
         last=view.entry(view.head.size - 1).at if view.head.size else None,
         fault=view.reading.fault,
         policy=policy,
-        warnings=policies.in_force(view).warnings() if policies else _warnings(view, policy),
+        warnings=read if isinstance(read, tuple) else read.warnings(),
         open={state: counted[state] for state in sorted(OPEN)},
         unknown=tuple(action for action, state in states if state == "unknown"),
-        pressure=pressure(view),
+        pressure=pressure(view, None if isinstance(read, tuple) else read),
+        freezes=() if isinstance(read, tuple) else freeze_states(read, view),
     )
 
 
-def _warnings(view: Look, policy: InForce) -> tuple[str, ...]:
-    """Read the policy as it is in force, with the contracts the ledger published, whatever the disk holds now."""
+def _read(view: Look, policy: InForce) -> Policy | tuple[str, ...]:
+    """Read the policy as it is in force, with the contracts the ledger published, or say why it cannot be read."""
     published = view.state.catalog
     try:
         contracts = catalog_of(texts_of(view, published.seq, "catalog.files")).contracts if published else {}
-        return read_policy(policy.files, contracts).warnings()
+        return read_policy(policy.files, contracts)
     except ConfigurationError as error:
         return tuple(f"the policy in force does not load with this program: {problem}" for problem in error.problems)

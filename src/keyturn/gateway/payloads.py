@@ -14,8 +14,10 @@ from keyturn.model.decision import Reason
 from keyturn.model.errors import LedgerError
 from keyturn.model.outcome import Failed, Outcome, Stale, Succeeded, Unknown
 from keyturn.model.plan import Plan, plan_from_json
+from keyturn.model.risk import Risk
 
 ARGUMENT = "argument."
+RISK = "risk"
 ERASED = "(erased)"
 """Shown in the place of words that were erased."""
 
@@ -69,6 +71,11 @@ def read_value(view: View[State], entry: Entry, field: str) -> Json:
 def reasons_payload(reasons: Sequence[Reason]) -> dict[str, bytes]:
     """Return the payload that holds the sentences and values behind a decision's codes."""
     return {"decision.values": canon.encode([reason.to_json() for reason in reasons])}
+
+
+def risk_payload(risk: Risk | None) -> dict[str, bytes]:
+    """Return the payload that holds the score of a request part by part; nothing where the policy does not score."""
+    return {} if risk is None else {RISK: canon.encode(risk.to_json())}
 
 
 def read_reasons(view: View[State], entry: Entry) -> tuple[Reason, ...]:

@@ -14,9 +14,11 @@ from keyturn.approvals.action import Action, ended_at, status, tallies
 from keyturn.fold.remembered import REMEMBER
 from keyturn.gateway.desk import Look
 from keyturn.gateway.finding import first_not_before
+from keyturn.gateway.rejudging import frozen_action
 from keyturn.gateway.suspensions import Halt, suspended_action, suspensions_now
 from keyturn.log.entry import Entry
 from keyturn.model.time import shifted
+from keyturn.policy import Policy
 
 MOST_REFUSALS = 200  # newest entries of refused calls that are looked at, and as many of counts of them
 _DAY = timedelta(days=1)
@@ -88,15 +90,15 @@ class Pressure:
     growth: tuple[int, int]
 
 
-def pressure(view: Look) -> Pressure:
-    """Look where work piles up."""
+def pressure(view: Look, policy: Policy | None = None) -> Pressure:
+    """Look where work piles up; `policy` is the one in force, where it can be read, and says what is frozen."""
     opened = list(view.state.open_actions(view.now))
     waiting = [action for action, state in opened if state in {"pending", "approved"}]
     known = view.state.actions.values()
     soonest = min(waiting, key=lambda action: action.expires_at, default=None)
     return Pressure(
         queues=tuple(_queues([action for action, state in opened if state == "pending"], view.now)),
-        ready=tuple(_ready(view, [action for action, state in opened if state == "approved"])),
+        ready=tuple(_ready(view, policy, [action for action, state in opened if state == "approved"])),
         running=tuple(sorted((a for a, state in opened if state == "running"), key=begun)),
         deciding=_spread(_lasted(action, decided_at(action), view.now) for action in known),
         finishing=_spread(_lasted(action, _finished_at(action), view.now) for action in known),
@@ -136,20 +138,25 @@ def _queues(pending: Sequence[Action], now: datetime) -> Iterator[Queue]:
         yield Queue(sources=sources, people=people, actions=ids, since=actions[0].requested_at)
 
 
-def _ready(view: Look, approved: Sequence[Action]) -> Iterator[Ready]:
+def _ready(view: Look, policy: Policy | None, approved: Sequence[Action]) -> Iterator[Ready]:
     taken: set[str] = set()
     for action in approved:
-        code, why = _hindrance(view, action, taken) or (None, None)
+        code, why = _hindrance(view, policy, action, taken) or (None, None)
         yield Ready(action=action, code=code, why=why)
-        taken.add(action.target)
+        if code != "by_hand":
+            taken.add(action.target)
 
 
-def _hindrance(view: Look, action: Action, taken: set[str]) -> tuple[str, str] | None:
+def _hindrance(view: Look, policy: Policy | None, action: Action, taken: set[str]) -> tuple[str, str] | None:
     """Say what keeps an approved action from running, as far as the ledger tells."""
     if view.reading.fault is not None:
         return "clock", "the clock is not trusted"
+    if action.waits_for_a_hand:
+        return "by_hand", f"a person has to sign for its execution: keyturn action execute {action.id}"
     if (reason := suspended_action(view, action)) is not None:
         return reason.code, reason.text
+    if policy is not None and (frozen := frozen_action(policy, view, action)) is not None:
+        return frozen.code, frozen.text
     if (other := view.state.busy(action.target, view.now, without=action.id)) is not None:
         return "target_busy", f"{other.id} is running on the same target"
     return ("target_busy", "an earlier one on the same target goes first") if action.target in taken else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from keyturn import canon
 from keyturn.canon import Json
@@ -13,7 +14,11 @@ from keyturn.gateway.incoming import Call, facts_of
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refused
-from keyturn.gateway.submit import earlier_named, request_of, suspension
+from keyturn.gateway.submit import crowded, earlier_named, in_turn, request_of, suspension
+from keyturn.gateway.sweep import NotSwept, catch_up
+from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.tightening import overdue
+from keyturn.gateway.turns import Crowded
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
 from keyturn.model.plan import Plan
@@ -31,8 +36,11 @@ async def read(gate: Gateway, call: Call) -> Answer:
         judged = await gate.ferry.look(lambda view: _judge(gate, view, call, plan))
         if not isinstance(judged, Permit):
             return await refused(gate, _refusal(call, "policy", judged, plan))
-        result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
+        async with in_turn(gate, call):
+            result = await bounded(lambda: tool.read(plan, call.arguments), gate.plan_timeout)
         canon.check(result)
+    except Crowded as error:
+        return await refused(gate, _refusal(call, "plan", (crowded(error),)))
     except TookTooLong as error:
         late = Reason("read_timeout", f"the system did not answer: {error}; try again later")
         return await refused(gate, _refusal(call, "plan", (late,)))
@@ -44,12 +52,17 @@ async def read(gate: Gateway, call: Call) -> Answer:
         return await refused(gate, _refusal(call, "plan", reasons))
     # Recorded as told: what hid in it reaches neither the assistant nor a reader of the ledger unseen.
     shown = {name: told(value) for name, value in result.items()}
-    return await gate.ferry.transact(lambda tx: _record(gate, tx, call, plan, shown))
+    while True:
+        try:
+            return await gate.ferry.transact(lambda tx: _record(gate, tx, call, plan, shown))
+        except NotSwept:
+            await on_ledger(gate.ledger.transact, partial(catch_up, gate))
 
 
 def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
     """Return the permit for a read, or the reasons there is none."""
-    decision = evaluate(gate.policies.in_force(view), request_of(call, plan), view.state.usage, view.now)
+    policy, state = gate.policies.in_force(view), view.state
+    decision = evaluate(policy, request_of(call, plan), state.usage, view.now, state.circumstances)
     if not isinstance(decision, Permit):
         return _why(decision)
     stopped = suspension(view, call, decision.environment)
@@ -57,6 +70,8 @@ def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[
 
 
 def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
+    if overdue(gate, tx):
+        raise NotSwept
     # Decided again on the fold of this transaction, so that limits on reads are exact between processes.
     if (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,), plan))

@@ -121,7 +121,18 @@ def _suppress(gate: Gateway, view: Look, principal: str, code: str) -> None:
 
 
 _TELLS_NO_ARGUMENT = frozenset(
-    {"clock", "limit", "read_only", "scope", "suspended", "token", "unknown_principal", "unknown_tool"}
+    {
+        "clock",
+        "frozen",
+        "limit",
+        "read_only",
+        "risk",
+        "scope",
+        "suspended",
+        "token",
+        "unknown_principal",
+        "unknown_tool",
+    }
 )
 
 

@@ -19,12 +19,13 @@ from keyturn.canon import Json
 from keyturn.gateway.desk import Look
 from keyturn.gateway.envelope import describe, describe_denied
 from keyturn.gateway.finding import entries_of, find, find_beginning
-from keyturn.gateway.payloads import ARGUMENT, left_of_plan, read_reasons, read_value
+from keyturn.gateway.payloads import ARGUMENT, RISK, left_of_plan, read_reasons, read_value
 from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Reason
 from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.plan import Plan, plan_from_json
+from keyturn.model.risk import Risk, risk_from_json
 from keyturn.model.time import format_timestamp
 
 Payload: TypeAlias = Callable[[str], bytes | None]
@@ -39,6 +40,7 @@ class Asked:
     reason     why it asks, in its own words ("" when it gave none)
     client     the label its program gave itself; never identity
     reasons    why the policy decided as it did
+    risk       the score it gave; None where it gives none, or where that was erased
     """
 
     entry: Entry
@@ -48,6 +50,7 @@ class Asked:
     reason: str
     client: str
     reasons: tuple[Reason, ...]
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +148,7 @@ def read_asked(entry: Entry, payload: Payload) -> Asked:
         reason=str(_value(payload, "reason") or ""),
         client=str(_value(payload, "client") or ""),
         reasons=tuple(Reason(item["code"], item["text"], item["rule"]) for item in stored),
+        risk=risk_from_json(_value(payload, RISK)) if RISK in entry.data else None,
     )
 
 
@@ -193,6 +197,7 @@ def request_details(asked: Asked) -> dict[str, Json]:
         "undoes": action.undoes,
         "asked_by": action.asked_by,
         "effects": dict(action.effects),
+        "risk": asked.risk.to_json() if asked.risk else None,
         "facts": dict(plan.facts),
         "view": dict(plan.view),
         "inverse": plan.inverse.to_json() if plan.inverse else None,

@@ -7,9 +7,11 @@ then: limits, repeats and the decision's entry are one step, for all processes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
+
+import anyio.to_thread
 
 from keyturn import canon
 from keyturn.approvals.action import Action, status
@@ -27,8 +29,9 @@ from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import read_plan
 from keyturn.gateway.refusals import Refusal, record, refuse, refused
 from keyturn.gateway.suspensions import suspended
-from keyturn.gateway.sweep import NotSwept, sweep
+from keyturn.gateway.sweep import NotSwept, catch_up, sweep, swept
 from keyturn.gateway.threads import on_ledger
+from keyturn.gateway.turns import Crowded
 from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import EntryError
 from keyturn.model.contract import Contract
@@ -38,6 +41,9 @@ from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
 from keyturn.model.tool import Earlier, EarlierAction
 from keyturn.policy import evaluate, screen
+from keyturn.policy.risk.credentials import look_through
+
+LONG_DIFF = 64 * 1024  # characters: less is looked through in a millisecond or two
 
 
 def parse_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Incoming) -> Call | Refusal:
@@ -64,6 +70,7 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
             "environment": plan.environment,
             "view": plan.view,
             "effects": {"calls": 1, **plan.effects.to_json()},
+            "diff": plan.diff,
         }
     return Request(
         principal=call.caller.principal,
@@ -107,12 +114,37 @@ async def plan_call(gate: Gateway, call: Call) -> Plan | Refusal:
     """Plan a governed call, or return the refusal to be recorded."""
     try:
         tool, earlier = gate.governed[call.contract.tool], await earlier_named(gate, call)
-        return await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
+        async with in_turn(gate, call):
+            plan = await bounded(lambda: tool.plan(call.arguments, earlier), gate.plan_timeout)
+    except Crowded as error:
+        reason = crowded(error)
     except TookTooLong as error:
         reason = Reason("plan_timeout", f"{call.contract.tool} could not be planned: {error}; try again later")
     except ConnectorError as error:
         reason = Reason(f"plan_{error.kind}", str(error))
+    else:
+        await _look_through(plan.diff)
+        return plan
     return _refusal(call, "plan", (reason,))
+
+
+def in_turn(gate: Gateway, call: Call) -> AbstractAsyncContextManager[None]:
+    """Wait until the policy's `[queue]` lets this call ask other systems, and stay counted for the block."""
+    principal, policy = call.caller.principal, gate.policies.latest
+    if policy is None or (known := policy.principals.get(principal)) is None:
+        return nullcontext()  # what is not known is refused when it is decided
+    return gate.turns.turn(policy.queue, principal, known.owner)
+
+
+def crowded(error: Crowded) -> Reason:
+    """Return the reason of a refusal where there was no turn to be had."""
+    return Reason("crowded", f"{error}; try again later")
+
+
+async def _look_through(diff: str) -> None:
+    """Look a long diff through for credentials before the ledger is locked: what is found is remembered."""
+    if len(diff) > LONG_DIFF:
+        await anyio.to_thread.run_sync(look_through, diff)
 
 
 def earlier_of(gate: Gateway, principal: str) -> Earlier:
@@ -143,7 +175,8 @@ def screened(gate: Gateway, view: Look, call: Call) -> Deny | None:
         return Deny(reasons=(Reason("clock", view.reading.fault),))
     if (stopped := suspension(view, call, None)) is not None:
         return Deny(reasons=(stopped,))
-    denied = screen(gate.policies.in_force(view), request_of(call), view.state.usage, view.now)
+    policy, state = gate.policies.in_force(view), view.state
+    denied = screen(policy, request_of(call), state.usage, view.now, state.circumstances)
     # An open request has its place already: asking again is answered with it, even where a limit is spent by now.
     return None if denied is not None and _same(gate, view, call) is not None else denied
 
@@ -168,7 +201,7 @@ def decide(gate: Gateway, call: Call, plan: Plan) -> Answer | Claimed:
             with _room(gate) as taken:
                 return gate.ledger.transact(lambda tx: _decide(gate, tx, call, plan, taken))
         except NotSwept:
-            gate.ledger.transact(sweep)
+            gate.ledger.transact(lambda tx: catch_up(gate, tx))
         except EntryError as error:
             reasons = (Reason("entry_too_large", f"the request does not fit into one entry: {error}"),)
             if call.signed is not None:
@@ -182,9 +215,7 @@ def _room(gate: Gateway) -> AbstractContextManager[Taken | None]:
 
 
 def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None) -> Answer | Claimed:
-    if tx.state.overdue(tx.now):
-        # What has expired still holds its reservation until its entry is there; write those first.
-        raise NotSwept
+    swept(gate, tx)
     if call.signed is None and (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,)))
     if call.signed is not None:
@@ -204,9 +235,12 @@ def _decide(gate: Gateway, tx: Job, call: Call, plan: Plan, taken: Taken | None)
 
 def judged(gate: Gateway, view: Look, call: Call, plan: Plan, supersedes: Action | None) -> Decision:
     """Return what policy, suspensions and, of what a person asks for, the rule of four eyes say to a planned call."""
+    policy = gate.policies.in_force(view)
     # One that is superseded makes room for the one that takes its place.
     usage = view.state.usage if supersedes is None else view.state.usage.without(supersedes.id)
-    decision = evaluate(gate.policies.in_force(view), request_of(call, plan), usage, view.now)
+    if policy.caps_submissions and (denied := screen(policy, request_of(call), usage, view.now)) is not None:
+        return denied  # screened before it was planned too; others came in between
+    decision = evaluate(policy, request_of(call, plan), usage, view.now, view.state.circumstances)
     if not isinstance(decision, Deny) and (stopped := suspension(view, call, decision.environment)) is not None:
         return Deny(reasons=(stopped,), environment=decision.environment)
     if isinstance(decision, Hold) and call.signed is not None:

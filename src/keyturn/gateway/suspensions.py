@@ -10,7 +10,7 @@ from keyturn.approvals.statement import ActStatement
 from keyturn.canon import Json
 from keyturn.fold.recovery import REASON
 from keyturn.fold.state import State
-from keyturn.fold.suspensions import LIFT, READ_ONLY, SUSPENDED, Scope, Suspension, lift_digest, stricter
+from keyturn.fold.suspensions import LIFT, POLICY, READ_ONLY, SUSPENDED, Scope, Suspension, lift_digest, stricter
 from keyturn.gateway.acts import ActDraft, statement_of
 from keyturn.gateway.desk import Desk, Job, Look
 from keyturn.gateway.payloads import read_value
@@ -57,14 +57,16 @@ def suspended(
     `environment` None means that it is not known yet: ask again once it is. `governed` is false for reads, which
     read-only mode lets through. The code is "suspended" or "read_only".
     """
-    halt = view.state.suspensions.halting(principal=principal, tool=tool, environment=environment, governed=governed)
-    if halt is None:
+    halting = view.state.suspensions.halting
+    present = halting(principal=principal, tool=tool, environment=environment, governed=governed)
+    if present is None:
         return None
-    words = _words(view, halt)
+    words = _words(view, present)
     said = f': "{words}"' if words else ""
-    if halt.mode == READ_ONLY:
-        return Reason("read_only", f"{halt.scope} is read-only at present: an operator stopped all changes{said}")
-    return Reason("suspended", f"an operator suspended {halt.scope}{said}")
+    who = "the policy" if present.actor == POLICY else "an operator"
+    if present.mode == READ_ONLY:
+        return Reason("read_only", f"{present.scope} is read-only at present: {who} stopped all changes{said}")
+    return Reason("suspended", f"{who} suspended {present.scope}{said}")
 
 
 def suspended_action(view: Look, action: Action) -> Reason | None:
@@ -95,7 +97,7 @@ def set_suspension(ledger: Ledger[State], scope: Scope, *, mode: str, by: Actor,
     words that are no reason.
     """
     check_reason(reason, "suspend")
-    return ledger.transact(lambda tx: _set(tx, scope, mode, by, reason))
+    return ledger.transact(lambda tx: halt(tx, scope, mode, by, reason))
 
 
 def draft_lift(desk: Desk, scope: Scope, *, reason: str, by: str) -> ActDraft:
@@ -115,7 +117,8 @@ def draft_lift(desk: Desk, scope: Scope, *, reason: str, by: str) -> ActDraft:
     return ActDraft(desk.ledger.look(look), record)
 
 
-def _set(tx: Job, scope: Scope, mode: str, by: Actor, reason: str) -> Halted:
+def halt(tx: Job, scope: Scope, mode: str, by: Actor, reason: str) -> Halted:
+    """Do what `set_suspension` does inside a transaction."""
     before = tx.state.suspensions.of(scope)
     inside = [(action, state) for action, state in tx.state.open_actions(tx.now) if _lies_in(scope, action)]
     begun = tuple(action for action, state in inside if state == "running")

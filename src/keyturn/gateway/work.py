@@ -19,7 +19,7 @@ from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.execute import RETRY_EVERY, carry_out
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.recover import recover, reprobe_due
-from keyturn.gateway.sweep import sweep
+from keyturn.gateway.sweep import catch_up
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.model.errors import LedgerError
@@ -171,7 +171,7 @@ async def _keep_house(gate: Gateway, executor: Executor, run: Path) -> None:
         try:
             await recover(gate, executor, run)
             executor.wake()
-            await on_ledger(gate.ledger.transact, sweep)
+            await on_ledger(gate.ledger.transact, partial(catch_up, gate))
             if scrubbed is None:
                 # Workers come and go: each begins to look at old entries somewhere else.
                 size = await on_ledger(gate.ledger.look, lambda view: view.head.size)

@@ -14,18 +14,23 @@ STANDING = frozenset(
         "key.added",
         "key.revoked",
         "policy.activated",
+        "policy.guarded",
+        "policy.proposed",
+        "policy.endorsed",
         "catalog.published",
         "token.issued",
         "token.revoked",
         "suspension.set",
         "suspension.lifted",
+        "freeze.overridden",
         "recovery",
         "log.closed",
         "log.succeeds",
     }
 )
-"""Kinds that make what stands until another entry of them ends it: keys, policy, catalog, tokens, suspensions,
-since when reviews count, whether the log goes on at all, and which log it goes on from."""
+"""Kinds that make what stands until another entry of them ends it: keys, policy, what is proposed in its place and by
+whom endorsed, catalog, tokens, suspensions, since when reviews count, whether the log goes on at all, and from which
+log it goes on."""
 
 
 class FoldError(Exception):

@@ -193,6 +193,7 @@ OBLIGATION = record(
     rejects=integer(1),
     escalate=many(record(after=integer(), reviewers=many(name))),
 )
+AMOUNTS = record(cost=integer(), runtime=integer())
 UNDONE = record(action=uuid, digest=digest, request=integer(), outcome=integer())
 WHO: Mapping[str, Check] = {"principal": name, "owner": nullable(name), "token": digest, "transport": name}
 WHERE: Mapping[str, Check] = {"backend": BACKEND, "target": text(500), "environment": name}
@@ -228,6 +229,14 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
             "reviewers": mapping(many(key_line), name),
             "act": nullable(ACT),
         },
+        "policy.guarded": {
+            "policy": digest,
+            "quorum": integer(1),
+            "from": many(name),
+            "reviewers": many(name),
+        },
+        "policy.proposed": {"policy": digest, "previous": digest, "by": ACTOR},
+        "policy.endorsed": {"policy": digest, "proposal": integer(), "act": ACT},
         "catalog.published": {"catalog": digest, "contracts": mapping(name, name)},
         "token.issued": {
             "token": digest,
@@ -248,6 +257,9 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         },
         "action.requested": _REQUEST,
         "action.undoing": {**_REQUEST, "token": nullable(digest), "undoes": UNDONE, "act": nullable(ACT)},
+        "action.reserved": {"amounts": AMOUNTS},
+        "action.withheld": {"rules": many(name)},
+        "action.released": {"act": ACT},
         "action.denied": {
             **WHO,
             "tool": nullable(name),
@@ -294,6 +306,7 @@ KINDS: Mapping[str, Mapping[str, Check]] = MappingProxyType(
         },
         "suspension.set": {"scope": SCOPE, "mode": one_of("suspended", "read-only"), "by": ACTOR},
         "suspension.lifted": {"scope": SCOPE, "act": ACT},
+        "freeze.overridden": {"freeze": name, "until": timestamp, "act": ACT},
         "recovery": {
             "reason": one_of("restored", "clock"),
             "size": integer(1),
@@ -326,13 +339,17 @@ ADDS_AUTHORITY = frozenset(
         "key.added",
         "key.revoked",
         "policy.activated",
+        "policy.guarded",
+        "policy.endorsed",
         "catalog.published",
         "token.issued",
         "action.requested",
         "action.undoing",
         "action.reviewed",
+        "action.released",
         "execution.resolved",
         "suspension.lifted",
+        "freeze.overridden",
         "recovery",
         "payload.erased",
         "payloads.pruned",

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TypeAlias
 
 from keyturn.canon import Json
+from keyturn.model.risk import Risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,19 +54,25 @@ class Obligation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Run it now; every matching rule allows it without people."""
+    """Run it now; every matching rule allows it without people.
+
+    `manual` are the rules by which it runs only once a person has signed for its execution.
+    """
 
     environment: str
     rules: tuple[str, ...]
     expires_at: datetime
     reasons: tuple[Reason, ...] = ()
+    manual: tuple[str, ...] = ()
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hold:
     """Wait for people: every obligation must be met before `expires_at`.
 
-    `reviewers` maps each eligible person (now or by escalation) to their public key lines.
+    `reviewers` maps each eligible person (now or by escalation) to their public key lines. `manual` is as in
+    `Permit`.
     """
 
     environment: str
@@ -75,6 +82,8 @@ class Hold:
     reviewers: Mapping[str, tuple[str, ...]]
     excluded: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    manual: tuple[str, ...] = ()
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +93,7 @@ class Shadow:
     environment: str
     rules: tuple[str, ...]
     reasons: tuple[Reason, ...] = ()
+    risk: Risk | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +104,11 @@ class Deny:
     environment: str | None = None
     rules: tuple[str, ...] = ()
     retry_at: datetime | None = None
+    risk: Risk | None = None
 
 
 Decision: TypeAlias = Permit | Hold | Shadow | Deny
+"""What is said of a request; `risk` is its score where the policy scores, and None where it does not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +116,8 @@ class Request:
     """What the policy judges: who asks for what, and the plan if one was made.
 
     `arguments` are the contract's arguments without `reason` and `repeat`. Before planning, `target`, `view` and
-    `effects` are None: then only what cannot depend on them may be decided.
+    `effects` are None: then only what cannot depend on them may be decided. `diff` is the plan's, and is looked
+    through for credentials.
     """
 
     principal: str
@@ -115,3 +128,4 @@ class Request:
     environment: str | None = None
     view: Mapping[str, Json] | None = None
     effects: Mapping[str, int] = field(default_factory=dict)
+    diff: str = ""

@@ -6,11 +6,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from keyturn.policy.circumstances import NONE, Circumstances, Override
     from keyturn.policy.evaluation import PERMIT_FOR, amounts_of, evaluate
     from keyturn.policy.explanation import Explanation, RuleTrace, explain, limits_for
     from keyturn.policy.limits import Limit, LimitState
     from keyturn.policy.pinning import pin
     from keyturn.policy.policy import Policy
+    from keyturn.policy.queue import Queue
     from keyturn.policy.reading import read_policy
     from keyturn.policy.rules import Approval, Budget, Environment, Forbid, Grant, Person, Reviewer
     from keyturn.policy.screening import screen
@@ -19,9 +21,11 @@ if TYPE_CHECKING:
 __all__ = [
     "DIMENSIONS",
     "LONGEST_WINDOW",
+    "NONE",
     "PERMIT_FOR",
     "Approval",
     "Budget",
+    "Circumstances",
     "Counts",
     "Environment",
     "Explanation",
@@ -29,8 +33,10 @@ __all__ = [
     "Grant",
     "Limit",
     "LimitState",
+    "Override",
     "Person",
     "Policy",
+    "Queue",
     "Reviewer",
     "RuleTrace",
     "Scope",
@@ -45,7 +51,18 @@ __all__ = [
     "screen",
 ]
 
-_MODULES = ("usage", "rules", "limits", "policy", "reading", "evaluation", "explanation", "pinning", "screening")
+_MODULES = (
+    "circumstances",
+    "usage",
+    "rules",
+    "limits",
+    "policy",
+    "reading",
+    "evaluation",
+    "explanation",
+    "pinning",
+    "screening",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -37,7 +37,7 @@ def read_approval(table: Table, world: World, principals: Iterable[str]) -> Appr
         rejects=rejects,
         escalate=tuple(sorted((step for step in escalate if step), key=lambda step: (step.after, step.sources))),
     )
-    _can_be_given(table, approval, world, principals)
+    check_givable(table, approval, {world.principals[name].owner for name in principals if name in world.principals})
     return approval
 
 
@@ -64,8 +64,8 @@ def _with_keys(world: World, names: frozenset[str], keys: str) -> tuple[str, ...
     return tuple(sorted(able))
 
 
-def _can_be_given(table: Table, approval: Approval, world: World, principals: Iterable[str]) -> None:
-    owners = {world.principals[name].owner for name in principals if name in world.principals}
+def check_givable(table: Table, approval: Approval, owners: Iterable[str | None]) -> None:
+    """Record that the approval in `table` could not be given for assistants of one of these owners."""
     for owner in sorted(owners, key=str):
         able = approval.eligible(owner)
         if len(able) >= approval.quorum:

@@ -4,10 +4,15 @@ What is decided, in this order; the first no is the answer:
 
 1. the principal is known, and it and its token have the contract's scope;
 2. the planned target lies in exactly one environment, and in the one an argument selected;
-3. no forbid applies; a condition that cannot be judged makes it apply;
-4. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
-5. every limit of every matching grant, and every general limit, has room;
-6. every approval of every matching grant becomes an obligation: any of them holds the request.
+3. the lane of that environment allows the tool, and everybody who would be told;
+4. no forbid applies; a condition that cannot be judged makes it apply;
+5. no freeze that refuses is on;
+6. a grant matches; a condition that cannot be judged, or is absent, makes it not match;
+7. every limit of every matching grant, and every general limit, has room, for what the tool reserves as well;
+8. nothing is added that looks like a credential, unless every matching grant allows it, and the risk score is below
+   what any of them refuses;
+9. every approval of every matching grant becomes an obligation, and the lane's for one that has none, and those that
+   its score and freezes ask for: any of them holds the request.
 
 A shadow grant speaks only where no live grant does; other shadow rules only add a reason.
 """
@@ -15,15 +20,21 @@ A shadow grant speaks only where no live grant does; other shadow rules only add
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
 from keyturn.model.principal import Principal
+from keyturn.model.risk import Risk
 from keyturn.model.time import format_timestamp
 from keyturn.policy.anchoring import anchor_reason
+from keyturn.policy.circumstances import NONE, Circumstances
+from keyturn.policy.freezes import Freezing
+from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, Spent, spent
 from keyturn.policy.policy import Policy
+from keyturn.policy.risk import thresholds
+from keyturn.policy.risk.score import assess
 from keyturn.policy.rules import Approval, Forbid, Grant
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned
@@ -31,6 +42,7 @@ from keyturn.policy.usage import PENDING, Counts
 from keyturn.policy.where import Applies, Misses
 
 PERMIT_FOR = timedelta(minutes=15)
+MANUAL_FOR = timedelta(hours=4)  # where a person has yet to sign for the execution
 _TOLD = 10
 
 
@@ -45,9 +57,14 @@ class _Case:
     usage: Counts
     now: datetime
     environment: str
+    frozen: Freezing
+    risk: Risk | None
+    diff: str
 
 
-def evaluate(policy: Policy, request: Request, usage: Counts, now: datetime) -> Decision:
+def evaluate(
+    policy: Policy, request: Request, usage: Counts, now: datetime, circumstances: Circumstances = NONE
+) -> Decision:
     """Decide a planned request; a request without a target is denied. `now` must be aware."""
     principal = admitted(policy, request)
     if isinstance(principal, Deny):
@@ -55,18 +72,26 @@ def evaluate(policy: Policy, request: Request, usage: Counts, now: datetime) -> 
     environment = located(policy, request)
     if isinstance(environment, Deny):
         return environment
+    if (stopped := barred(policy.lane_of(environment), request)) is not None:
+        return Deny(reasons=(stopped,), environment=environment, rules=(stopped.rule or "",))
+    risk = assess(policy.risk, request, usage, now)
     case = _Case(
         policy=policy,
         principal=principal,
-        subject=planned(request, principal, environment, now),
-        amounts=amounts_of(request),
+        subject=planned(request, principal, environment, now, risk),
+        amounts={**amounts_of(request), **policy.reserved_by(request.tool)},
         usage=usage,
         now=now,
         environment=environment,
+        frozen=policy.freezing(request.tool, environment, request.target or "", now, circumstances),
+        risk=risk,
+        diff=request.diff,
     )
     live, shadow = applying_forbids(policy, case.subject)
     if live:
         return forbidden(live, environment)
+    if case.frozen.denied:
+        return frozen(case.frozen, environment)
     return _granted(case, shadow)
 
 
@@ -106,7 +131,7 @@ def applying_forbids(policy: Policy, subject: Subject) -> tuple[list[tuple[Forbi
     live: list[tuple[Forbid, str]] = []
     shadow: list[tuple[Forbid, str]] = []
     for rule in policy.forbids_for(subject.principal.name, subject.tool):
-        verdict = rule.where.judge(subject)
+        verdict = rule.judge(subject)
         if isinstance(verdict, Applies):
             (shadow if rule.shadow else live).append((rule, verdict.because))
     return live, shadow
@@ -116,6 +141,12 @@ def forbidden(rules: Sequence[tuple[Forbid, str]], environment: str | None) -> D
     """Return the denial by forbids."""
     reasons = (Reason("forbidden", _forbids(because), rule.id) for rule, because in rules[:_TOLD])
     return Deny(reasons=tuple(reasons), environment=environment, rules=tuple(rule.id for rule, _ in rules))
+
+
+def frozen(found: Freezing, environment: str | None) -> Deny:
+    """Return the denial by freezes; it says when the last of them ends."""
+    rules = tuple(item.freeze.id for item in found.denied)
+    return Deny(reasons=found.reasons[:_TOLD], environment=environment, rules=rules, retry_at=found.retry_at)
 
 
 def ungranted(
@@ -142,23 +173,27 @@ def exhausted(found: Sequence[Spent], environment: str | None) -> Deny:
 
 def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
     grants = case.policy.grants_for(case.principal.name, case.subject.tool)
-    judged = [(grant, grant.where.judge(case.subject)) for grant in grants]
+    judged = [(grant, grant.judge(case.subject)) for grant in grants]
     live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
     shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
     notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
+    notes = (*notes, *case.frozen.notes)
+    # What a shadow would do is recorded with its plan: no credential may get there either.
+    if found := thresholds.secrets(live or shadow, case.diff):
+        return _refused(case, found)
     if live:
-        return _allowed(case, live, (*notes, *(_noted(grant) for grant in shadow)))
+        return _allowed(case, live, (*notes, *(_noted(case, grant) for grant in shadow)))
     if shadow:
-        reasons = tuple(Reason("shadow_grant", _in_shadow(grant), grant.id) for grant in shadow)
+        reasons = tuple(Reason("shadow_grant", _in_shadow(case, grant), grant.id) for grant in shadow)
         rules = tuple(grant.id for grant in shadow)
-        return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes))
+        return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes), risk=case.risk)
     missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]
     return ungranted(case.principal, case.subject.tool, missed, case.environment)
 
 
 def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) -> Decision:
     """Permit or hold what `grants` let through, unless a limit has no room."""
-    approvals = [(grant, grant.approval) for grant in grants if grant.approval is not None]
+    approvals = _approvals(case, grants)
     amounts = {**case.amounts, PENDING: 1 if approvals else 0}
     own = (limit for grant in grants for limit in grant.limits)
     general = case.policy.limits_binding(case.principal.name, case.subject.tool)
@@ -166,26 +201,56 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
     binding = [item for item in found if not item.limit.shadow]
     if binding:
         return exhausted(binding, case.environment)
+    if too_high := _too_risky(case, grants, approvals):
+        return _refused(case, too_high)
     notes = (
         *notes,
+        *(() if case.risk is None else thresholds.notes(grants, case.risk)),
         *(Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found),
         *(anchor_reason(grant.id) for grant in grants if grant.anchor),
     )
     rules = tuple(grant.id for grant in grants)
+    manual = tuple(grant.id for grant in grants if grant.manual)
+    notes = (*(Reason("manual", "a person has to sign for its execution", rule) for rule in manual), *notes)
     if approvals:
-        return _held(case, approvals, rules, notes)
+        return replace(_held(case, approvals, rules, notes), manual=manual, risk=case.risk)
     reasons = tuple(Reason("granted", f'"{grant.id}" lets it run without a review', grant.id) for grant in grants)
     return Permit(
         environment=case.environment,
         rules=rules,
-        expires_at=case.now + PERMIT_FOR,
+        expires_at=case.now + (MANUAL_FOR if manual else PERMIT_FOR),
         reasons=(*reasons, *notes),
+        manual=manual,
+        risk=case.risk,
     )
+
+
+def _too_risky(case: _Case, grants: Sequence[Grant], approvals: Sequence[tuple[str, Approval]]) -> list[Reason]:
+    """Return why the score is too high, with the parts that make it; empty where it is not."""
+    if case.risk is None:
+        return []
+    found = thresholds.refusals(grants, case.risk)
+    if not approvals:
+        found += thresholds.unanswered(grants, case.risk)
+    return [*found, thresholds.parts_told(case.risk)] if found else []
+
+
+def _refused(case: _Case, reasons: Sequence[Reason]) -> Deny:
+    rules = tuple(dict.fromkeys(reason.rule for reason in reasons if reason.rule is not None))
+    return Deny(reasons=tuple(reasons), environment=case.environment, rules=rules, risk=case.risk)
+
+
+def _approvals(case: _Case, grants: Sequence[Grant]) -> list[tuple[str, Approval]]:
+    """Return what people must agree to, with the rule that asks for it."""
+    governed = case.policy.contracts[case.subject.tool].kind == "governed"
+    asked = list(approvals_of(case.policy.lane_of(case.environment), grants, governed=governed).items())
+    asked += case.frozen.asks
+    return asked if case.risk is None else [*asked, *thresholds.approvals(grants, case.risk)]
 
 
 def _held(
     case: _Case,
-    approvals: Sequence[tuple[Grant, Approval]],
+    approvals: Sequence[tuple[str, Approval]],
     rules: tuple[str, ...],
     notes: tuple[Reason, ...],
 ) -> Hold:
@@ -196,16 +261,16 @@ def _held(
         environment=case.environment,
         rules=rules,
         expires_at=expires_at,
-        obligations=tuple(_obligation(grant, approval, owner) for grant, approval in approvals),
+        obligations=tuple(_obligation(rule, approval, owner) for rule, approval in approvals),
         reviewers={name: tuple(key.line for key in case.policy.reviewers[name].keys) for name in people},
         excluded=() if owner is None else (owner,),
-        reasons=(*(_asks(grant, approval, expires_at) for grant, approval in approvals), *notes),
+        reasons=(*(_asks(rule, approval, expires_at) for rule, approval in approvals), *notes),
     )
 
 
-def _obligation(grant: Grant, approval: Approval, owner: str | None) -> Obligation:
+def _obligation(rule: str, approval: Approval, owner: str | None) -> Obligation:
     return Obligation(
-        rule=grant.id,
+        rule=rule,
         quorum=approval.quorum,
         sources=approval.sources,
         reviewers=_but(approval.reviewers, owner),
@@ -217,20 +282,20 @@ def _obligation(grant: Grant, approval: Approval, owner: str | None) -> Obligati
     )
 
 
-def _asks(grant: Grant, approval: Approval, expires_at: datetime) -> Reason:
+def _asks(rule: str, approval: Approval, expires_at: datetime) -> Reason:
     people = "1 person" if approval.quorum == 1 else f"{approval.quorum} people"
     kind = "" if approval.keys == "any" else f" with {approval.keys} keys"
     until = format_timestamp(expires_at)
     text = f"needs the review of {people} from {', '.join(approval.sources)}{kind} before {until}"
-    return Reason("approval", text, grant.id)
+    return Reason("approval", text, rule)
 
 
-def _noted(grant: Grant) -> Reason:
-    return Reason("shadow_grant", f"in shadow: {_in_shadow(grant)}", grant.id)
+def _noted(case: _Case, grant: Grant) -> Reason:
+    return Reason("shadow_grant", f"in shadow: {_in_shadow(case, grant)}", grant.id)
 
 
-def _in_shadow(grant: Grant) -> str:
-    return "would run without a review" if grant.approval is None else "would be held for review"
+def _in_shadow(case: _Case, grant: Grant) -> str:
+    return "would be held for review" if _approvals(case, [grant]) else "would run without a review"
 
 
 def _forbids(because: str) -> str:

@@ -8,10 +8,14 @@ from datetime import datetime
 
 from keyturn.canon import Json
 from keyturn.model.decision import Decision, Deny, Request
+from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, amounts_of, evaluate, located
+from keyturn.policy.freezes import Freeze, freezing, frozen_now
+from keyturn.policy.lanes import approvals_of, barred
 from keyturn.policy.limits import Limit, LimitState, spent, states
 from keyturn.policy.policy import Policy
-from keyturn.policy.rules import Budget, Forbid, Grant
+from keyturn.policy.risk.score import assess
+from keyturn.policy.rules import Budget, Forbid, Grant, Lane
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned, unplanned
 from keyturn.policy.usage import PENDING, Counts
@@ -22,7 +26,7 @@ from keyturn.policy.where import Applies, Depends, Misses, Where
 class RuleTrace:
     """One rule and what it had to say.
 
-    kind     "grant", "forbid" or "limit"
+    kind     "grant", "forbid", "freeze", "limit" or "lane"
     mode     "live" or "shadow"
     verdict  "applies", "misses" (it is about this call, a condition failed), "unrelated", or "open" (no plan yet)
     text     why, with the first condition that failed and the value seen
@@ -55,14 +59,18 @@ class Explanation:
     rules: tuple[RuleTrace, ...]
 
 
-def explain(policy: Policy, request: Request, usage: Counts, now: datetime) -> Explanation:
+def explain(
+    policy: Policy, request: Request, usage: Counts, now: datetime, circumstances: Circumstances = NONE
+) -> Explanation:
     """Return the decision of `evaluate` with a trace of each rule of the policy."""
-    decision = evaluate(policy, request, usage, now)
-    subject = _subject(policy, request, now)
+    decision = evaluate(policy, request, usage, now, circumstances)
+    subject = _subject(policy, request, usage, now)
     traces = (
         *(_grant(grant, request, subject) for grant in policy.grants),
         *(_forbid(forbid, request, subject) for forbid in policy.forbids),
-        *(_budget(budget, request, subject, usage, now) for budget in policy.budgets),
+        *(_freeze(freeze, policy, (request, subject), now, circumstances) for freeze in policy.freezes),
+        *(_budget(budget, request, subject, (policy, usage), now) for budget in policy.budgets),
+        *(_lane(lane, policy, request, subject) for lane in policy.lanes.values()),
     )
     return Explanation(decision, traces)
 
@@ -86,7 +94,7 @@ def _limits_of(policy: Policy, principal: str) -> Iterator[Limit]:
             yield from (limit for limit in budget.limits if any(limit.binds(principal, tool) for tool in tools))
 
 
-def _subject(policy: Policy, request: Request, now: datetime) -> Subject | str:
+def _subject(policy: Policy, request: Request, usage: Counts, now: datetime) -> Subject | str:
     """Return what the conditions see, or why they are not asked at all."""
     principal = admitted(policy, request)
     if isinstance(principal, Deny):
@@ -94,7 +102,7 @@ def _subject(policy: Policy, request: Request, now: datetime) -> Subject | str:
     environment = located(policy, request)
     if isinstance(environment, Deny):
         return unplanned(request, principal, now)
-    return planned(request, principal, environment, now)
+    return planned(request, principal, environment, now, assess(policy.risk, request, usage, now))
 
 
 def _grant(grant: Grant, request: Request, subject: Subject | str) -> RuleTrace:
@@ -118,13 +126,63 @@ def _forbid(forbid: Forbid, request: Request, subject: Subject | str) -> RuleTra
     )
 
 
-def _budget(budget: Budget, request: Request, subject: Subject | str, usage: Counts, now: datetime) -> RuleTrace:
+def _freeze(
+    freeze: Freeze,
+    policy: Policy,
+    asked: tuple[Request, Subject | str],
+    now: datetime,
+    circumstances: Circumstances,
+) -> RuleTrace:
+    request, subject = asked
+    verdict, text = "unrelated", "is about other tools, environments or targets"
+    if policy.contracts.get(request.tool) is None or policy.contracts[request.tool].kind != "governed":
+        text = "is about what changes something only"
+    elif isinstance(subject, str):
+        verdict, text = "misses", subject
+    elif not isinstance(subject.environment, str) or not isinstance(subject.target, str):
+        verdict, text = "open", "what it is about takes a target in one environment"
+    else:
+        call = (request.tool, subject.environment, subject.target)
+        if freeze.covers(*call):
+            found = freezing(frozen_now([freeze], call, now, circumstances))
+            said = (*found.reasons, *found.notes)
+            verdict, text = ("applies", said[0].text) if said else ("misses", "is not on at this time")
+            if said and not found.denied and not found.asks:
+                verdict = "applies" if freeze.shadow else "misses"
+    return RuleTrace(
+        rule=freeze.id, place=freeze.place, kind="freeze", mode=_mode(freeze.shadow), verdict=verdict, text=text
+    )
+
+
+def _lane(lane: Lane, policy: Policy, request: Request, subject: Subject | str) -> RuleTrace:
+    verdict, text = "unrelated", "is not the lane of the target's environment"
+    if isinstance(subject, Subject) and policy.lane_of(str(subject.environment)) == lane:
+        stopped = barred(lane, request)
+        verdict, text = "misses", "refuses nothing here, and its approval is not asked"
+        if stopped is not None:
+            verdict, text = "applies", stopped.text
+        elif _falls_back(lane, policy, subject):
+            verdict, text = "applies", "its approval is asked, for a grant that has none"
+    return RuleTrace(rule=lane.rule, place=lane.rule, kind="lane", mode="live", verdict=verdict, text=text)
+
+
+def _falls_back(lane: Lane, policy: Policy, subject: Subject) -> bool:
+    about = policy.grants_for(subject.principal.name, subject.tool)
+    matching = [g for g in about if not g.shadow and isinstance(g.judge(subject), Applies)]
+    governed = policy.contracts[subject.tool].kind == "governed"
+    return lane.rule in approvals_of(lane, matching, governed=governed)
+
+
+def _budget(
+    budget: Budget, request: Request, subject: Subject | str, known: tuple[Policy, Counts], now: datetime
+) -> RuleTrace:
+    policy, usage = known
     verdict, text = "unrelated", "counts other tools, principals or environments"
     binding = [limit for limit in budget.limits if limit.binds(request.principal, request.tool)]
     if isinstance(subject, str):
         verdict, text = ("misses", subject) if binding else (verdict, text)
     elif binding and any(limit.scope(subject) for limit in binding):
-        amounts = {**amounts_of(request), PENDING: 1}
+        amounts = {**amounts_of(request), **policy.reserved_by(request.tool), PENDING: 1}
         found = list(spent(binding, subject, amounts, usage, now))
         verdict, text = ("applies", found[0].reason.text) if found else ("misses", "has room")
     return RuleTrace(

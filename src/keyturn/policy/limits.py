@@ -11,11 +11,13 @@ from keyturn.canon import MAX_INTEGER
 from keyturn.model.decision import Reason
 from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp, parse_duration
+from keyturn.policy.costs import COST, RUNTIME
 from keyturn.policy.subject import Subject
-from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, Counts, Scope
+from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, SUBMISSIONS, Counts, Scope
+from keyturn.policy.validity import ALWAYS, Validity
 
-UNITS = ("calls", "files_changed", "lines_changed", "recipients", PENDING)
-_ONE = {"call": "calls", "recipient": "recipients"}
+UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, SUBMISSIONS, PENDING)
+_ONE = {"call": "calls", "recipient": "recipients", "submission": "submissions"}
 _NAMED = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
 _WRITTEN = re.compile(
     r"(?P<allowed>[1-9][0-9]{0,15}) (?P<unit>[a-z_]+)(?: per (?P<window>minute|hour|day|week|[0-9]+[smhd]))?"
@@ -41,6 +43,7 @@ class Limit:
     tool: str | None = None
     environments: frozenset[str] | None = None
     shadow: bool = False
+    valid: Validity = ALWAYS
 
     def binds(self, principal: str, tool: str) -> bool:
         """Say whether calls of this tool by this principal can be counted here."""
@@ -49,6 +52,8 @@ class Limit:
 
     def scope(self, subject: Subject) -> Scope | None:
         """Return whose uses are counted with this request's; None if none are, or if only a plan can tell."""
+        if not self.valid.holds(subject.now):
+            return None
         base = self.scope_for(subject.principal)
         environment = subject.environment if isinstance(subject.environment, str) else None
         if self.environments is not None and environment is not None and environment not in self.environments:
@@ -155,6 +160,8 @@ def spent(
 
 def states(limit: Limit, principal: Principal, usage: Counts, now: datetime) -> Iterator[LimitState]:
     """Yield what is left of a limit: once, or for limits per tool, target or environment once per known value."""
+    if not limit.valid.holds(now):
+        return
     base = limit.scope_for(principal)
     if limit.per in ("principal", "owner"):
         yield _state(

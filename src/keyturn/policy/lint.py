@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 
 from keyturn.model.contract import Contract
+from keyturn.policy.costs import COST, RUNTIME, Price
 from keyturn.policy.rules import Budget, Forbid, Grant
 from keyturn.policy.shown import shown
+from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
 
@@ -19,7 +21,8 @@ def warnings_of(
     budgets: Sequence[Budget],
 ) -> tuple[str, ...]:
     """Return the warnings, each starting with its dotted path."""
-    closed = [forbid for forbid in forbids if not forbid.shadow and not forbid.where.conditions]
+    always = [forbid for forbid in forbids if not forbid.shadow and forbid.valid == ALWAYS]
+    closed = [forbid for forbid in always if not forbid.where.conditions]
     return (
         *_owners(world),
         *_environments(world),
@@ -80,6 +83,31 @@ def _budgets(budgets: Sequence[Budget], grants: Sequence[Grant]) -> Iterator[str
         calls = {(principal, grant.tool) for grant in grants for principal in grant.principals}
         if not any(limit.binds(*call) for limit in budget.limits for call in calls):
             yield f"{budget.place}: binds nothing: no grant is about its principals and tool"
+
+
+def lane_warnings(world: World, grants: Sequence[Grant]) -> Iterator[str]:
+    """Warn of lanes that nothing lies in, and of grants that a lane keeps from ever matching."""
+    used = {environment.lane.name for environment in world.environments.values() if environment.lane}
+    for name in world.lanes:
+        if name not in used:
+            yield f"lanes.{name}: no environment lies in it"
+    for grant in grants:
+        places = [world.environments[name] for name in grant.where.environments or world.environments]
+        lanes = [place.lane for place in places]
+        if lanes and all(lane and lane.tools is not None and grant.tool not in lane.tools for lane in lanes):
+            yield f"{grant.place}: can never match: the lanes of its environments do not allow {grant.tool}"
+
+
+def price_warnings(prices: Mapping[str, Price], grants: Sequence[Grant], budgets: Sequence[Budget]) -> Iterator[str]:
+    """Warn of limits on runtime and cost that no tool they count declares."""
+    rules = [*((grant.place, grant.limits) for grant in grants), *((rule.place, rule.limits) for rule in budgets)]
+    for place, limits in rules:
+        for limit in limits:
+            declared = {
+                unit for tool, price in prices.items() if limit.tool in {None, tool} for unit in price.amounts
+            }
+            if limit.unit in {COST, RUNTIME} - declared:
+                yield f"{place}.limits: counts nothing: no [tools.NAME] that it counts declares {limit.unit}"
 
 
 def _idle(world: World, grants: Sequence[Grant]) -> Iterator[str]:

@@ -19,7 +19,10 @@ WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", 
 COUNTED = ("files_changed", "lines_changed", "recipients")
 _STEP = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_-]{0,79})(?P<star>\[\*\])?", re.ASCII)
 _DEEPEST = 8
-_ROOTS = ("arguments", "environment", "plan", "principal", "target", "time", "tool")
+RISK_PARTS = ("first_use", "history", "infrastructure", "paths", "secrets", "size", "time")
+"""The parts of a risk score, as conditions and weights name them."""
+
+_ROOTS = ("arguments", "environment", "plan", "principal", "risk", "target", "time", "tool")
 _FIXED: Mapping[str, Domain] = {
     "principal.name": TEXT,
     "principal.owner": TEXT,
@@ -30,6 +33,8 @@ _FIXED: Mapping[str, Domain] = {
     "time.hour": one_of(range(24)),
     "time.weekday": one_of(WEEKDAYS),
     "time.date": DATE,
+    "risk.score": WHOLE,
+    **{f"risk.parts.{name}": WHOLE for name in RISK_PARTS},
 }
 
 
@@ -78,6 +83,8 @@ class Path:
                 return _of_principal(subject, self.steps[0].name)
             case "time":
                 return _of_time(subject.now.astimezone(self.zone), self.steps[0].name)
+            case "risk":
+                return _of_risk(subject, self.steps[-1].name)
             case "environment":
                 return subject.environment
             case "target":
@@ -177,6 +184,14 @@ def _of_principal(subject: Subject, name: str) -> object:
             return principal.owner if principal.owner is not None else Gap.ABSENT
         case _:
             return tuple(sorted(principal.groups))
+
+
+def _of_risk(subject: Subject, name: str) -> object:
+    """Return the score or a part's points; a part that weighs nothing has none."""
+    risk = subject.risk
+    if isinstance(risk, Gap):
+        return risk
+    return risk.score if name == "score" else risk.points.get(name, 0)
 
 
 def _of_time(local: datetime, name: str) -> object:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from keyturn.model.contract import Contract
 from keyturn.model.errors import ConfigurationError
+from keyturn.policy.documents import FILE
 from keyturn.policy.problems import Problems
 from keyturn.policy.toml_text import read_toml
 
-_FILE = "policy.toml"
 _HEADER = re.compile(r"[ \t]*\[")
 _GRANT = re.compile(r"[ \t]*\[\[[ \t]*grants[ \t]*\]\]")
 _TOOL = re.compile(r"""(?P<indent>[ \t]*)tool[ \t]*=""")
@@ -31,22 +31,24 @@ class _Statement:
     text: str
 
 
-def pin(text: str, catalog: Mapping[str, Contract]) -> str:
+def pin(text: str, catalog: Mapping[str, Contract], name: str = FILE) -> str:
     """Return the policy text with each grant's `contract` set to the label of its tool in `catalog`.
 
-    A missing line is put after the grant's `tool`. Grants of tools that are not in the catalog are left alone.
+    `name` is the path of the file. A missing line is put after the grant's `tool`. Grants of tools that are not in
+    the catalog are left alone.
     Raises `ConfigurationError` for text that is not TOML, or whose grants are not written as `[[grants]]` tables.
     """
     problems = Problems()
-    before = read_toml(text, _FILE, problems)
+    before = read_toml(text, name, problems)
     problems.settle()
     edits = [edit for grant in _grants(text) for edit in _edits(grant, catalog)]
     pinned = text
     for start, end, words in sorted(edits, reverse=True):
         pinned = pinned[:start] + words + pinned[end:]
     if before is None or not _only_pins_differ(before, pinned, catalog):
+        place = "grants" if name == FILE else f"{name}: grants"
         raise ConfigurationError(
-            "grants: the pins cannot be written here: give each grant as [[grants]] with `tool` and `contract` "
+            f"{place}: the pins cannot be written here: give each grant as [[grants]] with `tool` and `contract` "
             "on lines of their own"
         )
     return pinned

@@ -4,16 +4,28 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from types import MappingProxyType
 
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Deny, Reason
 from keyturn.model.principal import Principal
+from keyturn.policy.cases.case import Case
+from keyturn.policy.circumstances import Circumstances
+from keyturn.policy.costs import Price
+from keyturn.policy.degrade import Tightening
+from keyturn.policy.freezes import NOTHING, Freeze, Freezing, freezing, frozen_now
+from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit
-from keyturn.policy.lint import warnings_of
-from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Person, Reviewer
+from keyturn.policy.lint import lane_warnings, price_warnings, warnings_of
+from keyturn.policy.queue import Queue
+from keyturn.policy.risk.settings import Settings
+from keyturn.policy.risk.thresholds import held_anyway, risk_warnings, scored_by
+from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
+from keyturn.policy.usage import SUBMISSIONS
+from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
 
@@ -22,6 +34,8 @@ class Policy:
     """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`.
 
     `anchored` are the ids of the grants whose effects wait for an anchor.
+    `risk` is how requests are scored; None where nothing asks for a score. `caps_submissions` says whether any limit
+    counts submissions.
     """
 
     digest: str
@@ -37,10 +51,29 @@ class Policy:
     by_tool: Mapping[str | None, tuple[Forbid, ...]]
     lint: tuple[str, ...] = ()
     anchored: frozenset[str] = frozenset()
+    freezes: tuple[Freeze, ...] = ()
+    lanes: Mapping[str, Lane] = field(default_factory=dict)
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    risk: Settings | None = None
+    guard: PolicyGuard | None = None
+    cases: tuple[Case, ...] = ()
+    degrade: tuple[Tightening, ...] = ()
+    queue: Queue | None = None
+    caps_submissions: bool = False
 
     def anchors_before(self, *rules: Iterable[str]) -> bool:
         """Say whether any of these rules asks that an intent is anchored before its effect."""
         return not all(self.anchored.isdisjoint(named) for named in rules)
+
+    def reserved_by(self, tool: str) -> dict[str, int]:
+        """Return what a call of the tool reserves beside what its plan counts, by unit; empty for most."""
+        price = self.prices.get(tool)
+        return {} if price is None else price.amounts
+
+    def lane_of(self, environment: str) -> Lane | None:
+        """Return the lane an environment lies in, if it lies in one."""
+        place = self.environments.get(environment)
+        return None if place is None else place.lane
 
     def grants_for(self, principal: str, tool: str) -> tuple[Grant, ...]:
         """Return the grants about this principal and tool, in the order of their ids."""
@@ -54,6 +87,14 @@ class Policy:
     def limits_binding(self, principal: str, tool: str) -> tuple[Limit, ...]:
         """Return the limits of `[[limits]]` that count this call, in the order of their rules."""
         return tuple(limit for budget in self.budgets for limit in budget.limits if limit.binds(principal, tool))
+
+    def freezing(
+        self, tool: str, environment: str, target: str, now: datetime, circumstances: Circumstances
+    ) -> Freezing:
+        """Return what the freezes say to a call of `tool` on a target of `environment` at `now`."""
+        if not self.freezes or self.contracts[tool].kind != "governed":
+            return NOTHING
+        return freezing(frozen_now(self.freezes, (tool, environment, target), now, circumstances))
 
     def environment_of(self, target: str) -> str | Deny:
         """Return the one environment a target lies in, or the denial that says it lies in none or in several."""
@@ -90,7 +131,7 @@ class Policy:
         if scope not in principal.scopes or (token_scopes is not None and scope not in token_scopes):
             return False
         forbids = self.forbids_for(principal.name, contract.tool)
-        closed = any(not rule.shadow and not rule.where.conditions for rule in forbids)
+        closed = any(not rule.shadow and not rule.where.conditions and rule.valid == ALWAYS for rule in forbids)
         return not closed and bool(self.grants_for(principal.name, contract.tool))
 
 
@@ -102,8 +143,17 @@ def assemble(
     forbids: tuple[Forbid, ...],
     budgets: tuple[Budget, ...],
     digest: str,
+    freezes: tuple[Freeze, ...] = (),
+    calendar_warnings: tuple[str, ...] = (),
+    prices: Mapping[str, Price] = MappingProxyType({}),
+    risk: Settings | None = None,
+    guard: PolicyGuard | None = None,
+    cases: tuple[Case, ...] = (),
+    degrade: tuple[Tightening, ...] = (),
+    queue: Queue | None = None,
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
+    limits = (*(limit for grant in grants for limit in grant.limits), *(limit for b in budgets for limit in b.limits))
     return Policy(
         digest=digest,
         principals=MappingProxyType(dict(world.principals)),
@@ -114,9 +164,24 @@ def assemble(
         grants=grants,
         forbids=forbids,
         budgets=tuple(sorted(budgets, key=lambda budget: budget.id)),
+        freezes=tuple(sorted(freezes, key=lambda freeze: freeze.id)),
         by_call=_by_call(grants),
         by_tool=_by_tool(forbids),
-        lint=warnings_of(world, catalog, grants, forbids, budgets),
+        lint=(
+            *warnings_of(world, catalog, grants, forbids, budgets),
+            *lane_warnings(world, grants),
+            *calendar_warnings,
+            *price_warnings(prices, grants, budgets),
+            *risk_warnings(risk, grants, held_anyway(world)),
+        ),
+        lanes=MappingProxyType(dict(world.lanes)),
+        prices=MappingProxyType(dict(prices)),
+        risk=scored_by(risk, grants, forbids),
+        guard=guard,
+        cases=cases,
+        degrade=degrade,
+        queue=queue,
+        caps_submissions=any(limit.unit == SUBMISSIONS and not limit.shadow for limit in limits),
         anchored=frozenset(grant.id for grant in grants if grant.anchor),
     )
 

@@ -10,20 +10,47 @@ from keyturn.canon import manifest_digest
 from keyturn.model.contract import Contract
 from keyturn.policy.anchoring import read_anchor
 from keyturn.policy.approval import read_approval
+from keyturn.policy.cases.reading import is_case_file, read_cases, tests_folder
+from keyturn.policy.costs import read_prices
+from keyturn.policy.degrade import read_degrade
+from keyturn.policy.documents import FILE, Document, read_document
+from keyturn.policy.freezes import Calendars, Freeze, read_freeze
+from keyturn.policy.guard import read_guard
+from keyturn.policy.lanes import check_lanes, with_lanes
 from keyturn.policy.limits import Limit, LimitError, read_limit
 from keyturn.policy.policy import Policy, assemble
 from keyturn.policy.problems import Problems
-from keyturn.policy.rules import Approval, Budget, Forbid, Grant
+from keyturn.policy.queue import read_queue
+from keyturn.policy.risk.settings import read_settings
+from keyturn.policy.risk.thresholds import check_answered, read_secrets, read_thresholds
+from keyturn.policy.rules import Approval, Budget, Forbid, Grant, Thresholds
 from keyturn.policy.shown import shown
 from keyturn.policy.tables import Table, join
-from keyturn.policy.toml_text import read_toml
 from keyturn.policy.usage import DIMENSIONS
+from keyturn.policy.validity import read_validity
 from keyturn.policy.where import Vocabulary, Where, read_where
 from keyturn.policy.world import World, read_world
 
-FILE = "policy.toml"
 PIN = re.compile(r"v[1-9][0-9]{0,5} sha256:[0-9a-f]{64}", re.ASCII)
-_SECTIONS = ("version", "principals", "people", "reviewers", "environments", "grants", "forbids", "limits")
+_SECTIONS = (
+    "version",
+    "includes",
+    "principals",
+    "people",
+    "reviewers",
+    "environments",
+    "lanes",
+    "tools",
+    "grants",
+    "forbids",
+    "limits",
+    "freezes",
+    "policy",
+    "tests",
+    "risk",
+    "degrade",
+    "queue",
+)
 _MOST_RULES = 20_000
 
 
@@ -32,30 +59,31 @@ def read_policy(files: Mapping[str, str], catalog: Mapping[str, Contract]) -> Po
 
     Raises `ConfigurationError` with every problem at once, each starting with its dotted path.
     """
-    problems = Problems()
-    for path in files:
-        if path != FILE:
-            problems.add(join("", path), f"is not used by {FILE}")
-    if FILE not in files:
-        problems.add(FILE, "is missing")
-    raw = read_toml(files[FILE], FILE, problems) if FILE in files else None
-    if raw is None:
-        problems.settle()
-    return _document(Table(raw, "", problems), catalog, files)
+    return _document(read_document(files, Problems()), catalog, files)
 
 
-def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[str, str]) -> Policy:
+def _document(document: Document, catalog: Mapping[str, Contract], files: Mapping[str, str]) -> Policy:
     document.only(*_SECTIONS)
     document.integer("version", low=1, high=1)
-    written = (document.raw.get(section) for section in ("grants", "forbids", "limits"))
-    if sum(len(rules) for rules in written if isinstance(rules, list)) > _MOST_RULES:
+    tests = tests_folder(document)
+    if document.count("grants", "forbids", "limits", "freezes") > _MOST_RULES:
         document.problems.add(FILE, f"has more than {_MOST_RULES} rules")
         document.problems.settle()
-    world = read_world(document)
+    world = with_lanes(document, read_world(document), catalog)
+    prices, risk = read_prices(document, catalog), read_settings(document)
     rules = _Rules(document, world, catalog)
     grants = tuple(rules.grant(table) for table in document.tables("grants"))
     forbids = tuple(rules.forbid(table) for table in document.tables("forbids"))
     budgets = tuple(rules.budget(table) for table in document.tables("limits"))
+    calendars = Calendars(document, files)
+    freezes = tuple(rules.freeze(table, calendars) for table in document.tables("freezes"))
+    check_lanes(document, world, catalog, (grant for grant in grants if grant))
+    check_answered(document, world, (grant for grant in grants if grant))
+    guard, cases = read_guard(document, world), read_cases(document, tests, files, catalog)
+    degrade, queue = read_degrade(document, world.environments), read_queue(document)
+    for path in files:
+        if path not in document.used and not is_case_file(path, tests):
+            document.problems.add(join("", path), f"is not used by {FILE}")
     document.problems.settle()
     return assemble(
         world=world,
@@ -63,7 +91,15 @@ def _document(document: Table, catalog: Mapping[str, Contract], files: Mapping[s
         grants=tuple(grant for grant in grants if grant),
         forbids=forbids,
         budgets=budgets,
+        freezes=tuple(freeze for freeze in freezes if freeze),
+        calendar_warnings=calendars.warnings(),
         digest=manifest_digest(files),
+        prices=prices,
+        risk=risk,
+        guard=guard,
+        cases=cases,
+        degrade=degrade,
+        queue=queue,
     )
 
 
@@ -75,11 +111,25 @@ class _Rules:
         self._catalog = catalog
         self._problems = document.problems
         self._words = Vocabulary(environments=tuple(world.environments), tools=tuple(catalog))
-        self._ids: dict[str, str] = {}
+        self._ids = {lane.rule: lane.rule for lane in world.lanes.values()}
 
     def grant(self, table: Table) -> Grant | None:
         """Read one of `[[grants]]`; None after recording a problem that leaves nothing to use."""
-        table.only("id", "principals", "tool", "contract", "where", "limits", "approval", "mode", "anchor")
+        table.only(
+            "id",
+            "principals",
+            "tool",
+            "contract",
+            "where",
+            "limits",
+            "approval",
+            "risk",
+            "secrets",
+            "mode",
+            "execute",
+            "valid",
+            "anchor",
+        )
         rule = self._id(table)
         contract = self._tool(table, required=True)
         principals = self._world.principals_in(table, "principals", required=True) or frozenset()
@@ -89,9 +139,16 @@ class _Rules:
         if contract.kind == "self":
             table.wrong("tool", f"{contract.tool} is about the caller's own actions and needs no grant")
         where = read_where(table, contract, self._words, strict=True)
-        shadow = _shadow(table)
+        shadow, valid = _shadow(table), read_validity(table)
         limits = tuple(
-            replace(limit, principals=principals, tool=contract.tool, environments=where.environments, shadow=shadow)
+            replace(
+                limit,
+                principals=principals,
+                tool=contract.tool,
+                environments=where.environments,
+                shadow=shadow,
+                valid=valid,
+            )
             for limit in _limits(table, rule, None)
         )
         return Grant(
@@ -105,11 +162,15 @@ class _Rules:
             approval=self._approval(table, contract, principals),
             shadow=shadow,
             anchor=read_anchor(table, contract),
+            valid=valid,
+            manual=_manual(table, contract),
+            risk=self._risk(table, contract, principals),
+            secrets=read_secrets(table),
         )
 
     def forbid(self, table: Table) -> Forbid:
         """Read one of `[[forbids]]`."""
-        table.only("id", "principals", "tool", "where", "mode")
+        table.only("id", "principals", "tool", "where", "mode", "valid")
         rule = self._id(table)
         contract = self._tool(table, required=False)
         unclear = "tool" in table.raw and contract is None
@@ -120,31 +181,37 @@ class _Rules:
             tool=contract.tool if contract else None,
             where=Where() if unclear else read_where(table, contract, self._words, strict=False),
             shadow=_shadow(table),
+            valid=read_validity(table),
         )
 
     def budget(self, table: Table) -> Budget:
         """Read one of `[[limits]]`."""
-        table.only("id", "limits", "per", "principals", "tool", "environments", "mode")
+        table.only("id", "limits", "per", "principals", "tool", "environments", "mode", "valid")
         rule = self._id(table)
         contract = self._tool(table, required=False)
         principals = self._world.principals_in(table, "principals", required=False)
         environments = self._environments(table)
         per = table.choice("per", "principal", *(name for name in DIMENSIONS if name != "principal"))
-        shadow = _shadow(table)
+        shadow, valid = _shadow(table), read_validity(table)
         tool = contract.tool if contract else None
         limits = tuple(
-            replace(limit, principals=principals, tool=tool, environments=environments, shadow=shadow)
+            replace(limit, principals=principals, tool=tool, environments=environments, shadow=shadow, valid=valid)
             for limit in _limits(table, rule, per)
         )
         if "limits" not in table.raw:
             table.wrong("limits", "is missing")
         return Budget(id=rule, place=table.place, limits=limits, shadow=shadow)
 
+    def freeze(self, table: Table, calendars: Calendars) -> Freeze | None:
+        """Read one of `[[freezes]]`; None after recording a problem that leaves nothing to use."""
+        rule, environments = self._id(table), self._environments(table)
+        return read_freeze(table, rule, environments, calendars, world=self._world, catalog=self._catalog)
+
     def _id(self, table: Table) -> str:
         rule = table.text("id", required=True) or table.place
         place = self._ids.setdefault(rule, table.place)
         if place != table.place:
-            table.wrong("id", f"{shown(rule)} is the id of {place} already")
+            table.wrong("id", f"{shown(rule)} is the id of {_named(place, table.place)} already")
         return rule
 
     def _tool(self, table: Table, *, required: bool) -> Contract | None:
@@ -175,6 +242,12 @@ class _Rules:
             return None
         return read_approval(asked, self._world, principals)
 
+    def _risk(self, table: Table, contract: Contract, principals: frozenset[str]) -> Thresholds | None:
+        if "risk" in table.raw and contract.kind != "governed":
+            table.wrong("risk", f"{contract.tool} only reads: there is nothing to hold or to refuse for its risk")
+            return None
+        return read_thresholds(table, lambda asked: self._approval(asked, contract, principals))
+
     def _environments(self, table: Table) -> frozenset[str] | None:
         if "environments" not in table.raw:
             return None
@@ -187,6 +260,11 @@ class _Rules:
         return frozenset(names)
 
 
+def _named(place: str, other: str) -> str:
+    """Return a place so that it is told from one in another file."""
+    return f"{FILE}: {place}" if ": " in other and ": " not in place else place
+
+
 def _limits(table: Table, rule: str, per: str | None) -> tuple[Limit, ...]:
     found: list[Limit] = []
     for index, text in enumerate(table.texts("limits", required="limits" in table.raw)):
@@ -195,6 +273,13 @@ def _limits(table: Table, rule: str, per: str | None) -> tuple[Limit, ...]:
         except LimitError as error:
             table.problems.add(f"{table.at('limits')}[{index}]", f"{shown(text)}: {error}")
     return tuple(found)
+
+
+def _manual(table: Table, contract: Contract) -> bool:
+    manual = table.choice("execute", "automatic", "manual") == "manual"
+    if manual and contract.kind != "governed":
+        table.wrong("execute", f"{contract.tool} only reads: there is nothing to execute by hand")
+    return manual
 
 
 def _shadow(table: Table) -> bool:

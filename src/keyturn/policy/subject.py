@@ -9,6 +9,7 @@ from datetime import datetime
 from keyturn.canon import Json
 from keyturn.model.decision import Request
 from keyturn.model.principal import Principal
+from keyturn.model.risk import Risk
 from keyturn.policy.conditions.result import Gap
 
 
@@ -16,8 +17,8 @@ from keyturn.policy.conditions.result import Gap
 class Subject:
     """One request as conditions see it.
 
-    target, environment and plan are `Gap.UNPLANNED` while no plan is made. The plan holds the tool's view and the
-    counts that limits use (`calls` excepted).
+    target, environment, plan and risk are `Gap.UNPLANNED` while no plan is made. The plan holds the tool's view and
+    the counts that limits use (`calls` excepted).
     """
 
     principal: Principal
@@ -27,6 +28,7 @@ class Subject:
     target: str | Gap = Gap.UNPLANNED
     environment: str | Gap = Gap.UNPLANNED
     plan: Mapping[str, Json] | Gap = Gap.UNPLANNED
+    risk: Risk | Gap = Gap.UNPLANNED
 
 
 def unplanned(request: Request, principal: Principal, now: datetime) -> Subject:
@@ -34,8 +36,13 @@ def unplanned(request: Request, principal: Principal, now: datetime) -> Subject:
     return Subject(principal=principal, tool=request.tool, arguments=request.arguments, now=now)
 
 
-def planned(request: Request, principal: Principal, environment: str, now: datetime) -> Subject:
-    """Return the subject of a planned request; `environment` is the one computed from its target."""
+def planned(
+    request: Request, principal: Principal, environment: str, now: datetime, risk: Risk | None = None
+) -> Subject:
+    """Return the subject of a planned request.
+
+    `environment` is the one computed from its target, `risk` its score: None where the policy does not ask for one.
+    """
     return Subject(
         principal=principal,
         tool=request.tool,
@@ -44,4 +51,5 @@ def planned(request: Request, principal: Principal, environment: str, now: datet
         target=request.target or Gap.UNREADABLE,
         environment=environment,
         plan={**(request.view or {}), **request.effects},
+        risk=Gap.UNREADABLE if risk is None else risk,
     )

@@ -20,6 +20,8 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}", re.ASCII)
 def join(place: str, key: str) -> str:
     """Return the dotted path of `key` below `place`; an odd key is quoted and made harmless."""
     written = key if _BARE.fullmatch(key) else shown(key)
+    if place.endswith(":"):
+        return f"{place} {written}"  # a file of its own, not a table
     return f"{place}.{written}" if place else written
 
 

@@ -27,9 +27,11 @@ from typing import Any, Protocol, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.time import format_timestamp, parse_timestamp, shifted
+from keyturn.policy.history import History, Past
 
 LONGEST_WINDOW = timedelta(days=7)
 PENDING = "pending"
+SUBMISSIONS = "submissions"
 DIMENSIONS = ("principal", "owner", "tool", "target", "environment")
 STEPS = (
     (timedelta(minutes=1), timedelta(seconds=1)),
@@ -89,6 +91,10 @@ class Counts(Protocol):
         """Return the values of a dimension that uses in `scope` still known have had."""
         ...
 
+    def past(self, principal: str, tool: str, target: str, within: timedelta, now: datetime) -> Past:
+        """Return how actions went: on this target over the time `within` before `now`, and by this tool."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
@@ -119,6 +125,7 @@ class Usage:
     """All uses a window can still see. `reserve`, `settle` and `unpend` change it; the rest only reads."""
 
     def __init__(self) -> None:
+        self.history = History()
         self._open: dict[str, Use] = {}  # by action: these may still be given back
         self._latest: int | None = None
         self._since_sweep = 0
@@ -149,16 +156,20 @@ class Usage:
         if self._since_sweep >= max(_SWEEP_EVERY, len(self._tables[_EVERY])):
             self._sweep()
 
-    def settle(self, action: str, release: bool) -> None:
+    def settle(self, action: str, release: bool, settled: Mapping[str, int] | None = None) -> None:
         """End an action: it is no longer pending, and with `release` what it took is given back.
 
-        Without, the uses stay until their windows leave them behind, and can be given back no more. An action that
-        was ended before, or that no window can see, is ignored.
+        Without, the uses stay until their windows leave them behind, and can be given back no more. What turned out
+        of a unit, `settled`, takes the place of what was reserved of it in either case. An action that was ended
+        before, or that no window can see, is ignored.
         """
         self.unpend(action)
         use = self._open.pop(action, None)
-        if use is not None and release:
-            self._apply(use, use.counted, -1)
+        if use is None:
+            return
+        left = {**({} if release else use.amounts), **(settled or {})}
+        changes = {unit: left.get(unit, 0) - use.amounts.get(unit, 0) for unit in {**use.amounts, **left}}
+        self._apply(use, ((unit, change) for unit, change in changes.items() if change), +1)
 
     def unpend(self, action: str) -> None:
         """Stop counting an action as pending; what it took stays."""
@@ -188,6 +199,10 @@ class Usage:
         keys = {key for _, key in self._table(mask)}
         return frozenset(value for key in keys if (value := key[at]) is not None and _inside(key, scope))
 
+    def past(self, principal: str, tool: str, target: str, within: timedelta, now: datetime) -> Past:
+        """See `Counts`."""
+        return self.history.past(principal, tool, target, within, now)
+
     def without(self, action: str) -> Counts:
         """Return a view that leaves one action's own uses out, for judging it once more at its claim."""
         use = self._open.get(action)
@@ -210,14 +225,15 @@ class Usage:
             if unit != PENDING
         ]
         latest = None if self._latest is None else format_timestamp(_at(self._latest))
-        return {"kept": kept, "latest": latest, "open": opened, "version": 3}
+        return {"history": self.history.to_json(), "kept": kept, "latest": latest, "open": opened, "version": 4}
 
     @classmethod
     def from_json(cls, value: Json) -> Usage:
         """Rebuild what `to_json` wrote. Raises `ValueError` for anything else."""
         match value:
             case {
-                "version": 3,
+                "version": 4,
+                "history": history,
                 "latest": str() | None as latest,
                 "open": list(opened),
                 "kept": list(kept),
@@ -225,8 +241,9 @@ class Usage:
             } if not rest:
                 pass
             case _:
-                raise ValueError("not a snapshot of usage, version 3")
+                raise ValueError("not a snapshot of usage, version 4")
         usage = cls()
+        usage.history = History.from_json(history)
         usage._latest = None if latest is None else _micros(parse_timestamp(latest))
         for row in kept:
             usage._load_kept(row)
@@ -333,6 +350,10 @@ class _Without:
     def values(self, dimension: str, scope: Scope) -> frozenset[str]:
         """See `Counts`."""
         return self._usage.values(dimension, scope)
+
+    def past(self, principal: str, tool: str, target: str, within: timedelta, now: datetime) -> Past:
+        """See `Counts`. What waits or runs has left nothing there yet."""
+        return self._usage.past(principal, tool, target, within, now)
 
 
 class _Series:

@@ -21,7 +21,7 @@ from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject
 from keyturn.policy.tables import Table, join
 
-_NESTED = ("arguments", "plan", "principal", "time")
+_NESTED = ("arguments", "plan", "principal", "risk", "time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,17 @@ class Applies:
 
 
 @dataclass(frozen=True, slots=True)
-class Misses:
-    """A condition does not hold, and `because` says which and what it saw."""
+class Outside:
+    """The rule does not count at this time, and `text` says why."""
 
-    found: Finding
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Misses:
+    """A condition does not hold, or the rule does not count now; `because` says which and what was seen."""
+
+    found: Finding | Outside
 
     @property
     def because(self) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from keyturn.model.principal import Principal
 from keyturn.model.sshkey import PublicKey
 from keyturn.policy.patterns import Pattern, PatternError, glob
 from keyturn.policy.problems import Problems
-from keyturn.policy.rules import Environment, Person, Reviewer
+from keyturn.policy.rules import Environment, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
 from keyturn.policy.tables import Table
 
@@ -25,6 +25,7 @@ class World:
     people: Mapping[str, Person]
     reviewers: Mapping[str, Reviewer]
     environments: Mapping[str, Environment]
+    lanes: Mapping[str, Lane] = field(default_factory=dict)
 
     def principals_in(self, table: Table, key: str, *, required: bool) -> frozenset[str] | None:
         """Return the principals named by `key` (names and `group:<name>`); None if the key is left out."""
@@ -95,7 +96,7 @@ def _principal(name: str, table: Table, owners: Collection[str]) -> Principal:
 
 
 def _environment(name: str, table: Table) -> Environment:
-    table.only("targets")
+    table.only("targets", "lane")
     targets = table.texts("targets", required=True)
     patterns: list[Pattern] = []
     for index, target in enumerate(targets):

@@ -125,7 +125,8 @@ def _serve_home(folder: str | None, token_file: str | None) -> None:
 
 async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None:
     fault = Fault()
-    server = Handlers(gate, lambda _: Presented(token, "stdio", ""), fault).build()
+    handlers = Handlers(gate, lambda _: Presented(token, "stdio", ""), fault)
+    server = handlers.build()
     async with anyio.create_task_group() as tasks:
 
         async def until_fault() -> None:
@@ -135,6 +136,7 @@ async def _until_over(gate: Gateway, home: Home, token: str, wire: Wire) -> None
         tasks.start_soon(cancel_on_signal, tasks.cancel_scope)
         tasks.start_soon(until_fault)
         tasks.start_soon(note_suspensions, gate)
+        tasks.start_soon(handlers.news.follow, gate)
         tasks.start_soon(start_workers, gate, partial(work_waits, gate, home), fault)
         tasks.start_soon(tell_people, home)
         await serve(server, wire, fault.sent)

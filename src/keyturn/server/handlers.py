@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
-from mcp.server.lowlevel import Server
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
 from mcp.shared.exceptions import MCPError
 
 from keyturn.approvals.action import Action
@@ -26,6 +27,7 @@ from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.principal import Caller
 from keyturn.model.text import clean
 from keyturn.server import words
+from keyturn.server.changes import ToolNews
 from keyturn.server.fault import Fault
 from keyturn.server.leaving import Leaving
 from keyturn.server.telling import telling
@@ -68,6 +70,20 @@ class Presented:
     share: str
 
 
+class _Server(Server):
+    """An MCP server that says of itself that it tells when its list of tools changes."""
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """Return what `initialize` answers with."""
+        told = notification_options or NotificationOptions(tools_changed=True)
+        return super().create_initialization_options(told, experimental_capabilities, extensions)
+
+
 class Handlers:
     """The handlers of one server; what `who` finds in a request is checked against the ledger each time."""
 
@@ -86,16 +102,18 @@ class Handlers:
         self._turns = Turns(PRINCIPALS * at_once, at_once, CROWDED)
         self._waits = Turns(PRINCIPALS * WAITING, WAITING)
         self._shares = Shares(OPEN, OPEN_BYTES)
+        self.news = ToolNews()
 
     def build(self) -> Server:
         """Build the MCP server whose requests are handled here."""
-        server: Server = Server(
+        server: Server = _Server(
             "keyturn",
             version=version("keyturn"),
             title="Keyturn",
             instructions=words.INSTRUCTIONS,
             on_list_tools=self.list_tools,
             on_call_tool=self.call_tool,
+            on_subscriptions_listen=self.news.listen,
             # No schema of ours binds an argument to a header: there is nothing to look up, and nothing to run
             # `tools/list` for at each call.
             get_tool_input_schema=lambda _: None,
@@ -111,6 +129,7 @@ class Handlers:
         async def listed() -> types.ListToolsResult:
             caller = await self._caller(ctx)
             contracts = await on_ledger(visible_contracts, self._gate, caller)
+            self.news.listed(ctx)
             tools = [words.tool_of(contract) for contract in contracts]
             told.principal, told.status = caller.principal, "listed"
             return types.ListToolsResult(tools=tools, ttl_ms=0, cache_scope="private")

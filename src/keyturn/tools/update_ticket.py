@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
+from keyturn.canon import Json
 from keyturn.connectors.tickets import Preview, TicketChange, Tickets, declared, holder
 from keyturn.model.agreement import disagreeing
 from keyturn.model.diff import net_change
@@ -67,12 +68,18 @@ def planned(tracker: Tickets, preview: Preview) -> Plan:
         effects=Effects(
             files_changed=1, lines_changed=preview.added + preview.removed, recipients=preview.recipients
         ),
-        view={"status": change.status, "comment": change.comment is not None, "recipients": preview.recipients},
+        view={"status": change.status, "comment": change.comment is not None, **_told(preview)},
         facts=change.facts,
         guard=preview.guard,
         change={"ticket": change.ticket, "status": change.status, "comment": change.comment},
         inverse=tracker.inverse(change),
     )
+
+
+def _told(preview: Preview) -> dict[str, Json]:
+    """Say whom the change is told to: how many, and who they are where the tracker says so."""
+    count: dict[str, Json] = {"recipients": preview.recipients}
+    return count if preview.audience is None else {**count, "audience": list(preview.audience)}
 
 
 def disagreement(plan: Plan, tracker: Tickets, preview: Preview) -> str | None:

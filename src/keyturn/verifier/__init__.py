@@ -21,10 +21,13 @@ entry of a report. 1 to 5 are proved by `keyturn.log.chain`, the others here.
     suspension lifted without a listed person; no payload taken and no log ended while an action is not over; nothing
     begun after a restored copy by what was said before it; an undo of what was done before it, by the same principal
     and in the way that was stated then;
+    a policy that asks it for the next one followed only by what as many people signed for;
 10. the contracts and policies it names are published in it: texts have the digests of the facts, a policy loads with
-    the contracts then published and pins them, and its reviewers are those of the fact;
+    the contracts then published and pins them, its reviewers are those of the
+    fact, its own cases pass, and what it asks of the next one is what the entry beside it says;
 11. its decisions follow: the recorded policy, arguments, plan, earlier use and time give the recorded decision,
-    rules, obligations and expiry again, for each request and read, and still allow each action that was begun;
+    rules, obligations and expiry again, for each request and read, and still allow each action that was begun; who
+    set a freeze aside is somebody whom that freeze of the policy in force lets do so;
 12. it is the log whose verifier string was given from outside. If none was given the report says so: the log key is
     then only what the file itself claims;
 13. it reaches as far as somebody remembers: the entry that was the last when its leaf hash was written down elsewhere

@@ -12,38 +12,55 @@ from keyturn.fold.standing import Token
 from keyturn.log.entry import Entry
 from keyturn.model.decision import Decision, Deny, Hold, Permit, Request, Shadow
 from keyturn.model.time import format_timestamp
-from keyturn.policy import Counts, Policy, evaluate
+from keyturn.policy import NONE, Circumstances, Counts, Policy, evaluate
 from keyturn.verifier.lives import Terms, Word, shortfalls
 from keyturn.verifier.proofs import NotProved, proving
 
 ARGUMENT = "argument."
+RISK = "risk"
 NO_EFFECTS: Mapping[str, int] = {"calls": 1, "files_changed": 0, "lines_changed": 0, "recipients": 0}
 
 
 def check_request(
-    entry: Entry, payloads: Mapping[str, bytes], policy: Policy, token: Token | None, usage: Counts
-) -> None:
-    """Prove 11 of a request: the policy gives this very decision. `token` is None where a person asked.
+    entry: Entry,
+    payloads: Mapping[str, bytes],
+    policy: Policy,
+    token: Token | None,
+    usage: Counts,
+    *,
+    circumstances: Circumstances = NONE,
+) -> Decision:
+    """Prove 11 of a request: the policy gives this very decision, which is returned.
 
-    Raises `NotProved`.
+    `token` is None where a person asked. Raises `NotProved`.
     """
     with proving(entry.seq, 11):
         request = planned_request(entry, payloads, token)
-        decision = evaluate(policy, request, usage, entry.at)
+        decision = evaluate(policy, request, usage, entry.at, circumstances)
     if isinstance(decision, Deny):
         raise NotProved(entry.seq, 11, f"the policy denies it ({_why(decision)}), but {_word(entry)} is recorded")
+    _check_risk(decision, entry, payloads)
     derived = _facts_of(decision, entry, policy)
     for name, value in derived.items():
         if entry.facts[name] != value:
             recorded = _short(entry.facts[name])
             raise NotProved(entry.seq, 11, f"{name}: the policy gives {_short(value)}, but {recorded} is recorded")
+    return decision
 
 
-def check_read(entry: Entry, payloads: Mapping[str, bytes], policy: Policy, token: Token, usage: Counts) -> None:
+def check_read(
+    entry: Entry,
+    payloads: Mapping[str, bytes],
+    policy: Policy,
+    token: Token,
+    usage: Counts,
+    *,
+    circumstances: Circumstances = NONE,
+) -> None:
     """Prove 11 of a `read.served` entry: the policy permits the read, under these rules. Raises `NotProved`."""
     with proving(entry.seq, 11):
         request = _request(entry, payloads, token, {"view": {}, "effects": NO_EFFECTS})
-        decision = evaluate(policy, request, usage, entry.at)
+        decision = evaluate(policy, request, usage, entry.at, circumstances)
     if not isinstance(decision, Permit):
         raise NotProved(entry.seq, 11, f"the policy does not permit this read ({_why(decision)}), but it was served")
     owner = policy.principals[entry.text("principal")].owner
@@ -53,16 +70,27 @@ def check_read(entry: Entry, payloads: Mapping[str, bytes], policy: Policy, toke
 
 
 def check_claim(
-    started: Entry, *, request: Request, asked: Entry, words: list[Word], policy: Policy, usage: Counts
+    started: Entry,
+    *,
+    request: Request,
+    asked: Entry,
+    words: list[Word],
+    policy: Policy,
+    usage: Counts,
+    circumstances: Circumstances = NONE,
+    by_hand: bool = False,
 ) -> tuple[str, ...]:
     """Prove 11 of an `execution.started` entry: the policy in force lets it run with the reviews there are.
 
-    `usage` leaves out what the action itself has taken. Returns the rules that let it run. Raises `NotProved`.
+    `usage` leaves out what the action itself has taken; `by_hand` says that a person signed for the execution.
+    Returns the rules that let it run. Raises `NotProved`.
     """
     with proving(started.seq, 11):
-        decision = evaluate(policy, request, usage, started.at)
+        decision = evaluate(policy, request, usage, started.at, circumstances)
         # Counted under the same guard: the times are those of the entries.
         lacking = _lacking(decision, words, asked, started)
+        if isinstance(decision, Permit | Hold) and decision.manual and not by_hand:
+            lacking.append("nobody has signed for its execution")
     if lacking:
         raise NotProved(started.seq, 11, f"the policy in force did not let it run: {'; '.join(lacking)}")
     return decision.rules
@@ -85,8 +113,18 @@ def planned_request(entry: Entry, payloads: Mapping[str, bytes], token: Token | 
     recorded = tuple(entry.facts[name] for name in ("tool", "target", "backend", "effects"))
     if recorded != (plan["tool"], plan["target"], plan["backend"], effects):
         raise NotProved(entry.seq, 11, "tool, target, back end or effects are not those of the recorded plan")
-    more = {"view": plan["view"], "effects": effects, "environment": plan["environment"]}
+    diff = payloads["diff"].decode("utf-8") if "diff" in payloads else ""
+    more = {"view": plan["view"], "effects": effects, "environment": plan["environment"], "diff": diff}
     return _request(entry, payloads, token, more)
+
+
+def _check_risk(decision: Permit | Hold | Shadow, entry: Entry, payloads: Mapping[str, bytes]) -> None:
+    """Prove 11 of the recorded score: it is the one that the policy gives, unless it was erased."""
+    derived = None if decision.risk is None else canon.encode(decision.risk.to_json())
+    if (RISK in entry.data) != (derived is not None):
+        raise NotProved(entry.seq, 11, f"the policy {'does not score' if derived is None else 'scores'} this request")
+    if RISK in payloads and payloads[RISK] != derived:
+        raise NotProved(entry.seq, 11, "the recorded risk is not the one that the policy gives")
 
 
 def _request(entry: Entry, payloads: Mapping[str, bytes], token: Token | None, more: Mapping[str, Any]) -> Request:

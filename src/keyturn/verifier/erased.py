@@ -16,7 +16,7 @@ from keyturn.verifier.source import Named, Pruned, Source
 MARKS = (b'"kind":"payload.erased"', b'"kind":"payloads.pruned"')
 """How the bodies of such entries say what they are: a body is canonical, so in no other way."""
 
-_NEEDED = ("argument.", "plan")  # beginnings of the fields that a decision follows from
+_NEEDED = ("argument.", "diff", "plan")  # beginnings of the fields that a decision follows from
 
 
 def named_in(bodies: Iterable[bytes]) -> Iterator[Named]:

@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from keyturn.fold.pruning import environment_of
-from keyturn.fold.signatures import check_act
+from keyturn.fold.signatures import Act, check_act
 from keyturn.fold.standing import Token
 from keyturn.fold.state import State
 from keyturn.fold.undoing import act_of
@@ -21,6 +21,7 @@ from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import parse_timestamp
 from keyturn.verifier.against import Against
 from keyturn.verifier.before import Before
+from keyturn.verifier.beside import Beside
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
 from keyturn.verifier.erased import Erasures, missing_for_decision
 from keyturn.verifier.given import Given
@@ -28,7 +29,7 @@ from keyturn.verifier.growth import Grown
 from keyturn.verifier.halts import Halts
 from keyturn.verifier.hands import hands
 from keyturn.verifier.kept import Checkpoints, check_anchor
-from keyturn.verifier.lives import Intent, Lives
+from keyturn.verifier.lives import RELEASE, Intent, Lives
 from keyturn.verifier.predecessor import Predecessor, check_predecessor
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.recent import Recent
@@ -53,10 +54,11 @@ from keyturn.verifier.report import (
     Verdict,
     first_bad,
 )
-from keyturn.verifier.shelf import Shelf
+from keyturn.verifier.shelf import Shelf, check_proposed
 from keyturn.verifier.source import Source, open_payloads
 from keyturn.verifier.stamps import Stamps
 from keyturn.verifier.steps import Step, follow_rows
+from keyturn.verifier.tightened import check_tightened
 from keyturn.verifier.undone import Undone, check_undone
 from keyturn.verifier.vouching import Vouching
 
@@ -85,6 +87,7 @@ class Examination:
         self._halts = Halts()
         self._before = Before()
         self._stamps = Stamps(given.stamping)
+        self._beside = Beside()
         self._grown = Grown(source)
         self._vouching = Vouching(given.witnesses, source)
         self._checkpoints = Checkpoints(source, self._grown, self._vouching)
@@ -122,6 +125,9 @@ class Examination:
         payloads = open_payloads(entry, step.row.payloads, self._erasures.named, where)  # 6
         if entry.kind != "catalog.published":
             self._shelf.settle()  # 10: a new policy's contracts follow it directly or not at all
+        if entry.kind not in {"catalog.published", "policy.guarded"}:
+            self._shelf.check_guarded()
+        self._beside.check(entry)  # 11
         self._HANDLERS[entry.kind](self, entry, payloads)
         self._check_hands(entry)
         self._found.counts[entry.kind] += 1
@@ -157,6 +163,7 @@ class Examination:
         if self._head.size == 0:
             raise NotProved(0, 2, "the log has not been opened: there is no entry")
         self._shelf.settle()
+        self._shelf.check_guarded()
         size = 0 if self._given.remembered is None else self._given.remembered[0]
         if self._remembers(size) and self._head.size < size:
             raise NotProved(self._head.size, 13, f"the ledger ends here, and it had {size} entries before")
@@ -179,6 +186,7 @@ class Examination:
             self._state.apply(entry)
 
     def _activate(self, entry: Entry, payloads: Payloads) -> None:
+        proposal = self._state.proposals.get(entry.text("policy"))
         self._follow(entry, payloads)
         self._shelf.activate(entry, payloads)
         before, self._keys = self._keys, _fingerprints(entry)
@@ -192,6 +200,7 @@ class Examination:
                 by=force.by if force else None,
                 added=_beyond(self._keys, before),
                 removed=_beyond(before, self._keys),
+                endorsed=tuple(proposal.endorsed) if proposal else (),
             )
         )
 
@@ -213,6 +222,14 @@ class Examination:
         self._shelf.publish(entry, payloads)
         self._shelf.settle()
 
+    def _guard(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        self._shelf.guard(entry)
+
+    def _propose(self, entry: Entry, payloads: Payloads) -> None:
+        self._follow(entry, payloads)
+        check_proposed(entry, payloads)
+
     def _issue(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
         facts: Mapping[str, Any] = entry.facts
@@ -232,8 +249,10 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry, reads=True)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, entry, policy, self._state, reads=True)
         if self._derivable(entry, entry, payloads):
-            check_read(entry, payloads, policy, token, self._state.usage)
+            usage, set_aside = self._state.usage, self._state.circumstances
+            check_read(entry, payloads, policy, token, usage, circumstances=set_aside)
         self._follow(entry, payloads)
 
     def _request(self, entry: Entry, payloads: Payloads) -> None:
@@ -241,8 +260,12 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, entry, policy, self._state)
+        decision = None
         if self._derivable(entry, entry, payloads):
-            check_request(entry, payloads, policy, token, self._state.usage)
+            usage, set_aside = self._state.usage, self._state.circumstances
+            decision = check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
+        self._beside.expect(entry, policy, decision)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
@@ -253,16 +276,28 @@ class Examination:
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, entry, policy, self._state)
         contract = policy.contracts[entry.text("tool")]
         lost = check_undone(entry, payloads, contract, self._source, self._erasures.named)
         self._undone.check(entry)
+        decision = None
         if self._derivable(entry, entry, payloads, lost):
-            check_request(entry, payloads, policy, token, self._state.usage)
+            usage, set_aside = self._state.usage, self._state.circumstances
+            decision = check_request(entry, payloads, policy, token, usage, circumstances=set_aside)
+        self._beside.expect(entry, policy, decision)
         self._follow(entry, payloads)
         with proving(entry.seq, 9):
             self._lives.requested(entry)
         self._recent.keep(entry.seq, payloads)
         self._undone.take(entry)
+
+    def _stand_beside(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.followed(entry)
+        self._follow(entry, payloads)
+
+    def _release(self, entry: Entry, payloads: Payloads) -> None:
+        self._lives.released(entry)
+        self._follow(entry, payloads)
 
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
         self._shelf.policy_for(entry)
@@ -292,16 +327,27 @@ class Examination:
         asked = self._lives.request_of(entry)
         self._halts.check(entry, asked)
         token = self._asked_with(entry, asked)
+        by_hand = self._check_releaser(entry)
         with proving(entry.seq, 11):
             before = self._recent.take(asked.seq) or self._opened(asked)
             words = self._lives.counted(entry)
             self._lives.started(entry)
         policy = self._shelf.policy_for(entry)
+        check_tightened(entry, asked, policy, self._state)
         if self._derivable(entry, asked, before):
             with proving(entry.seq, 11):
                 request = planned_request(asked, before, token)
             usage = self._state.usage.without(asked.action or "")
-            now = check_claim(entry, request=request, asked=asked, words=words, policy=policy, usage=usage)
+            now = check_claim(
+                entry,
+                request=request,
+                asked=asked,
+                words=words,
+                policy=policy,
+                usage=usage,
+                circumstances=self._state.circumstances,
+                by_hand=by_hand,
+            )
             self._before.started(entry, policy, _rules(asked), now)
         else:
             self._before.started(entry, policy, _rules(asked))
@@ -325,6 +371,10 @@ class Examination:
 
     def _lift(self, entry: Entry, payloads: Payloads) -> None:
         self._halts.lifted(entry)
+        self._follow(entry, payloads)
+
+    def _override(self, entry: Entry, payloads: Payloads) -> None:
+        self._shelf.check_override(entry)
         self._follow(entry, payloads)
 
     def _recover(self, entry: Entry, payloads: Payloads) -> None:
@@ -464,6 +514,18 @@ class Examination:
         where, stored = asked.text("environment"), self._source.payloads(asked.seq)
         return open_payloads(asked, stored, self._erasures.named, where)
 
+    def _check_releaser(self, started: Entry) -> bool:
+        """Prove that a person signed for the execution where one had to, and may still; say whether one did."""
+        release = self._lives.release_of(started)
+        if release is None:
+            return False
+        act: Any = release.facts["act"]
+        said, known = act["statement"], self._state.policy.reviewers if self._state.policy else {}
+        expected = Act(verb=RELEASE, object=started.action or "", digest=said["digest"])
+        with proving(started.seq, 9):
+            check_act(act, expected, log=release.log, after=said["after"], reviewers=known, now=release.at)
+        return True
+
     def _live_token(self, entry: Entry) -> Token:
         token = self._token(entry, entry)
         if (refusal := token.refusal(entry.text("transport"), entry.at)) is not None:
@@ -547,12 +609,18 @@ class Examination:
         "key.added": _follow,
         "key.revoked": _change_key,
         "policy.activated": _activate,
+        "policy.guarded": _guard,
+        "policy.proposed": _propose,
+        "policy.endorsed": _follow,
         "catalog.published": _publish,
         "token.issued": _issue,
         "token.revoked": _follow,
         "read.served": _read,
         "action.requested": _request,
         "action.undoing": _undo,
+        "action.reserved": _stand_beside,
+        "action.withheld": _stand_beside,
+        "action.released": _release,
         "action.denied": _deny,
         "requests.throttled": _follow,
         "action.reviewed": _review,
@@ -564,6 +632,7 @@ class Examination:
         "execution.resolved": _resolve,
         "suspension.set": _suspend,
         "suspension.lifted": _lift,
+        "freeze.overridden": _override,
         "recovery": _recover,
         "anchor.recorded": _anchor,
         "payload.erased": _erase,

@@ -21,6 +21,7 @@ from keyturn.sshsig import SignatureError, verify
 from keyturn.verifier.proofs import NotProved
 
 NAMESPACE = "keyturn.review.v1"
+RELEASE = "action.execute"
 ID_MARGIN = timedelta(minutes=30)
 """How far the time inside an action's UUIDv7 may be from its entry's. The fold remembers every action for longer than
 this, so an id cannot come twice: neither within the margin nor after it."""
@@ -51,13 +52,18 @@ class Word:
 class Waiting:
     """An action that has not begun: its request, when it expires, and what people said, in order.
 
-    `anew` is when the ledger was restored meanwhile: what was signed until then does not count.
+    `anew` is when the ledger was restored meanwhile: what was signed until then does not count. `beside` counts the
+    entries that stand with the request. `withheld` says that a person has to sign for its execution, and `release` is
+    the entry in which somebody did.
     """
 
     request: Entry
     expires_at: datetime
     words: list[Word] = field(default_factory=list)
     anew: datetime | None = None
+    beside: int = 0
+    withheld: bool = False
+    release: Entry | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +105,35 @@ class Lives:
         expires_at = parse_timestamp(entry.text("expires_at"))
         self._forget(entry.at)
         self.waiting[action] = Waiting(entry, expires_at)
+
+    def followed(self, entry: Entry) -> None:
+        """Take `action.reserved` or `action.withheld`: with the request in one commit, in this order."""
+        waiting = self._waiting(entry)
+        waiting.beside += 1
+        again = waiting.withheld or (waiting.beside > 1 and entry.kind == "action.reserved")
+        if entry.seq != waiting.request.seq + waiting.beside or again:
+            raise NotProved(entry.seq, 9, f"{entry.kind} does not stand directly after its request")
+        waiting.withheld = entry.kind == "action.withheld"
+
+    def released(self, entry: Entry) -> None:
+        """Take `action.released`: of an approved action that is withheld, signed for its digest, once."""
+        waiting, said = self._waiting(entry), _facts(entry)["act"]["statement"]
+        if not waiting.withheld or waiting.release is not None:
+            raise NotProved(entry.seq, 9, "it waits for nobody to sign for its execution")
+        if [said[name] for name in ("verb", "object", "digest")] != [RELEASE, entry.action, waiting.request.digest]:
+            raise NotProved(entry.seq, 9, "what was signed is not the execution of this action with this digest")
+        request = waiting.request
+        lacking = shortfalls(waiting.words, recorded_terms(request), request.at, entry.at)
+        if lacking or entry.at >= waiting.expires_at:
+            raise NotProved(entry.seq, 9, f"signed for before it was approved, or too late: {'; '.join(lacking)}")
+        waiting.release = entry
+
+    def release_of(self, started: Entry) -> Entry | None:
+        """Return the entry in which a person signed for an execution, if one had to. Raises `NotProved`."""
+        waiting = self._waiting(started)
+        if waiting.withheld and waiting.release is None:
+            raise NotProved(started.seq, 9, "it was begun although nobody had signed for its execution")
+        return waiting.release
 
     def reviewed(self, entry: Entry) -> None:
         """Take `action.reviewed`: a listed person's signature over this action's digest in this log."""
@@ -150,7 +185,7 @@ class Lives:
         for waiting in self.waiting.values():
             last = {word.reviewer: word.seq for word in waiting.words}
             no = [word for word in waiting.words if word.verdict == "reject" and word.seq in last.values()]
-            waiting.words, waiting.anew = no, entry.at
+            waiting.words, waiting.anew, waiting.release = no, entry.at, None
 
     def counted(self, started: Entry) -> list[Word]:
         """Return the words that an `execution.started` entry says it counts."""

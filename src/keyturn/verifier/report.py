@@ -69,7 +69,7 @@ class RefusedReview:
 class Activation:
     """A policy that came into force: who signed it (None: the founding one), and whose keys changed.
 
-    `added` and `removed` map reviewers to fingerprints of keys, `SHA256:…`.
+    `added` and `removed` map reviewers to fingerprints of keys, `SHA256:…`; `endorsed` names who endorsed it before.
     """
 
     seq: int
@@ -78,6 +78,7 @@ class Activation:
     by: str | None
     added: Mapping[str, tuple[str, ...]]
     removed: Mapping[str, tuple[str, ...]]
+    endorsed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -477,7 +478,8 @@ def _events(report: Report) -> Iterator[str]:
     if report.counts:
         yield "kinds: " + ", ".join(f"{kind} {count}" for kind, count in sorted(report.counts.items()))
     for change in report.activations:
-        yield f"policy in force from entry {change.seq} ({_time(change.at)}), {_signer(change.by)}{_changes(change)}"
+        signed = _signer(change.by) + (f", endorsed by {', '.join(change.endorsed)}" if change.endorsed else "")
+        yield f"policy in force from entry {change.seq} ({_time(change.at)}), {signed}{_changes(change)}"
     for token in report.tokens:
         until = f"until {_time(token.expires_at)}"
         yield f"token for {token.principal} issued at entry {token.seq}, {until}, {_signer(token.by)}"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from keyturn import canon
 from keyturn.contracts import Catalog, catalog_of, check_pins
 from keyturn.log.entry import Entry
 from keyturn.policy import Policy, read_policy
+from keyturn.policy.cases.running import run_cases
+from keyturn.policy.guard import guard_facts
 from keyturn.verifier.proofs import NotProved, proving
 
 POLICY_FILES = "policy.files"
@@ -30,13 +33,14 @@ class Shelf:
         self._text: _Text | None = None
         self._catalog: Catalog | None = None
         self._policy: Policy | None = None
+        self._guarded: Entry | None = None
 
     def activate(self, entry: Entry, payloads: Mapping[str, bytes]) -> None:
         """Take a `policy.activated` entry. Raises `NotProved` (10) unless its text has the digest of the fact."""
         files = _files(entry, payloads, POLICY_FILES)
         if canon.manifest_digest(files) != entry.text("policy"):
             raise NotProved(entry.seq, 10, "the policy's text does not have the digest of the fact")
-        self._text, self._policy = _Text(entry, files), None
+        self._text, self._policy, self._guarded = _Text(entry, files), None, None
 
     def publish(self, entry: Entry, payloads: Mapping[str, bytes]) -> None:
         """Take a `catalog.published` entry. Raises `NotProved` (10) unless its texts are what the facts say."""
@@ -65,7 +69,33 @@ class Shelf:
         reviewers = {name: [key.line for key in person.keys] for name, person in policy.reviewers.items()}
         if reviewers != entry.facts["reviewers"]:
             raise NotProved(entry.seq, 10, "the reviewers of the fact are not those of the policy's text")
+        if failing := run_cases(policy).failures:
+            raise NotProved(entry.seq, 10, f"its own cases do not pass: {failing[0]}")
         self._policy = policy
+
+    def guard(self, entry: Entry) -> None:
+        """Prove 10 of a `policy.guarded` entry: it says what the policy in force asks. Raises `NotProved`."""
+        policy = self.policy_for(entry)
+        if policy.guard is None or guard_facts(policy, policy.guard) != entry.facts:
+            raise NotProved(entry.seq, 10, "what it says of who endorses policies is not in the policy's text")
+        self._guarded = entry
+
+    def check_guarded(self) -> None:
+        """Prove 10 of an activation: what its policy asks of the next one was said beside it. Raises `NotProved`."""
+        if self._text is not None and self._policy is not None and self._policy.guard and self._guarded is None:
+            raise NotProved(
+                self._text.entry.seq, 10, "its policy asks for endorsements, and no policy.guarded follows to say so"
+            )
+
+    def check_override(self, entry: Entry) -> None:
+        """Prove 11 of `freeze.overridden`: the policy in force lets who signed it do so. Raises `NotProved`."""
+        facts: Mapping[str, Any] = entry.facts
+        by, named = facts["act"]["statement"]["by"], facts["freeze"]
+        freeze = next((item for item in self._policy.freezes if item.id == named), None) if self._policy else None
+        if freeze is None:
+            raise NotProved(entry.seq, 11, "it sets a freeze aside that the policy in force does not have")
+        if by not in freeze.overriders:
+            raise NotProved(entry.seq, 11, f"the policy in force does not let {by} set this freeze aside")
 
     def policy_for(self, entry: Entry) -> Policy:
         """Return the policy in force, which `entry` must name. Raises `NotProved` (10)."""
@@ -83,6 +113,12 @@ class Shelf:
             raise NotProved(entry.seq, 10, f"its contract for {tool} is not the published one")
         if (tool, label) not in policy.pins().values():
             raise NotProved(entry.seq, 10, f"its contract for {tool} is not one that the policy pins")
+
+
+def check_proposed(entry: Entry, payloads: Mapping[str, bytes]) -> None:
+    """Prove 10 of a `policy.proposed` entry: its text has the digest of the fact. Raises `NotProved`."""
+    if canon.manifest_digest(_files(entry, payloads, POLICY_FILES)) != entry.text("policy"):
+        raise NotProved(entry.seq, 10, "the proposed text does not have the digest of the fact")
 
 
 def _files(entry: Entry, payloads: Mapping[str, bytes], field: str) -> dict[str, str]:

@@ -9,15 +9,15 @@ import click
 
 from keyturn.cli.frame import Exit
 from keyturn.cli.looking import keep_looking, look
-from keyturn.cli.output import AsJson, emit, json_option, note, on_terminal
-from keyturn.cli.rows import INBOX, ONLY_SHOWN, WIDEST, rows_of, without
+from keyturn.cli.output import AsJson, Column, emit, json_option, note, on_terminal
+from keyturn.cli.rows import INBOX, ONLY_SHOWN, RISK_AT, RISK_COLUMN, WIDEST, rows_of, without
 
 if TYPE_CHECKING:
     from keyturn.canon import Json
     from keyturn.gateway.desk import Look
 
 FRAME = 6  # lines of the watching screen that are no rows
-BESIDE_WHAT = 54  # cells that the columns before the last take
+BESIDE_WHAT = 60  # cells that the columns before the last take, one for scores among them
 FROM_THE_TOP = "\x1b[H\x1b[J"  # to the first column of the first line, and clear from there
 
 
@@ -26,7 +26,7 @@ FROM_THE_TOP = "\x1b[H\x1b[J"  # to the first column of the first line, and clea
 @json_option
 @click.pass_context
 def command(ctx: click.Context, /, watch: bool, as_json: AsJson) -> None:
-    """Show what waits for a review, oldest first.
+    """Show what waits for a review, or for a person to execute it, oldest first.
 
     With --watch in a pipe each action is printed once, when it begins to wait.
     """
@@ -41,15 +41,16 @@ def command(ctx: click.Context, /, watch: bool, as_json: AsJson) -> None:
 
 def waiting(view: Look) -> list[dict[str, Json]]:
     """Return a row for each action that waits for people, oldest first."""
-    pending = [action.seq for action, state in view.state.open_actions(view.now) if state == "pending"]
-    return rows_of(view, [view.entry(seq) for seq in sorted(pending)])
+    opened = view.state.open_actions(view.now)
+    waits = [a.seq for a, state in opened if state == "pending" or (state == "approved" and a.waits_for_a_hand)]
+    return rows_of(view, [view.entry(seq) for seq in sorted(waits)])
 
 
 def _print(rows: list[dict[str, Json]], as_json: AsJson) -> None:
     if as_json:
         emit(without(rows, ONLY_SHOWN), as_json=as_json, columns=())
         return
-    emit(rows, as_json=False, columns=INBOX, empty="nothing waits for a review")
+    emit(rows, as_json=False, columns=_columns(rows), empty="nothing waits for a review")
     if rows and on_terminal():
         note("")
         note(f"Look: keyturn action show {rows[0]['short_id']}")
@@ -65,6 +66,12 @@ def _watch(ctx: click.Context, as_json: AsJson) -> None:
         known = {row["action_id"] for row in rows}
 
 
+def _columns(rows: list[dict[str, Json]]) -> tuple[Column, ...]:
+    """Return the columns, with one for scores where there are any."""
+    scored = any(row["risk"] is not None for row in rows)
+    return (*INBOX[:RISK_AT], RISK_COLUMN, *INBOX[RISK_AT:]) if scored else INBOX
+
+
 def _redraw(rows: list[dict[str, Json]]) -> None:
     """Draw the screen again from its first line, as much as fits on it."""
     shown = rows[: _fitting(rows)]
@@ -72,7 +79,7 @@ def _redraw(rows: list[dict[str, Json]]) -> None:
     note(f"{_count(rows)} for a review · watching; Ctrl-C ends it")
     note("")
     if rows:
-        emit(shown, as_json=False, columns=INBOX)
+        emit(shown, as_json=False, columns=_columns(shown))
         note("")
         more = f"{len(rows) - len(shown)} more: keyturn inbox · " if len(rows) > len(shown) else ""
         note(f"{more}Look: keyturn action show {rows[0]['short_id']}")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from keyturn.approvals.action import Action
     from keyturn.assembly.survey import Survey
     from keyturn.canon import Json
+    from keyturn.gateway.freeze_states import FreezeState
     from keyturn.gateway.pressure import Pressure, Ready, Spread
 
 MOST = 5
@@ -55,6 +56,7 @@ def command(ctx: click.Context, /, as_json: AsJson) -> None:
 
 
 def _value(found: Survey) -> dict[str, Json]:
+    from keyturn.cli.verbs.freeze.list import freeze_row
     from keyturn.model.time import format_timestamp
 
     seen = found.seen
@@ -71,6 +73,7 @@ def _value(found: Survey) -> dict[str, Json]:
         "open": dict(seen.open),
         "unknown": list(seen.unknown),
         **_pressure_value(found),
+        "freezes": [freeze_row(state) for state in seen.freezes],
         "worker": found.worker,
         "executors": len(found.executors),
         "notify": _notify_value(found),
@@ -227,6 +230,7 @@ def _state_lines(found: Survey) -> Iterator[Line]:
         for halt in found.seen.pressure.halts
     ]
     yield from _listed("Suspended", halts, "red")
+    yield from _freeze_lines(found)
     yield Line("Worker", _worker_line(found))
     if (telling := found.notifying) is not None:
         told = "people are told" if telling.active else "nobody tells people now: no server or worker runs"
@@ -235,6 +239,29 @@ def _state_lines(found: Survey) -> Iterator[Line]:
         yield Line("Notify", f"{told}; {telling.failed} notices failed so far")
     room = found.room
     yield Line("Room", f"ledger {_bytes(room.ledger)}, WAL {_bytes(room.wal)}, {_bytes(room.free)} free on its disk")
+
+
+def _freeze_lines(found: Survey) -> Iterator[Line]:
+    """Yield what is frozen or set aside, and when; of what is not, the next change alone."""
+    now, off = found.seen.now, [state for state in found.seen.freezes if state.state == "off"]
+    present = [
+        f"{plain(state.freeze.id)} {_freeze_word(state)}"
+        + (", with no end in sight" if state.changes_at is None else f" for {span(now, state.changes_at)}")
+        for state in found.seen.freezes
+        if state.state != "off"
+    ]
+    yield from _listed("Frozen", present, "yellow")
+    coming = [(state.changes_at, state.freeze.id) for state in off if state.changes_at is not None]
+    if coming:
+        at, name = min(coming)
+        yield Line("" if present else "Freezes", f"{plain(name)} begins next, in {span(now, at)}")
+
+
+def _freeze_word(state: FreezeState) -> str:
+    shadow = " in shadow" if state.freeze.shadow else ""
+    if state.override is not None:
+        return f"is set aside by {plain(state.override.by)}"
+    return f"refuses changes{shadow}" if state.freeze.effect == "deny" else f"holds changes for people{shadow}"
 
 
 def _worker_line(found: Survey) -> str:

@@ -52,6 +52,7 @@ class Preview:
                 what is only known once the action exists
     added       lines added as limits count them, wherever in the ticket they stand; `removed` likewise
     recipients  people whom the change would be told to
+    audience    all of them by name, each once; None where the tracker does not say who they are
     guard       what was seen beside the reviewed facts
     """
 
@@ -61,6 +62,7 @@ class Preview:
     removed: int
     recipients: int
     guard: Mapping[str, Json]
+    audience: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

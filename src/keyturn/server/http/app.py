@@ -50,6 +50,9 @@ LAST_SECONDS = 1.0
 
 LOOK_EVERY = 1.0  # seconds between looks at the tokens of open requests, and at unused sessions
 
+LISTEN = "subscriptions/listen"
+"""What a client of the newest era asks to be told of changes: a request that does nothing but wait."""
+
 _SESSION = b"mcp-session-id"
 _log = logging.getLogger(__name__)
 
@@ -94,8 +97,10 @@ class Application:
         self._shares = Shares(limits.requests, limits.requests_bytes)
         self._open: set[_Open] = set()
         self._ended = anyio.Event()
+        handlers = Handlers(gate, _presented, fault, leaving, AT_ONCE)
+        self._news = handlers.news
         self._manager = StreamableHTTPSessionManager(
-            Handlers(gate, _presented, fault, leaving, AT_ONCE).build(),
+            handlers.build(),
             session_idle_timeout=limits.session_seconds,
             max_request_body_size=limits.body_bytes,
             max_sessions=limits.sessions,
@@ -106,6 +111,7 @@ class Application:
         """Everything the application needs beside requests runs in this block; it can be entered once."""
         async with self._manager.run(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._look_after)
+            tasks.start_soon(self._news.follow, self._gate)
             yield
             tasks.cancel_scope.cancel()
 
@@ -200,15 +206,15 @@ class Application:
                     return None
                 limits = replace(self._limits, request_seconds=LAST_SECONDS) if self._leaving.begun else self._limits
                 body = await read_body(scope, receive, limits, share)
-                request.waits = False
                 if not isinstance(body, Body):
                     return body
+                request.waits = _method(body) == LISTEN
                 return await self._post(scope, body, send, caller)
         except TooMany as many:
             return reply.too_many(many.open_calls)
 
     async def _post(self, scope: Scope, body: Body, send: Send, caller: Caller) -> Reply | None:
-        method = body.message.method if isinstance(body.message, types.JSONRPCRequest) else None
+        method = _method(body)
         # What a client asks on the way to its last answer, such as the list of tools, it still gets.
         if self._leaving.begun and method in {"initialize", "tools/call"}:
             return reply.STOPPING
@@ -278,6 +284,10 @@ class Application:
             request.scope.cancel()
         for id_ in self.sessions.of_tokens(tokens):
             await self._end(id_)
+
+
+def _method(body: Body) -> str | None:
+    return body.message.method if isinstance(body.message, types.JSONRPCRequest) else None
 
 
 def build_app(gate: Gateway, *, limits: Limits = LIMITS) -> Application:

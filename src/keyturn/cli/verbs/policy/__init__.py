@@ -8,7 +8,7 @@ from keyturn.cli.frame import Verbs
 
 
 @click.group(
-    cls=Verbs, package="keyturn.cli.verbs.policy", short_help="Check, explain, activate and show the policy."
+    cls=Verbs, package="keyturn.cli.verbs.policy", short_help="Check, test, explain, replay and change the policy."
 )
 def command() -> None:
     """Look at the policy: check a proposal, put it in force, ask what it would say."""

@@ -34,6 +34,7 @@ def _json(found: Check) -> dict[str, object]:
         "ok": not found.errors,
         "errors": list(found.errors),
         "warnings": list(found.warnings),
+        "findings": [one.to_json() for one in found.findings],
         "policy": found.digest,
         "in_force": found.in_force.digest if found.in_force else None,
         "differs": found.differs,
@@ -65,7 +66,8 @@ def _standing(found: Check) -> str:
     what = "tool_schemas/ differs from the published contracts" if found.contracts_moved else "it differs"
     if found.contracts_moved and found.digest != found.in_force.digest:
         what = "it differs, and so does tool_schemas/,"
-    then = "" if found.errors else "; to put it in force: keyturn policy activate -m REASON"
+    verb = "activate" if found.in_force.guard is None else "propose"
+    then = "" if found.errors else f"; to put it in force: keyturn policy {verb} -m REASON"
     return f"{what} from the policy in force (entry {found.in_force.seq}){then}"
 
 

@@ -44,6 +44,7 @@ def worked_out(change: TicketChange, data: bytes, document: Document) -> Preview
         added=counted([line.encode() for line in net.added]),
         removed=counted([line.encode() for line in net.removed]),
         recipients=len(document.watchers),
+        audience=document.watchers,
         guard={"sha256": sha256(data)},
     )
 

@@ -1,0 +1,219 @@
+"""Changing the policy with several signatures: proposing a text, endorsing it, and what stands so far."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from keyturn import canon
+from keyturn.approvals.statement import ActStatement
+from keyturn.canon import Json
+from keyturn.fold.guarding import ENDORSE, Guard, Proposed, check_endorser, proposed
+from keyturn.fold.state import State
+from keyturn.gateway.acts import ActDraft, Candidate, statement_of
+from keyturn.gateway.desk import Job, Look
+from keyturn.gateway.in_force import texts_of
+from keyturn.gateway.payloads import read_value
+from keyturn.gateway.review import Actor, check_reason
+from keyturn.ledger.transaction import Transaction, View
+from keyturn.ledger.writer import Ledger
+from keyturn.log.entry import Entry
+from keyturn.model.errors import Refused
+from keyturn.model.time import format_timestamp
+
+FILES = "policy.files"
+_MOST = 10_000  # entries of a kind looked over for a history
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endorsement:
+    """Who endorsed a text, in which entry, when, and why."""
+
+    by: str
+    seq: int
+    at: datetime
+    reason: str | None
+
+    def to_json(self) -> dict[str, Json]:
+        """Return it as `--json` prints it."""
+        return {"by": self.by, "entry": self.seq, "at": format_timestamp(self.at), "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One text that was in force, or waits to be: its entry, who brought it, and who endorsed it.
+
+    kind      "activated" or "proposed"
+    previous  digest of the policy before it; None for the first
+    by        who signed the activation, or the account that proposed; None for the first policy
+    """
+
+    kind: str
+    seq: int
+    at: datetime
+    policy: str
+    previous: str | None
+    by: str | None
+    reason: str | None
+    endorsed: tuple[Endorsement, ...]
+
+    def to_json(self) -> dict[str, Json]:
+        """Return it as `--json` prints it."""
+        return {
+            "kind": self.kind,
+            "entry": self.seq,
+            "at": format_timestamp(self.at),
+            "policy": self.policy,
+            "previous": self.previous,
+            "by": self.by,
+            "reason": self.reason,
+            "endorsed": [item.to_json() for item in self.endorsed],
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What the policy in force asks of the next one, and who has signed for which text."""
+
+    guard: Guard | None
+    proposals: tuple[Proposed, ...]
+
+
+def standing(view: Look) -> Standing:
+    """Return what is asked and what waits."""
+    return Standing(guard=view.state.guard, proposals=tuple(view.state.proposals.values()))
+
+
+def propose(ledger: Ledger[State], candidate: Candidate, by: Actor, reason: str) -> Entry:
+    """Record a text for endorsement; that needs no signature. Raises `Refused`; nothing is written then."""
+    check_reason(reason, "approve")
+    digest = candidate.policy.digest
+
+    def job(tx: Job) -> Entry:
+        force = tx.state.policy
+        if force is None:
+            raise Refused("no_policy", "the ledger holds no policy; make a home with `keyturn init`")
+        if force.digest == digest:
+            raise Refused("already_in_force", "this policy is in force already")
+        if digest in tx.state.proposals:
+            raise Refused("already_proposed", f"it was proposed in entry {tx.state.proposals[digest].seq}")
+        facts: dict[str, Json] = {
+            "policy": digest,
+            "previous": force.digest,
+            "by": {"type": by.kind, "name": by.name},
+        }
+        data = {FILES: canon.encode(dict(candidate.files)), "reason": canon.encode(reason)}
+        entry = tx.append("policy.proposed", facts, data=data)
+        proposed(entry, force, tx.state.proposals)
+        return entry
+
+    return ledger.transact(job)
+
+
+def draft_endorsement(ledger: Ledger[State], digest: str, by: str, reason: str = "") -> ActDraft:
+    """Draft the endorsement of a proposed text, bound to the activation in force.
+
+    Raises `Refused` when it is not proposed, when nobody asks for it, and when `by` is not asked or was heard.
+    `reason` is kept beside the act for readers; the signature covers the text, not these words.
+    """
+    check_reason(reason, "approve")
+
+    def look(view: View[State]) -> ActStatement:
+        force = view.state.policy
+        found = _waiting(view, digest)
+        check_endorser(by, view.state.guard, found)
+        return statement_of(view, ENDORSE, force.digest if force else "", found.policy, by)
+
+    statement = ledger.look(look)
+
+    def record(tx: Transaction[State], act: dict[str, Json]) -> Entry:
+        found = _waiting(tx, statement.digest)
+        check_endorser(statement.by, tx.state.guard, found)
+        facts: dict[str, Json] = {"policy": found.policy, "proposal": found.seq, "act": act}
+        return tx.append("policy.endorsed", facts, data={"reason": canon.encode(reason)} if reason else None)
+
+    return ActDraft(statement, record)
+
+
+def _waiting(view: View[State], digest: str) -> Proposed:
+    found = view.state.proposals.get(digest)
+    if found is None:
+        raise Refused("not_proposed", f"the policy {digest} does not wait for endorsements under the one in force")
+    return found
+
+
+# --- what there was -------------------------------------------------------------------------------------------
+
+
+def history(view: Look) -> tuple[Version, ...]:
+    """Return every policy that was in force or proposed, the oldest first, with who signed for it."""
+    kinds = ("policy.activated", "policy.proposed", "policy.endorsed")
+    entries = sorted((e for kind in kinds for e in view.newest(kind, _MOST)), key=lambda entry: entry.seq)
+    return tuple(_versions(view, entries))
+
+
+def _versions(view: Look, entries: list[Entry]) -> Iterator[Version]:
+    for place, entry in enumerate(entries):
+        if entry.kind == "policy.activated":
+            began = next((e.seq for e in reversed(entries[:place]) if e.kind == "policy.activated"), -1)
+            yield _version(view, entry, _endorsements(view, entry, entries, range(began, entry.seq)))
+        elif entry.kind == "policy.proposed":
+            ended = next((e.seq for e in entries[place:] if e.kind == "policy.activated"), view.head.size)
+            yield _version(view, entry, _endorsements(view, entry, entries, range(entry.seq, ended)))
+
+
+def _endorsements(view: Look, entry: Entry, entries: list[Entry], within: range) -> tuple[Endorsement, ...]:
+    return tuple(
+        Endorsement(by=_signer(other) or "", seq=other.seq, at=other.at, reason=_words(view, other))
+        for other in entries
+        if other.kind == "policy.endorsed" and other.seq in within and other.facts["policy"] == entry.facts["policy"]
+    )
+
+
+def _version(view: Look, entry: Entry, endorsed: tuple[Endorsement, ...]) -> Version:
+    facts: Mapping[str, Any] = entry.facts
+    return Version(
+        kind=entry.kind.removeprefix("policy."),
+        seq=entry.seq,
+        at=entry.at,
+        policy=entry.text("policy"),
+        previous=facts["previous"],
+        by=_signer(entry) if entry.kind == "policy.activated" else facts["by"]["name"],
+        reason=_words(view, entry),
+        endorsed=endorsed,
+    )
+
+
+def _signer(entry: Entry) -> str | None:
+    act: Any = entry.facts.get("act")
+    return None if act is None else str(act["statement"]["by"])
+
+
+def _words(view: Look, entry: Entry) -> str | None:
+    words = read_value(view, entry, "reason") if "reason" in entry.data else None
+    return words if isinstance(words, str) else None
+
+
+def find_version(view: Look, named: str) -> Version:
+    """Return the text that an entry's place names, or the first digits of its digest: of equals the newest.
+
+    Raises `Refused`: "not_found", or "usage" where several texts have a digest that begins so.
+    """
+    versions = history(view)
+    if named.isascii() and named.isdecimal() and len(named) < 12:
+        found = [version for version in versions if version.seq == int(named)]
+    else:
+        wanted = named.removeprefix("sha256:")
+        found = [v for v in versions if len(wanted) >= 6 and v.policy.removeprefix("sha256:").startswith(wanted)]
+    if not found:
+        raise Refused("not_found", f"no policy of this ledger is {named!r}: `keyturn policy history` lists them")
+    if len({version.policy for version in found}) > 1:
+        raise Refused("usage", f"several policies have a digest that begins with {named!r}: give more of it")
+    return found[-1]
+
+
+def files_of(view: Look, version: Version) -> dict[str, str]:
+    """Return the texts of a version as the ledger keeps them."""
+    return texts_of(view, version.seq, FILES)

@@ -1,0 +1,35 @@
+"""Suspending by itself what the policy in force wants suspended while something is wrong; a person lifts it.
+
+Each transaction that lets anything begin looks first, so no process decides on what another has not noticed yet.
+"""
+
+from __future__ import annotations
+
+from keyturn.fold.suspensions import Scope, stricter
+from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.review import Actor
+from keyturn.gateway.suspensions import Halted, halt
+from keyturn.policy.degrade import Due, due
+
+
+def overdue(gate: Gateway, view: Look) -> tuple[Due, ...]:
+    """Return what the policy in force wants suspended now and is not, as far as it wants."""
+    rules = gate.policies.in_force(view).degrade
+    if not rules:
+        return ()
+    present = view.state.suspensions
+    asked = due(rules, view.state.alarms(view.now), view.now)
+    return tuple(item for item in asked if stricter(present.of(scope_of(item)), item.mode))
+
+
+def tighten(gate: Gateway, tx: Job) -> tuple[Halted, ...]:
+    """Suspend what the policy in force wants suspended now; return what came of each."""
+    return tuple(
+        halt(tx, scope_of(item), item.mode, Actor("policy", item.rule), f"{item.rule}: {item.why}")
+        for item in overdue(gate, tx)
+    )
+
+
+def scope_of(item: Due) -> Scope:
+    """Return the scope that a rule wants suspended."""
+    return Scope("all") if item.environment is None else Scope("environment", item.environment)

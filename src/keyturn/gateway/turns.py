@@ -1,0 +1,104 @@
+"""Turns to ask other systems: so many at once per principal, per owner and in all, and the principals by turns.
+
+How many are under way holds over all processes of a home (`slots`). Whose turn it is next is kept in each process:
+the principals that wait come one after the other, each with its oldest call, so that whoever sends a thousand calls
+keeps nobody else waiting for more than one of them.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import anyio
+
+from keyturn.gateway.slots import Slots, give_back
+from keyturn.policy import Queue
+
+_LOOK = 0.05  # seconds between two looks whether another process has let go of a slot
+
+
+class Crowded(Exception):
+    """There is no turn to be had in time; the message says for whom, and why."""
+
+
+@dataclass(slots=True, eq=False)
+class _Waiting:
+    """One call that waits: the slots it needs, and those it got."""
+
+    wanted: Mapping[str, int]
+    ready: anyio.Event = field(default_factory=anyio.Event)
+    taken: list[int] | None = None
+
+
+class Turns:
+    """The calls of one process that wait for their turn."""
+
+    def __init__(self, slots: Slots) -> None:
+        self._slots = slots
+        self._lines: OrderedDict[str, deque[_Waiting]] = OrderedDict()
+
+    @asynccontextmanager
+    async def turn(self, queue: Queue | None, principal: str, owner: str | None) -> AsyncIterator[None]:
+        """Wait for a turn and keep it for the block. Raises `Crowded` when there is none in time."""
+        if queue is None:
+            yield
+            return
+        mine = _Waiting(_wanted(queue, principal, owner))
+        line = self._lines.setdefault(principal, deque())
+        line.append(mine)
+        try:
+            self._let_in()
+            if mine.taken is None and len(line) > queue.waiting:
+                raise Crowded(f"{queue.waiting} calls of {principal} wait for their turn already")
+            await self._wait(mine, queue.patience.total_seconds(), principal)
+            yield
+        finally:
+            self._leave(principal, mine)
+
+    async def _wait(self, mine: _Waiting, seconds: float, principal: str) -> None:
+        with anyio.move_on_after(seconds):
+            while mine.taken is None:
+                with anyio.move_on_after(_LOOK):
+                    await mine.ready.wait()
+                if self._foremost() is mine:
+                    self._let_in()  # another process tells nobody that it has let go
+        if mine.taken is None:
+            raise Crowded(f"as many calls of {principal}, of its owner or of all as may be are under way")
+
+    def _foremost(self) -> _Waiting | None:
+        return next((line[0] for line in self._lines.values()), None)
+
+    def _let_in(self) -> None:
+        """Give slots to those who wait, the principals one after the other, as long as there are any."""
+        progress = True
+        while progress:
+            progress = False
+            for principal in list(self._lines):
+                line = self._lines[principal]
+                line[0].taken = self._slots.take(line[0].wanted)
+                if line[0].taken is not None:
+                    line.popleft().ready.set()
+                    self._lines.move_to_end(principal)
+                    if not line:
+                        del self._lines[principal]
+                    progress = True
+
+    def _leave(self, principal: str, mine: _Waiting) -> None:
+        """Let go of what one had, and let the next one in."""
+        if mine.taken is not None:
+            give_back(mine.taken)
+        elif (line := self._lines.get(principal)) is not None and mine in line:
+            line.remove(mine)
+            if not line:
+                del self._lines[principal]
+        self._let_in()
+
+
+def _wanted(queue: Queue, principal: str, owner: str | None) -> dict[str, int]:
+    caps = {f"principal {principal}": queue.per_principal, "all": queue.total}
+    if owner is not None:
+        caps[f"owner {owner}"] = queue.per_owner
+    return {name: most for name, most in caps.items() if most is not None}

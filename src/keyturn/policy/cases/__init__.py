@@ -1,0 +1,1 @@
+"""Named cases that a policy must decide as they say before it is activated."""

@@ -1,0 +1,284 @@
+"""What a diff of two policies promises, held against trying every request of small worlds.
+
+1. It says nothing of equal policies, however they are written.
+2. It never misses a request that one policy lets through further than the other.
+3. Each gain and each loss that it shows by a request is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keyturn.model.decision import Decision, Hold, Permit
+from keyturn.policy import Policy
+from keyturn.policy.difference import Change, Outlook, difference
+from keyturn.policy.reach.changes import shifts
+from tests.policy.freezes.calendars import calendar, event, freeze, frozen
+from tests.policy.reach.small_worlds import (
+    APPROVAL,
+    ATOMS,
+    PRINCIPALS,
+    SETTLED,
+    Text,
+    a_forbid,
+    a_grant,
+    judged,
+    requests,
+    some_rules,
+)
+from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, policy
+
+OUTLOOK = Outlook(NOW)
+WORLDS = [
+    ("", ""),
+    ('"flags:staging/**"', '"flags:staging/a", "flags:nowhere/**"'),
+    ('"flags:production/**"', '"flags:production/**", "flags:staging/a"'),
+    ('owner = "bob"', 'owner = "carol"'),
+    ('groups = ["assistants"]\nscopes = ["pr:write", "ticket:write", "odd:write"]', 'scopes = ["odd:write"]'),
+    ('"ticket:read", "odd:write"]', '"ticket:read"]'),
+]
+
+
+def level(decision: Decision) -> str:
+    return {Permit: "permit", Hold: "hold"}.get(type(decision), "deny")
+
+
+@st.composite
+def two(draw: st.DrawFn, conditions: Sequence[str]) -> tuple[str, Policy, Policy]:
+    """Two policies that differ in a rule or two, and at times in who or what there is; and all of their text."""
+    old = draw(some_rules(conditions))
+    rules = list(old.rules)
+    for _ in range(draw(st.integers(1, 2))):
+        at = draw(st.integers(0, len(rules)))
+        new = draw(st.sampled_from([a_grant, a_forbid]))(
+            f"n{len(rules)}{at}", list(conditions[:1]) + list(_near(old, conditions))
+        )
+        rules[at : at + draw(st.integers(0, 1))] = [draw(new)] if draw(st.booleans()) else []
+    before, after = draw(st.sampled_from(WORLDS))
+    people = PEOPLE.replace(before, after) if before else PEOPLE
+    return "".join((*old.rules, *rules)), old.read(), policy(*rules, people=people)
+
+
+def _near(old: Text, conditions: Sequence[str]) -> list[str]:
+    """Return conditions on arguments that the rules ask about already, so that few requests tell them apart."""
+    text = "".join(old.rules)
+    return [one for one in conditions if "arguments." not in one or one.split('"')[1].split("[")[0] in text]
+
+
+@settings(max_examples=25, deadline=None)
+@given(two([*SETTLED, *ATOMS]))
+def test_no_request_that_is_decided_otherwise_is_missed(drawn: tuple[str, Policy, Policy]) -> None:
+    text, old, new = drawn
+    found = shifts(old, new, OUTLOOK)
+    told = {(one.principal, one.before, one.after) for one in found}
+    for principal in PRINCIPALS:
+        for request in requests(text, principal):
+            step = level(judged(old, request)), level(judged(new, request))
+            assert step[0] == step[1] or (principal, *step) in told, (request, step)
+    for one in found:
+        if not one.open:
+            assert (level(judged(old, one.request)), level(judged(new, one.request))) == (one.before, one.after)
+
+
+@settings(max_examples=30, deadline=None)
+@given(some_rules([*SETTLED, *ATOMS]), st.randoms(use_true_random=False))
+def test_nothing_is_said_of_policies_that_are_equal(text: Text, dice: object) -> None:
+    rules = list(text.rules)
+    dice.shuffle(rules)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    other = policy("# a remark\n", *rules)
+    assert difference(text.read(), other, OUTLOOK) == ()
+
+
+def told(*rules: str, was: Sequence[str] = (), people: str = PEOPLE) -> list[str]:
+    """Return the sentences from the rules that were to these."""
+    found = difference(policy(*was), policy(*rules, people=people), OUTLOOK)
+    return [f"{one.kind} {one.who}: {one.text}" if one.who else f"{one.kind}: {one.text}" for one in found]
+
+
+STAGING = '{ environment = "staging" }'
+
+
+def test_a_new_grant_is_a_gain_for_each_of_its_principals() -> None:
+    assert told(grant(principals='["claude", "lone"]', where=STAGING)) == [
+        "gains claude: may call set_flag in staging without a review, and was refused",
+        "gains lone: may call set_flag in staging without a review, and was refused",
+        'changes: grant "g" is new',
+    ]
+
+
+def test_a_grant_that_is_gone_is_a_loss() -> None:
+    was = [grant(principals='["claude"]', where=STAGING, approval=APPROVAL)]
+    assert told(was=was) == [
+        "loses claude: may not ask for set_flag in staging any more, not even to be reviewed",
+        'loses alice: may not review "g" any more',
+        'loses carol: may not review "g" any more',
+        'changes: grant "g" is gone',
+    ]
+
+
+def test_an_approval_that_is_dropped_is_told_as_what_it_was() -> None:
+    was = [grant(principals='["claude"]', where=STAGING, approval=APPROVAL)]
+    found = told(grant(principals='["claude"]', where=STAGING), was=was)
+    assert "gains claude: may call set_flag in staging without a review, and needed one" in found
+    assert 'changes: grant "g": asks for no review instead of for 1 of group:sre within 4h' in found
+
+
+def test_a_forbid_that_is_gone_shows_a_request_that_it_refused() -> None:
+    stays = grant(principals='["claude"]', where=STAGING)
+    was = policy(stays, forbid(where='{ "arguments.flag" = { glob = "x*" } }', tool='"set_flag"'))
+    first, *_ = difference(was, policy(stays), OUTLOOK)
+    assert (first.kind, first.who, first.rules) == ("gains", "claude", ("g",))
+    assert first.request is not None
+    assert str(first.request.arguments["flag"]).startswith("x")
+
+
+def test_what_cannot_be_settled_is_told_with_its_condition() -> None:
+    first, *_ = difference(policy(), policy(grant(principals='["claude"]', where='{ "plan.replicas" = 3 }')), OUTLOOK)
+    assert first.open == ("plan.replicas must be 3 [g]",)
+    assert first.to_json()["open"] == ["plan.replicas must be 3 [g]"]
+
+
+def test_wider_and_narrower_limits_are_gains_and_losses() -> None:
+    was = [
+        grant(principals='["claude"]', limits='["5 calls per hour", "2 calls per day", "9 pending"]'),
+        budget(limits='["7 calls per hour per owner"]', principals='["lone"]'),
+    ]
+    now = [
+        grant(principals='["claude"]', limits='["6 calls per hour", "1 calls per day"]'),
+        budget("all", limits='["8 calls per hour per tool"]'),
+    ]
+    assert [one for one in told(*now, was=was) if not one.startswith("changes")] == [
+        'gains claude: has at most 6 calls per 1h per principal by "g" (it was 5)',
+        'gains claude: has no limit any more by "g" (it was 9 pending per principal)',
+        'gains lone: has no limit any more by "b" (it was 7 calls per 1h per owner)',
+        'loses claude: has at most 1 calls per 1d per principal by "g" (it was 2)',
+        'loses everybody: has at most 8 calls per 1h per tool by "all" (it had none)',
+    ]
+
+
+def test_people_who_may_review_more_or_less_are_named() -> None:
+    was = [grant(principals='["claude"]', approval='{ quorum = 1, from = ["alice", "carol"] }')]
+    now = grant(principals='["claude"]', approval='{ quorum = 1, from = ["alice", "dave"] }')
+    found = told(now, was=was)
+    assert found[:2] == ['gains dave: may review "g"', 'loses carol: may not review "g" any more']
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "sentence"),
+    [
+        ('groups = ["oncall"]', 'groups = ["sre"]', 'changes: reviewer "dave": groups "sre" instead of "oncall"'),
+        ('"tickets:*/*", ', "", 'changes: environment "staging": '),
+        ('display = "Bob"', 'display = "Rob"', 'changes: person "bob": display "Rob" instead of "Bob"'),
+        ('owner = "carol"', 'owner = "bob"', 'changes: principal "codex": owner "bob" instead of "carol"'),
+        ("[people.bob]", "[people.eve]\n[people.bob]", 'changes: person "eve" is new'),
+        ("[principals.lone]", "[queue]\ntotal = 3\n[principals.lone]", "changes: how much may be under way at once"),
+    ],
+)
+def test_no_section_changes_in_silence(before: str, after: str, sentence: str) -> None:
+    rule = grant(principals='["claude"]')
+    found = told(rule, was=[rule], people=PEOPLE.replace(before, after))
+    assert any(one.startswith(sentence) for one in found), found
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        ('{ "time.hour" = 3 }', '{ "time.hour" = 3, "time.zone" = "Europe/Berlin" }'),
+        ('{ "arguments.flag" = "a" }', '{ "arguments.flag" = "b" }'),
+        ('{ "arguments.flag" = { glob = "a" } }', '{ "arguments.flag" = { glob = "a", ignore_case = true } }'),
+    ],
+)
+def test_conditions_that_read_otherwise_are_named(was: str, now: str) -> None:
+    found = told(grant(where=now), was=[grant(where=was)])
+    assert any(one.startswith('changes: grant "g": ') for one in found), found
+
+
+def test_a_change_is_printed_as_json() -> None:
+    change = Change(kind="changes", who="", text="words")
+    assert change.to_json() == {
+        "kind": "changes",
+        "who": "",
+        "text": "words",
+        "rules": [],
+        "request": None,
+        "open": [],
+    }
+    assert replace(change, who="x").to_json()["who"] == "x"
+
+
+def test_a_target_that_moves_into_another_environment_is_followed() -> None:
+    rule = grant(principals='["claude"]', where='{ environment = "production" }')
+    people = PEOPLE.replace('"flags:staging/**"', '"flags:nowhere/**"').replace(
+        '"flags:production/**"', '"flags:production/**", "flags:staging/**"'
+    )
+    first, *_ = difference(policy(rule), policy(rule, people=people), OUTLOOK)
+    assert (first.kind, first.text) == ("gains", "may call set_flag in production without a review, and was refused")
+    assert first.request is not None
+    assert str(first.request.target).startswith("flags:staging/")
+
+
+EVENT = event(":20261201T080000", ":20261201T100000")
+
+
+def test_freezes_that_change_are_told_by_what_changes() -> None:
+    rule = grant(principals='["claude"]')
+    was = frozen(calendar(EVENT), rule, freeze())
+
+    def said(text: str, *rules: str, moved: Sequence[str] = ()) -> list[str]:
+        return [one.text for one in difference(was, frozen(text, rule, *rules), OUTLOOK, moved)]
+
+    assert said(calendar(EVENT), freeze()) == []
+    assert said(calendar(EVENT), freeze(), moved=["x.ics"]) == ['freeze "z": its calendar x.ics differs']
+    assert said(calendar(EVENT), freeze(timezone='"Europe/Berlin"')) == ['freeze "z": freezes at other times']
+    assert said(calendar(EVENT), freeze(effect='"hold"', approval=APPROVAL))[0].startswith(
+        'freeze "z": effect "hold"'
+    )
+    assert said(calendar(EVENT), freeze(environments='["staging"]')) == [
+        'freeze "z": environments "staging" instead of not said'
+    ]
+
+
+def test_lanes_and_other_values_are_written_out() -> None:
+    rule = grant(principals='["claude"]')
+    lane = '\n[lanes.red]\ntools = ["set_flag", "update_ticket"]\nrecipients = ["*@example.org"]\n'
+    people = PEOPLE + lane
+    other = people.replace('"set_flag", "update_ticket"]', '"set_flag"]\nretention = "30d"')
+    other = other.replace("@example.org", "@example.com")
+    (found,) = (one.text for one in difference(policy(rule, people=people), policy(rule, people=other), OUTLOOK))
+    assert found.startswith(
+        'lane "red": tools "set_flag" instead of "set_flag", "update_ticket"; recipients "*@example.com" '
+    )
+    assert found.endswith("; retention 30d instead of not said")
+
+
+def test_an_approval_is_told_with_keys_and_who_comes_later() -> None:
+    approval = (
+        '{ quorum = 1, from = ["alice"], keys = "hardware", rejects = 2, expires = "2h", '
+        'escalate = [{ after = "1h", to = "dave" }] }'
+    )
+    found = told(grant(principals='["claude"]', approval=approval), was=[grant(principals='["claude"]')])
+    asks = "for 1 of alice with hardware keys within 2h, 1h later dave too, 2 refusals to end it"
+    assert f'changes: grant "g": asks {asks} instead of for no review' in found
+
+
+def test_a_lane_that_stops_allowing_a_tool_takes_it_away() -> None:
+    rule = grant(principals='["claude"]', where=STAGING)
+    lane = '\n[lanes.red]\ntools = ["update_ticket"]\n'
+    people = PEOPLE.replace("[environments.staging]", f'{lane}[environments.staging]\nlane = "red"')
+    assert "loses claude: may not call set_flag in staging any more, and needed no review" in told(
+        rule, was=[rule], people=people
+    )
+
+
+def test_a_principal_who_is_new_gains_what_is_granted() -> None:
+    rule = grant(principals='["claude"]', where=STAGING)
+    fewer = PEOPLE.replace("[principals.lone]", "[principals.eve]")
+    more = rule.replace('["claude"]', '["claude", "eve"]')
+    assert "gains eve: may call set_flag in staging without a review, and was refused" in told(
+        more, was=[rule], people=fewer
+    )
