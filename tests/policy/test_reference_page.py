@@ -52,8 +52,8 @@ def test_every_word_of_the_language_stands_on_the_page(word: str) -> None:
         r"\w+",
         "version display owner groups scopes keys targets id principals tool contract where limits approval mode "
         "anchor quorum from expires rejects escalate after to per environments lane tools recipients retention cost "
-        "runtime execute per_principal per_owner total waiting patience over on_unknown_outcomes on_anchor_lag on_incident "
-        "tools calendar timezone effect override valid",
+        "runtime execute per_principal per_owner total waiting patience over on_unknown_outcomes on_anchor_lag "
+        "on_incident tools calendar timezone effect override valid",
     ),
 )
 def test_every_key_has_an_example(key: str) -> None:

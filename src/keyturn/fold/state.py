@@ -65,7 +65,7 @@ _Times: TypeAlias = list[tuple[str, list[datetime]]]
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 7
+    version = 8
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
