@@ -46,7 +46,7 @@ def told(view: Look, kind: str) -> list[str]:
 
 def test_every_kind_is_told_and_none_by_its_bare_name(view: Look) -> None:
     lasts = [parse(row.fields["seq"], row.body, row.signature) for row in golden_rows()]
-    last = {entry.kind: sentence(view, entry) for entry in lasts}  # of logs that are pruned, end, or go on from others
+    last = {entry.kind: sentence(view, entry) for entry in lasts}  # of logs that are pruned, that end, or go on
     for kind in KINDS:
         words = [last[kind]] if kind in last else told(view, kind)
         assert words, f"the golden logs hold no {kind}"
