@@ -19,6 +19,7 @@ import pytest
 
 from keyturn.assembly.ending import close_log
 from keyturn.assembly.home import Home
+from keyturn.assembly.proposal import activate, read_proposal
 from keyturn.assembly.pruning import Pruned, prune_payloads
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.wiring import Retention, read_retention
@@ -313,6 +314,7 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 from keyturn.assembly.home import Home
+from keyturn.assembly.proposal import activate, read_proposal
 from keyturn.assembly.pruning import prune_payloads
 from keyturn.gateway.pruning import Wish
 from keyturn.sshsig.signing import sign
@@ -368,6 +370,21 @@ def test_the_wiring_says_how_long_by_environment(case: Case) -> None:
 def test_without_a_word_on_retention_nothing_has_had_its_time(case: Case) -> None:
     with pytest.raises(ConfigurationError, match=r"add a table \[retention\]"):
         prune(case, retention=None)
+
+
+def test_a_lane_of_the_policy_says_how_long_and_goes_before_the_wiring(case: Case) -> None:
+    path = case.home.folder / "policy.toml"
+    staging = 'targets = ["deployments:web/staging"]\n'
+    text = path.read_text()
+    assert staging in text
+    path.write_text(text.replace(staging, staging + 'lane = "brief"\n') + '\n[lanes.brief]\nretention = "7d"\n')
+    _, sign = case.signer()({})
+    activate(case.home, read_proposal(case.home), "data protection", "alice", sign)
+    declare(case.home, 'default = "forever"\nstaging = "1s"')
+    with pytest.raises(Refused, match="of staging, whose payloads are kept for 7 days") as caught:
+        prune(case, wish(first_open(case), "staging"), retention=None)
+    assert caught.value.code == "too_early"
+    assert prune(case, retention=None).taken == ()
 
 
 def test_a_period_that_is_none_is_refused_with_its_place(case: Case) -> None:

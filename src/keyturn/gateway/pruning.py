@@ -126,7 +126,7 @@ def _check_time(view: Look, environment: str | None, last: int, retention: Reten
         raise Refused(
             "too_early",
             f"entry {last} of {format_timestamp(at)} {whose}, whose payloads are kept for {kept.days} days "
-            "([retention] in keyturn.toml): name an earlier place",
+            "(by its lane in the policy, or [retention] in keyturn.toml): name an earlier place",
         )
 
 
