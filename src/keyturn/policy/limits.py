@@ -17,8 +17,8 @@ from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, SUBMISSION
 from keyturn.policy.validity import ALWAYS, Validity
 
 UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, SUBMISSIONS, PENDING)
-_ONE = {"call": "calls", "recipient": "recipients", "submission": "submissions"}
-_NAMED = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
+SINGULAR = {"call": "calls", "recipient": "recipients", "submission": "submissions"}
+NAMED_WINDOWS = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
 _WRITTEN = re.compile(
     r"(?P<allowed>[1-9][0-9]{0,15}) (?P<unit>[a-z_]+)(?: per (?P<window>minute|hour|day|week|[0-9]+[smhd]))?"
     r"(?: per (?P<per>[a-z]+))?",
@@ -54,10 +54,10 @@ class Limit:
         """Return whose uses are counted with this request's; None if none are, or if only a plan can tell."""
         if not self.valid.holds(subject.now):
             return None
-        base = self.scope_for(subject.principal)
         environment = subject.environment if isinstance(subject.environment, str) else None
         if self.environments is not None and environment is not None and environment not in self.environments:
             return None
+        base = self.scope_for(subject.principal)
         match self.per:
             case "tool":
                 return replace(base, tool=frozenset({subject.tool}))
@@ -71,16 +71,14 @@ class Limit:
 
     def scope_for(self, principal: Principal) -> Scope:
         """Return the scope as far as the principal decides it. Who has no owner is counted as their own."""
-        scope = Scope(
-            principal=self.principals,
+        alone = self.per == "principal" or (self.per == "owner" and principal.owner is None)
+        shared = None if alone or self.per != "owner" else principal.owner
+        return Scope(
+            principal=frozenset({principal.name}) if alone else self.principals,
+            owner=None if shared is None else frozenset({shared}),
             tool=None if self.tool is None else frozenset({self.tool}),
             environment=self.environments,
         )
-        if self.per == "principal" or (self.per == "owner" and principal.owner is None):
-            return replace(scope, principal=frozenset({principal.name}))
-        if self.per == "owner" and principal.owner is not None:
-            return replace(scope, owner=frozenset({principal.owner}))
-        return scope
 
     @property
     def text(self) -> str:
@@ -131,7 +129,7 @@ def read_limit(text: str, rule: str, per: str | None = None) -> Limit:
     match = _WRITTEN.fullmatch(text)
     if match is None:
         raise LimitError(_FORMS)
-    unit = _ONE.get(match["unit"], match["unit"])
+    unit = SINGULAR.get(match["unit"], match["unit"])
     if unit not in UNITS:
         raise LimitError(f"{unit} cannot be counted; units are {', '.join(UNITS)}")
     dimension = match["per"] or per or "principal"
@@ -224,7 +222,7 @@ def _window(unit: str, written: str | None) -> timedelta | None:
     if written is None:
         raise LimitError(f"has no window; {_FORMS}")
     try:
-        window = parse_duration(_NAMED.get(written, written))
+        window = parse_duration(NAMED_WINDOWS.get(written, written))
     except ValueError as error:
         raise LimitError(str(error)) from error
     if window > LONGEST_WINDOW:
