@@ -145,8 +145,8 @@ def grants(contracts: tuple[Contract, ...]) -> Keys:
                 "execute",
                 choice("automatic", "manual"),
                 '`"automatic"`, or `"manual"`: once it is allowed, nobody executes it before a reviewer of the '
-                "policy has signed `keyturn action execute ID`. It waits for that no longer than for reviews, and for "
-                "four hours where none are asked",
+                "policy has signed `keyturn action execute ID`. It waits for that no longer than for reviews, and "
+                "for four hours where none are asked",
             ),
             VALID,
         )

@@ -201,19 +201,19 @@ DEGRADE = Keys(
         Key(
             UNKNOWN,
             Keys((Key("over", integer(0, 10_000), "more than so many", required=True), *_DEGRADED)),
-            "more than `over` actions have an outcome nobody knows",
+            "speaks when more than `over` actions have an outcome nobody knows",
         ),
         Key(
             LAG,
             Keys((Key("over", duration(), "for longer than this, at most 30 days", required=True), *_DEGRADED)),
-            "for longer than `over` there have been entries that no anchor covers (told too long by up to a minute, "
-            "never too short)",
+            "speaks when for longer than `over` there have been entries that no anchor covers (told too long by up to "
+            "a minute, never too short)",
         ),
         Key(
             INCIDENT,
             Keys(_DEGRADED),
-            "the ledger was restored from a backup, the clock was put right by hand, or a key was revoked as "
-            "compromised",
+            "speaks when the ledger was restored from a backup, the clock was put right by hand, or a key was "
+            "revoked as compromised",
         ),
     )
 )
@@ -223,7 +223,11 @@ USED = Keys(
         Key("times", integer(1, 10_000, 1), "how often; once unless given"),
         Key("amounts", _AMOUNTS, "what it took from limits, by unit, besides one call"),
         Key("pending", YES_OR_NO, "whether it waits for people still"),
-        Key("ended", choice(*ENDS), "how it ended, where it does not wait"),
+        Key(
+            "ended",
+            choice(*ENDS),
+            'how it ended, where it does not wait: `"succeeded"` unless given, `"failed"` (and changed nothing) or `"undone"`',
+        ),
         *(
             Key(word, TEXT, f"its {word}, where it is not that of the case")
             for word in ("principal", "tool", "target", "environment")
@@ -265,7 +269,12 @@ def cases(contracts: tuple[Contract, ...]) -> Keys:
                 "when, with its offset; noon of a Monday in January 2026 (UTC) unless given",
             ),
             Key("used", Several(USED), "what was used before, see below"),
-            Key("expect", listed(VERDICTS), "what has to come of it", required=True),
+            Key(
+                "expect",
+                listed(VERDICTS),
+                '`"permit"`, `"hold"`, `"deny"` or `"shadow"`: what has to come of it',
+                required=True,
+            ),
             Key("rule", TEXT, "a rule that must have spoken; any may unless given"),
             Key("code", TEXT, "the code of a reason that must be among those given; any may unless given"),
         )
