@@ -37,7 +37,7 @@ from keyturn.policy.risk.score import assess
 from keyturn.policy.rules import Approval, Forbid, Grant
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned
-from keyturn.policy.usage import PENDING, Counts
+from keyturn.policy.usage import PENDING, SUBMISSIONS, Counts
 from keyturn.policy.where import Applies, Misses
 
 PERMIT_FOR = timedelta(minutes=15)
@@ -95,8 +95,8 @@ def evaluate(
 
 
 def amounts_of(request: Request) -> dict[str, int]:
-    """Return what a request takes from limits, by unit: one call and the plan's effects."""
-    return {**request.effects, "calls": 1}
+    """Return what a request takes from limits, by unit: one call, which is submitted, and the plan's effects."""
+    return {**request.effects, "calls": 1, SUBMISSIONS: 1}
 
 
 def admitted(policy: Policy, request: Request) -> Principal | Deny:

@@ -204,9 +204,13 @@ class Usage:
         return self.history.past(principal, tool, target, within, now)
 
     def without(self, action: str) -> Counts:
-        """Return a view that leaves one action's own uses out, for judging it once more at its claim."""
+        """Return a view that leaves one action's own uses out, for judging what takes its place."""
         use = self._open.get(action)
         return self if use is None else _Without(self, use)
+
+    def at_claim(self, action: str) -> Counts:
+        """Return `without`, for judging the action once more at its claim: nothing is submitted then."""
+        return _Submitted(self.without(action))
 
     def when_counted(self, use: Use) -> int | None:
         """Return the time a use counts at by now; None when no window can see it any more."""
@@ -354,6 +358,19 @@ class _Without:
     def past(self, principal: str, tool: str, target: str, within: timedelta, now: datetime) -> Past:
         """See `Counts`. What waits or runs has left nothing there yet."""
         return self._usage.past(principal, tool, target, within, now)
+
+
+class _Submitted:
+    """A usage in which no submissions count: there is no new one to be weighed against them."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self.values = counts.values
+        self.past = counts.past
+
+    def used(self, unit: str, scope: Scope, window: timedelta | None, now: datetime) -> Used:
+        """See `Counts`."""
+        return Used(0) if unit == SUBMISSIONS else self._counts.used(unit, scope, window, now)
 
 
 class _Series:
