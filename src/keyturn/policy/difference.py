@@ -44,7 +44,7 @@ _WORDS = {
     "queue": "how much may be under way at once ([queue])",
     "risk": "how risk is scored ([risk])",
 }
-_SILENT = frozenset({"digest", "contracts", "by_call", "by_tool", "lint", "caps_submissions"})
+_SILENT = frozenset({"digest", "contracts", "by_call", "by_place", "by_tool", "lint", "caps_submissions"})
 _UNSAID = frozenset({"id", "place", "name", "patterns"})
 
 

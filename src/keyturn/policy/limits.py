@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyturn.canon import MAX_INTEGER
@@ -60,12 +60,12 @@ class Limit:
         base = self.scope_for(subject.principal)
         match self.per:
             case "tool":
-                return replace(base, tool=frozenset({subject.tool}))
+                return base._replace(tool=frozenset({subject.tool}))
             case "target":
                 target = subject.target
-                return replace(base, target=frozenset({target})) if isinstance(target, str) else None
+                return base._replace(target=frozenset({target})) if isinstance(target, str) else None
             case "environment":
-                return replace(base, environment=frozenset({environment})) if environment is not None else None
+                return base._replace(environment=frozenset({environment})) if environment is not None else None
             case _:
                 return base
 
@@ -168,9 +168,9 @@ def states(limit: Limit, principal: Principal, usage: Counts, now: datetime) -> 
         return
     keys = sorted(usage.values(limit.per, base))
     for key in keys:
-        yield _state(limit, replace(base, **{limit.per: frozenset({key})}), key, usage, now)
+        yield _state(limit, base._replace(**{limit.per: frozenset({key})}), key, usage, now)
     if not keys:
-        yield _state(limit, replace(base, **{limit.per: frozenset()}), None, usage, now)
+        yield _state(limit, base._replace(**{limit.per: frozenset()}), None, usage, now)
 
 
 def _state(limit: Limit, scope: Scope, key: str | None, usage: Counts, now: datetime) -> LimitState:

@@ -13,12 +13,15 @@ Everything else stands for itself; `[`, `]`, `{` and `}` must be escaped, so tha
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 import re2  # type: ignore[import-untyped]  # google-re2 ships no type information
 
 LONGEST = 1000
 _MEMORY = 4 * 1024 * 1024
+_PLAIN = re.compile(r"(?P<literal>[^][{}*?\\]*)(?P<stars>\*{0,2})")
+"""A glob that ends with its only stars, or has none: most are, and need no RE2."""
 
 
 class PatternError(ValueError):
@@ -34,6 +37,7 @@ class Pattern:
 
     source: str
     ignore_case: bool = False
+    _short: tuple[bytes, str] | None = field(default=None, repr=False, compare=False)
     _compiled: object = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -44,7 +48,7 @@ class Pattern:
         options.max_mem = _MEMORY
         options.case_sensitive = not self.ignore_case
         try:
-            compiled = re2.compile(self.source, options)
+            compiled = re2.compile(self.source.encode(), options)  # of bytes, RE2 need not count characters
         except re2.error as error:
             said = error.args[0].decode("utf-8", "replace") if isinstance(error.args[0], bytes) else str(error)
             raise PatternError(f"is no RE2 pattern: {said}") from error
@@ -52,18 +56,30 @@ class Pattern:
 
     def matches(self, text: str) -> bool:
         """Say whether the whole of `text` matches. Raises `UnicodeEncodeError` for lone surrogates."""
-        return self._compiled.fullmatch(text) is not None  # type: ignore[attr-defined]  # RE2's own object
+        data = text.encode()
+        if self._short is not None:
+            literal, stars = self._short
+            if not stars or not data.startswith(literal):
+                return data == literal
+            return stars == "**" or data.find(b"/", len(literal)) < 0
+        return self._compiled.fullmatch(data) is not None  # type: ignore[attr-defined]  # RE2's own object
 
     def found_in(self, text: str) -> bool:
         """Say whether any part of `text` matches."""
-        return self._compiled.search(text) is not None  # type: ignore[attr-defined]  # RE2's own object
+        return self._compiled.search(text.encode()) is not None  # type: ignore[attr-defined]  # RE2's own object
 
 
 def glob(source: str, *, ignore_case: bool = False) -> Pattern:
     """Return the pattern a glob stands for. Raises `PatternError`."""
     if len(source) > LONGEST // 4:
         raise PatternError(f"is longer than {LONGEST // 4} characters")
-    return Pattern("(?s)" + _translated(source), ignore_case)
+    return Pattern("(?s)" + _translated(source), ignore_case, None if ignore_case else _short(source))
+
+
+def _short(source: str) -> tuple[bytes, str] | None:
+    """Return what stands before the stars that end a glob, and these; None for a glob that takes more to match."""
+    plain = _PLAIN.fullmatch(source)
+    return None if plain is None else (plain["literal"].encode(), plain["stars"])
 
 
 def _translated(source: str) -> str:

@@ -44,7 +44,10 @@ class Environment:
 
     def covers(self, target: str) -> bool:
         """Say whether the target lies here. Raises `UnicodeEncodeError` for lone surrogates."""
-        return any(pattern.matches(target) for pattern in self.patterns)
+        for pattern in self.patterns:  # noqa: SIM110 - asked of every environment for every request
+            if pattern.matches(target):
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

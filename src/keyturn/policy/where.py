@@ -38,7 +38,7 @@ class Condition:
     def judge(self, subject: Subject) -> Result:
         """Look the value up and test it."""
         value = self.path.find(subject)
-        if self.strict and value in ((), []) and not isinstance(self.test, Exists):
+        if not value and self.strict and value in ((), []) and not isinstance(self.test, Exists):
             return Unmet(value, self.test)
         return self.test.judge(value)
 
@@ -115,19 +115,22 @@ class Where:
         and a forbid applies.
         """
         open_: Finding | None = None
-        met: Finding | None = None
+        met: tuple[Condition, Result] | None = None
         for condition in self.conditions:
-            found = Finding(condition, condition.judge(subject))
-            match found.result:
+            match result := condition.judge(subject):
+                case Met():
+                    met = condition, result
                 case Unmet():
-                    return Misses(found)
+                    return Misses(Finding(condition, result))
                 case Unplanned():
-                    open_ = found
-                case Unjudged() if condition.strict:
-                    return Misses(found)
-                case Met() | Unjudged():
-                    met = found
-        return Depends(open_) if open_ else Applies(met)
+                    open_ = Finding(condition, result)
+                case Unjudged():
+                    if condition.strict:
+                        return Misses(Finding(condition, result))
+                    met = condition, result
+        if open_ is not None:
+            return Depends(open_)
+        return Applies() if met is None else Applies(Finding(*met))
 
     @property
     def environments(self) -> frozenset[str] | None:

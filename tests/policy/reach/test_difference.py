@@ -53,10 +53,10 @@ def two(draw: st.DrawFn, conditions: Sequence[str]) -> tuple[str, Policy, Policy
     """Two policies that differ in a rule or two, and at times in who or what there is; and all of their text."""
     old = draw(some_rules(conditions))
     rules = list(old.rules)
-    for _ in range(draw(st.integers(1, 2))):
+    for turn in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(rules)))
         new = draw(st.sampled_from([a_grant, a_forbid]))(
-            f"n{len(rules)}{at}", list(conditions[:1]) + list(_near(old, conditions))
+            f"n{turn}", list(conditions[:1]) + list(_near(old, conditions))
         )
         rules[at : at + draw(st.integers(0, 1))] = [draw(new)] if draw(st.booleans()) else []
     before, after = draw(st.sampled_from(WORLDS))
