@@ -77,8 +77,8 @@ def where(contracts: Iterable[Contract]) -> Fragment:
     arguments = _arguments(contracts)
     flat = {path: _asks(kind, says) for path, (kind, says) in _PATHS.items()}
     nested: dict[str, Json] = {root: dict(_nested(root, flat)) for root in ("principal", "risk", "time")}
-    nested["arguments"] = dict(_open({name: _asks("test", says) for name, says in arguments.items()}))
-    nested["plan"] = dict(_open(_below("plan", flat)))
+    nested["arguments"] = dict(_open("arguments", {name: _asks("test", says) for name, says in arguments.items()}))
+    nested["plan"] = dict(_open("plan", _below("plan", flat)))
     asked = {f"arguments.{name}": _asks("test", says) for name, says in arguments.items()}
     rest = {rf"^(arguments|plan)\.{_REST}$": _reference("test")}
     return {
@@ -101,17 +101,17 @@ def _arguments(contracts: Iterable[Contract]) -> dict[str, str]:
 def _nested(root: str, flat: Mapping[str, Json]) -> Fragment:
     below = _below(root, flat)
     zone = {"zone": dict(_ZONE)} if root == "time" else {}
-    return {"type": "object", "properties": {**below, **zone}, "additionalProperties": False}
+    return {**_table(root), "properties": {**below, **zone}}
 
 
-def _open(properties: Mapping[str, Json]) -> Fragment:
+def _open(root: str, properties: Mapping[str, Json]) -> Fragment:
     names = {f"^{_REST}$": _reference("test")}
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "patternProperties": dict(names),
-        "additionalProperties": False,
-    }
+    return {**_table(root), "properties": dict(properties), "patternProperties": dict(names)}
+
+
+def _table(root: str) -> dict[str, Json]:
+    says = f"Conditions on `{root}`, the same as with its name and a dot before each of them"
+    return {"description": says, "type": "object", "additionalProperties": False}
 
 
 def _below(root: str, flat: Mapping[str, Json]) -> dict[str, Json]:

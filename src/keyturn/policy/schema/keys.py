@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from keyturn.canon import Json
@@ -22,10 +22,11 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """A table with these keys and no others; `least` is how many of them there must be."""
+    """A table with these keys and no others: `least` how many there must be, `also` what else holds of the table."""
 
     keys: tuple[Key, ...]
     least: int = 0
+    also: Fragment = field(default_factory=dict)
 
     def __getitem__(self, name: str) -> Key:
         """Return the key of this name. Raises `KeyError`."""
@@ -81,6 +82,11 @@ def fragment(key: Key, place: str) -> dict[str, Json]:
             return {**about, **key.shape}
 
 
+def one_of(*names: str) -> Fragment:
+    """Return what holds of a table with at least one of these keys."""
+    return {"anyOf": [{"required": [name]} for name in names]}
+
+
 def plain(says: str) -> str:
     """Return the words without their links, which lead nowhere from an editor; a first letter is a capital."""
     text = _LINK.sub(r"\1", says)
@@ -96,6 +102,7 @@ def _table(keys: Keys, place: str) -> dict[str, Json]:
         **({"required": required} if required else {}),
         **({"minProperties": keys.least} if keys.least else {}),
         "additionalProperties": False,
+        **keys.also,
     }
 
 

@@ -14,7 +14,7 @@ from keyturn.policy.risk.settings import HEAVIEST
 from keyturn.policy.risk.thresholds import ALLOWED
 from keyturn.policy.rules import KEY_CLASSES
 from keyturn.policy.schema.conditions import where
-from keyturn.policy.schema.keys import Fragment, Key, Keys, Several
+from keyturn.policy.schema.keys import Fragment, Key, Keys, Several, one_of
 from keyturn.policy.schema.values import MOMENT, TEXT, choice, duration, integer, length, listed, texts, written
 from keyturn.policy.usage import DIMENSIONS, PENDING
 
@@ -95,8 +95,15 @@ THRESHOLDS = Keys(
         Key("deny_at", integer(1, HEAVIEST * 10), "from this score on it is refused, with the code `risk`"),
         Key("mode", _MODE, '`"live"`, or `"shadow"`: decisions note what would have been'),
     ),
-    least=1,
+    also=one_of("hold_at", "deny_at"),
 )
+
+_HOLDING: Fragment = {
+    "if": {"properties": {"effect": {"const": HOLD}}, "required": ["effect"]},
+    "then": {"required": ["approval"]},
+    "else": {"not": {"required": ["approval"]}},
+}
+"""Who holds says who is asked; who refuses asks nobody."""
 
 
 def tools(contracts: Iterable[Contract], *kinds: str) -> list[str]:
@@ -212,7 +219,8 @@ def freezes(contracts: tuple[Contract, ...]) -> Keys:
             Key("override", texts(), "reviewers who may set it aside, as names or `group:NAME`; all unless given"),
             Key("mode", _MODE, _REFUSES_NOTHING),
             VALID,
-        )
+        ),
+        also=_HOLDING,
     )
 
 

@@ -10,7 +10,7 @@ from keyturn.policy.history import MOST_KEPT
 from keyturn.policy.paths import RISK_PARTS, WEEKDAYS
 from keyturn.policy.queue import Queue
 from keyturn.policy.risk.settings import HEAVIEST, WEIGHTS, plain_settings
-from keyturn.policy.schema.keys import Fragment, Key, Keys, Named, Several
+from keyturn.policy.schema.keys import Fragment, Key, Keys, Named, Several, one_of
 from keyturn.policy.schema.rules import APPROVAL, MOST_PEOPLE, TARGET, tools
 from keyturn.policy.schema.values import (
     MOMENT,
@@ -186,7 +186,8 @@ QUEUE = Keys(
             duration(length(_CALM.patience)),
             'how long each waits for a free place; `"20s"` unless given, at most `"5m"`',
         ),
-    )
+    ),
+    also=one_of("per_principal", "per_owner", "total"),
 )
 _DEGRADED = (
     Key(
@@ -206,8 +207,8 @@ DEGRADE = Keys(
         Key(
             LAG,
             Keys((Key("over", duration(), "for longer than this, at most 30 days", required=True), *_DEGRADED)),
-            "speaks when for longer than `over` there have been entries that no anchor covers (told too long by up to "
-            "a minute, never too short)",
+            "speaks when for longer than `over` there have been entries that no anchor covers (told too long by up "
+            "to a minute, never too short)",
         ),
         Key(
             INCIDENT,
@@ -226,7 +227,7 @@ USED = Keys(
         Key(
             "ended",
             choice(*ENDS),
-            'how it ended, where it does not wait: `"succeeded"` unless given, `"failed"` (and changed nothing) or `"undone"`',
+            'how it ended if it does not wait: `"succeeded"` unless given, `"failed"` (changing nothing), `"undone"`',
         ),
         *(
             Key(word, TEXT, f"its {word}, where it is not that of the case")
