@@ -12,6 +12,9 @@ import pytest
 
 from keyturn.approvals.statement import ACT_NAMESPACE, ActStatement
 from keyturn.assembly.outside import surroundings
+from keyturn.canon import manifest_digest
+from keyturn.contracts import catalog_of
+from keyturn.fold.guarding import MOST_PROPOSALS
 from keyturn.fold.state import State
 from keyturn.gateway.acts import (
     Candidate,
@@ -26,6 +29,7 @@ from keyturn.gateway.review import Actor
 from keyturn.ledger.writer import Ledger
 from keyturn.log.entry import Entry
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
+from keyturn.verifier import verify_ledger
 from tests.gateway.policy_racer import unchecked
 from tests.gateway.world import World
 
@@ -217,15 +221,6 @@ def test_a_policy_is_proposed_once_and_not_while_it_is_in_force(guarded: World) 
     assert refused(guarded, propose, guarded.gate.ledger, wanted, SOMEBODY, "again") == "already_proposed"
 
 
-def test_only_so_many_policies_wait_at_once(guarded: World) -> None:
-    wanted = candidate(guarded, LESS)
-    for number in range(64):
-        path = guarded.home.folder / "policy.toml"
-        path.write_text(f"{path.read_text()}\n# {number}\n")
-        propose(guarded.gate.ledger, candidate(guarded), SOMEBODY, "one more")
-    assert refused(guarded, propose, guarded.gate.ledger, wanted, SOMEBODY, "too many") == "too_many"
-
-
 def test_an_activation_without_endorsements_does_not_pass_the_fold(guarded: World) -> None:
     """Whoever reaches the ledger past the gateway's own look is refused by what every process follows."""
     wanted = candidate(guarded, LESS)
@@ -335,3 +330,28 @@ def racer(world: World, folder: Path, number: int, text: str) -> subprocess.Pope
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     )
+
+
+def test_whoever_proposes_much_keeps_nobody_from_changing_the_policy(guarded: World) -> None:
+    wanted = proposed(guarded, LESS)
+    endorse(guarded, wanted, "carol")
+    for number in range(MOST_PROPOSALS + 5):
+        files = {**wanted.files, "policy.toml": f"# {number}"}
+        junk = replace(wanted, files=files, policy=replace(wanted.policy, digest=manifest_digest(files)))
+        propose(guarded.gate.ledger, junk, SOMEBODY, "much")
+    waiting = guarded.gate.ledger.look(lambda view: State.from_json(view.state.to_json()).proposals)
+    assert len(waiting) == MOST_PROPOSALS
+    activate(guarded, wanted)
+
+
+def test_contracts_that_moved_alone_can_be_endorsed_and_activated(guarded: World) -> None:
+    same = candidate(guarded)
+    assert refused(guarded, propose, guarded.gate.ledger, same, SOMEBODY, "because") == "already_in_force"
+    files = dict(same.catalog.files)
+    path = next(iter(files))
+    moved = replace(same, catalog=catalog_of({**files, path: files[path] + "\n"}))
+    propose(guarded.gate.ledger, moved, SOMEBODY, "because")
+    endorse(guarded, moved, "carol")
+    activate(guarded, moved)
+    assert guarded.kinds()[-3:] == ["policy.activated", "catalog.published", "policy.guarded"]
+    assert verify_ledger(guarded.home.place.database).verdict == "PASS-UNANCHORED"

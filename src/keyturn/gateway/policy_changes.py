@@ -95,7 +95,8 @@ def propose(ledger: Ledger[State], candidate: Candidate, by: Actor, reason: str)
         force = tx.state.policy
         if force is None:
             raise Refused("no_policy", "the ledger holds no policy; make a home with `keyturn init`")
-        if force.digest == digest:
+        contracts = tx.state.catalog.digest if tx.state.catalog else None
+        if force.digest == digest and contracts == candidate.catalog.digest:
             raise Refused("already_in_force", "this policy is in force already")
         if digest in tx.state.proposals:
             raise Refused("already_proposed", f"it was proposed in entry {tx.state.proposals[digest].seq}")
