@@ -282,3 +282,27 @@ def test_a_principal_who_is_new_gains_what_is_granted() -> None:
     assert "gains eve: may call set_flag in staging without a review, and was refused" in told(
         more, was=[rule], people=fewer
     )
+
+
+@pytest.mark.parametrize(
+    ("risk", "text"),
+    [
+        ("{ deny_at = 80 }", "refused from 80"),
+        (
+            f'{{ hold_at = 30, deny_at = 80, approval = {APPROVAL}, mode = "shadow" }}',
+            "held from 30 for 1 of group:sre within 4h and refused from 80, in shadow",
+        ),
+    ],
+)
+def test_what_follows_from_a_risk_score_is_told_in_words(risk: str, text: str) -> None:
+    scored, plain = [grant(risk=risk)], [grant()]
+    assert f'changes: grant "g": by its risk score {text} instead of nothing' in told(*scored, was=plain)
+    assert f'changes: grant "g": by its risk score nothing instead of {text}' in told(*plain, was=scored)
+
+
+def test_the_dates_of_a_rule_are_told_as_times() -> None:
+    was = [grant(valid="{ from = 2020-01-01T00:00:00Z }")]
+    now = grant(valid="{ from = 2020-01-01T00:00:00Z, until = 2040-01-01T00:00:00Z }")
+    since, until = "from 2020-01-01T00:00:00.000000Z", "until 2040-01-01T00:00:00.000000Z"
+    assert f'changes: grant "g": counts {since} {until} instead of {since}' in told(now, was=was)
+    assert f'changes: grant "g": counts {since} instead of always' in told(*was, was=[grant()])
