@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, time
 from typing import Any
 
@@ -14,6 +14,8 @@ from tests.policy.freezes.calendars import calendar, event
 from tests.policy.world import CATALOG, hardware_key, key, label
 
 CONTRACTS = tuple(contract for contract in CATALOG.values() if contract.tool != "set_flag")
+Step = str | int
+"""A key, or a place in a list."""
 TOOLS = {contract.tool: contract for contract in CONTRACTS}
 
 APPROVAL = """{ quorum = 1, from = ["carol", "group:sre"], keys = "any", expires = "1h", rejects = 1,\
@@ -235,3 +237,27 @@ def _inline(value: Any) -> str:
             return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
         case _:
             return json.dumps(value)
+
+
+def places(value: Any, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
+    """Every place of a text."""
+    if path:
+        yield path
+    for step, inner in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield from places(inner, (*path, step))
+
+
+def parts(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Every schema in a schema."""
+    yield schema
+    for word, inner in schema.items():
+        if word in ("properties", "patternProperties", "$defs"):
+            for one in inner.values():
+                yield from parts(one)
+        elif word == "anyOf":
+            for one in inner:
+                yield from parts(one)
+        elif word in ("items", "additionalProperties", "if", "then", "else", "not") and isinstance(inner, dict):
+            yield from parts(inner)

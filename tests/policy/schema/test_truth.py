@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from functools import cache
 from pathlib import Path
@@ -23,7 +23,20 @@ from keyturn.policy.limits import NAMED_WINDOWS, SINGULAR, UNITS, LimitError, re
 from keyturn.policy.schema.documents import cases_schema, part_schema, policy_schema
 from keyturn.policy.schema.rules import LIMITS
 from keyturn.policy.usage import DIMENSIONS
-from tests.policy.schema.everything import CASES, CONTRACTS, PART, POLICY, TOOLS, parsed, policy_files, seen, toml
+from tests.policy.schema.everything import (
+    CASES,
+    CONTRACTS,
+    PART,
+    POLICY,
+    TOOLS,
+    Step,
+    parsed,
+    parts,
+    places,
+    policy_files,
+    seen,
+    toml,
+)
 
 ROOT = Path(__file__).parents[3]
 PAGE = (ROOT / "docs/reference/policy.md").read_text(encoding="utf-8")
@@ -194,18 +207,6 @@ def test_every_form_of_a_limit_is_one_to_both(count: int, unit: str, window: str
 
 # --- anything -------------------------------------------------------------------------------------------------
 
-Step = str | int
-
-
-def places(value: Any, path: tuple[Step, ...] = ()) -> Iterator[tuple[Step, ...]]:
-    """Every place of a text."""
-    if path:
-        yield path
-    for step, inner in (
-        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    ):
-        yield from places(inner, (*path, step))
-
 
 def _drop(inside: Any, step: Step, _: Any) -> None:
     del inside[step]
@@ -315,20 +316,6 @@ KNOWN = {
     ),
     *("not", "$ref", "$defs", "$schema"),
 }
-
-
-def parts(schema: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Every schema in a schema."""
-    yield schema
-    for key, inner in schema.items():
-        if key in ("properties", "patternProperties", "$defs"):
-            for one in inner.values():
-                yield from parts(one)
-        elif key == "anyOf":
-            for one in inner:
-                yield from parts(one)
-        elif key in ("items", "additionalProperties", "if", "then", "else", "not") and isinstance(inner, dict):
-            yield from parts(inner)
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
