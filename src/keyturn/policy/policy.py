@@ -28,6 +28,9 @@ from keyturn.policy.usage import SUBMISSIONS
 from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
+_OPEN = frozenset("*?\\")
+"""What in a glob does not stand for itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -48,6 +51,7 @@ class Policy:
     budgets: tuple[Budget, ...]
     by_call: Mapping[tuple[str, str], tuple[Grant, ...]]
     by_tool: Mapping[str | None, tuple[Forbid, ...]]
+    by_head: Mapping[str | None, tuple[Environment, ...]]
     by_place: Mapping[tuple[str, str], Mapping[str | None, tuple[Grant, ...]]]
     lint: tuple[str, ...] = ()
     freezes: tuple[Freeze, ...] = ()
@@ -106,7 +110,8 @@ class Policy:
     def environment_of(self, target: str) -> str | Deny:
         """Return the one environment a target lies in, or the denial that says it lies in none or in several."""
         try:
-            found = [name for name, place in self.environments.items() if place.covers(target)]
+            places = (*self.by_head.get(target.partition("/")[0], ()), *self.by_head.get(None, ()))
+            found = [place.name for place in places if place.covers(target)]
         except UnicodeEncodeError:
             found = []
         if len(found) == 1:
@@ -175,6 +180,7 @@ def assemble(
         freezes=tuple(sorted(freezes, key=lambda freeze: freeze.id)),
         by_call=by_call,
         by_tool=_by_tool(forbids),
+        by_head=_by_head(world.environments.values()),
         by_place=_by_place(by_call),
         lint=(
             *warnings_of(world, catalog, grants, forbids, budgets),
@@ -200,6 +206,19 @@ def _by_call(grants: Iterable[Grant]) -> Mapping[tuple[str, str], tuple[Grant, .
         for principal in grant.principals:
             index[principal, grant.tool].append(grant)
     return MappingProxyType({call: tuple(found) for call, found in index.items()})
+
+
+def _by_head(places: Iterable[Environment]) -> Mapping[str | None, tuple[Environment, ...]]:
+    """Return the environments by what their globs begin with, up to the first slash; under None those of any target.
+
+    An environment is there once for each beginning, and nowhere else if one of its globs begins with anything.
+    """
+    index: defaultdict[str | None, list[Environment]] = defaultdict(list)
+    for place in places:
+        heads = {target.partition("/")[0] for target in place.targets}
+        for head in {None} if _OPEN.intersection("".join(heads)) else heads:
+            index[head].append(place)
+    return MappingProxyType({head: tuple(found) for head, found in index.items()})
 
 
 def _by_place(

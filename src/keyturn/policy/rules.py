@@ -139,8 +139,9 @@ class Grant:
 
     def judge(self, subject: Subject) -> Verdict:
         """Say whether the rule applies: it misses whatever is asked outside the dates between which it is valid."""
-        because = self.valid.why_not(subject.now)
-        return Misses(Outside(because)) if because else self.where.judge(subject)
+        if self.valid is not ALWAYS and (because := self.valid.why_not(subject.now)):
+            return Misses(None, Outside(because))
+        return self.where.judge(subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,8 +163,9 @@ class Forbid:
 
     def judge(self, subject: Subject) -> Verdict:
         """Say whether the rule applies: it misses whatever is asked outside the dates between which it is valid."""
-        because = self.valid.why_not(subject.now)
-        return Misses(Outside(because)) if because else self.where.judge(subject)
+        if self.valid is not ALWAYS and (because := self.valid.why_not(subject.now)):
+            return Misses(None, Outside(because))
+        return self.where.judge(subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
