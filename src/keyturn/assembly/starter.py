@@ -22,12 +22,14 @@ _BARE_HEAD = """\
 # Policy: who may do what, how often, and who must agree. Everything that no grant allows is refused.
 # This file is a proposal. The policy in force is the one in the ledger: change this file, look at it with
 # `keyturn policy check`, and put it in force with `keyturn policy activate -m REASON`.
+# Completion in editors: run `keyturn schema --into schemas`, and begin with `#:schema ./schemas/policy.schema.json`.
 version = 1
 
 """
 _BARE_WIRING = """\
 # Wiring: which systems Keyturn acts on, by name. Assistants only ever use these names.
 # Paths are relative to this file.
+# Completion in editors: run `keyturn schema --into schemas`, and begin with `#:schema ./schemas/keyturn.schema.json`.
 version = 1
 """
 
