@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from keyturn.approvals.statement import ACT_NAMESPACE, ActStatement
+from keyturn.assembly.changing import brief, earlier, read_text
 from keyturn.assembly.outside import surroundings
-from keyturn.canon import manifest_digest
+from keyturn.canon import Json, encode, manifest_digest
 from keyturn.contracts import catalog_of
 from keyturn.fold.guarding import MOST_PROPOSALS
 from keyturn.fold.state import State
@@ -23,7 +24,7 @@ from keyturn.gateway.acts import (
     statement_of,
     submit_act,
 )
-from keyturn.gateway.desk import Look
+from keyturn.gateway.desk import Job, Look
 from keyturn.gateway.policy_changes import draft_endorsement, propose
 from keyturn.gateway.review import Actor
 from keyturn.ledger.writer import Ledger
@@ -355,3 +356,21 @@ def test_contracts_that_moved_alone_can_be_endorsed_and_activated(guarded: World
     activate(guarded, moved)
     assert guarded.kinds()[-3:] == ["policy.activated", "catalog.published", "policy.guarded"]
     assert verify_ledger(guarded.home.place.database).verdict == "PASS-UNANCHORED"
+
+
+def test_nobody_is_shown_another_text_than_they_sign_for(guarded: World) -> None:
+    """Who has the entry key may put a harmless text beside the digest of another one."""
+    harmless, other = candidate(guarded, LESS), candidate(guarded, (LESS[1], LESS[1].replace("1 calls", "999 calls")))
+
+    def job(tx: Job) -> Entry:
+        facts: dict[str, Json] = {
+            "policy": other.policy.digest,
+            "previous": tx.state.policy.digest if tx.state.policy else "",
+            "by": {"type": "account", "name": "tests"},
+        }
+        return tx.append("policy.proposed", facts, data={"policy.files": encode(dict(harmless.files))})
+
+    entry = guarded.gate.ledger.transact(job)
+    for show in (brief, earlier, read_text):
+        with pytest.raises(LedgerError, match="another policy than it says"):
+            show(guarded.home, str(entry.seq))

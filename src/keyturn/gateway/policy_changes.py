@@ -20,7 +20,7 @@ from keyturn.gateway.review import Actor, check_reason
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.entry import Entry
-from keyturn.model.errors import Refused
+from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.time import format_timestamp
 
 FILES = "policy.files"
@@ -216,5 +216,12 @@ def find_version(view: Look, named: str) -> Version:
 
 
 def files_of(view: Look, version: Version) -> dict[str, str]:
-    """Return the texts of a version as the ledger keeps them."""
-    return texts_of(view, version.seq, FILES)
+    """Return the texts of a version as the ledger keeps them. Raises `LedgerError` unless they have its digest.
+
+    People sign for the digest: what they are shown must be what has it.
+    """
+    files = texts_of(view, version.seq, FILES)
+    if canon.manifest_digest(files) != version.policy:
+        wrong = f"entry {version.seq} carries the text of another policy than it says"
+        raise LedgerError(f"{wrong}; check with `keyturn audit verify`")
+    return files
