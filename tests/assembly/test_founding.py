@@ -204,10 +204,11 @@ def test_a_copy_of_the_repository_becomes_a_home_and_keeps_its_files(order: Orde
     order.folder.mkdir()
     for name in ("policy.toml", "keyturn.toml"):
         shutil.copy(ROOT / name, order.folder)
-    shutil.copytree(ROOT / "tool_schemas", order.folder / "tool_schemas")
+    for name in ("tool_schemas", "policy.d", "policy_tests"):
+        shutil.copytree(ROOT / name, order.folder / name)
     new = found_home(Order(folder=order.folder))
     assert new.kept == ("policy.toml", "keyturn.toml", "tool_schemas")
-    assert list(new.tokens) == ["claude"]
+    assert list(new.tokens) == ["claude", "release-bot"]
     assert new.samples is not None
     assert (order.folder / "policy.toml").read_bytes() == (ROOT / "policy.toml").read_bytes()
     assert any("only example keys" in warning for warning in new.warnings)

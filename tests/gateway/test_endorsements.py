@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 from keyturn.approvals.statement import ACT_NAMESPACE, ActStatement
+from keyturn.assembly.changing import brief, earlier, read_text
 from keyturn.assembly.outside import surroundings
+from keyturn.canon import Json, encode, manifest_digest
+from keyturn.contracts import catalog_of
+from keyturn.fold.guarding import MOST_PROPOSALS
 from keyturn.fold.state import State
 from keyturn.gateway.acts import (
     Candidate,
@@ -20,12 +24,13 @@ from keyturn.gateway.acts import (
     statement_of,
     submit_act,
 )
-from keyturn.gateway.desk import Look
+from keyturn.gateway.desk import Job, Look
 from keyturn.gateway.policy_changes import draft_endorsement, propose
 from keyturn.gateway.review import Actor
 from keyturn.ledger.writer import Ledger
 from keyturn.log.entry import Entry
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
+from keyturn.verifier import verify_ledger
 from tests.gateway.policy_racer import unchecked
 from tests.gateway.world import World
 
@@ -217,15 +222,6 @@ def test_a_policy_is_proposed_once_and_not_while_it_is_in_force(guarded: World) 
     assert refused(guarded, propose, guarded.gate.ledger, wanted, SOMEBODY, "again") == "already_proposed"
 
 
-def test_only_so_many_policies_wait_at_once(guarded: World) -> None:
-    wanted = candidate(guarded, LESS)
-    for number in range(64):
-        path = guarded.home.folder / "policy.toml"
-        path.write_text(f"{path.read_text()}\n# {number}\n")
-        propose(guarded.gate.ledger, candidate(guarded), SOMEBODY, "one more")
-    assert refused(guarded, propose, guarded.gate.ledger, wanted, SOMEBODY, "too many") == "too_many"
-
-
 def test_an_activation_without_endorsements_does_not_pass_the_fold(guarded: World) -> None:
     """Whoever reaches the ledger past the gateway's own look is refused by what every process follows."""
     wanted = candidate(guarded, LESS)
@@ -335,3 +331,46 @@ def racer(world: World, folder: Path, number: int, text: str) -> subprocess.Pope
     return subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
     )
+
+
+def test_whoever_proposes_much_keeps_nobody_from_changing_the_policy(guarded: World) -> None:
+    wanted = proposed(guarded, LESS)
+    endorse(guarded, wanted, "carol")
+    for number in range(MOST_PROPOSALS + 5):
+        files = {**wanted.files, "policy.toml": f"# {number}"}
+        junk = replace(wanted, files=files, policy=replace(wanted.policy, digest=manifest_digest(files)))
+        propose(guarded.gate.ledger, junk, SOMEBODY, "much")
+    waiting = guarded.gate.ledger.look(lambda view: State.from_json(view.state.to_json()).proposals)
+    assert len(waiting) == MOST_PROPOSALS
+    activate(guarded, wanted)
+
+
+def test_contracts_that_moved_alone_can_be_endorsed_and_activated(guarded: World) -> None:
+    same = candidate(guarded)
+    assert refused(guarded, propose, guarded.gate.ledger, same, SOMEBODY, "because") == "already_in_force"
+    files = dict(same.catalog.files)
+    path = next(iter(files))
+    moved = replace(same, catalog=catalog_of({**files, path: files[path] + "\n"}))
+    propose(guarded.gate.ledger, moved, SOMEBODY, "because")
+    endorse(guarded, moved, "carol")
+    activate(guarded, moved)
+    assert guarded.kinds()[-3:] == ["policy.activated", "catalog.published", "policy.guarded"]
+    assert verify_ledger(guarded.home.place.database).verdict == "PASS-UNANCHORED"
+
+
+def test_nobody_is_shown_another_text_than_they_sign_for(guarded: World) -> None:
+    """Who has the entry key may put a harmless text beside the digest of another one."""
+    harmless, other = candidate(guarded, LESS), candidate(guarded, (LESS[1], LESS[1].replace("1 calls", "999 calls")))
+
+    def job(tx: Job) -> Entry:
+        facts: dict[str, Json] = {
+            "policy": other.policy.digest,
+            "previous": tx.state.policy.digest if tx.state.policy else "",
+            "by": {"type": "account", "name": "tests"},
+        }
+        return tx.append("policy.proposed", facts, data={"policy.files": encode(dict(harmless.files))})
+
+    entry = guarded.gate.ledger.transact(job)
+    for show in (brief, earlier, read_text):
+        with pytest.raises(LedgerError, match="another policy than it says"):
+            show(guarded.home, str(entry.seq))

@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 
 from keyturn.assembly.outside import moment
+from keyturn.canon import Json, encode
+from keyturn.fold.freezes import OVERRIDE, overriding
+from keyturn.gateway.acts import ActDraft, statement_of
 from keyturn.gateway.claim import claimable
+from keyturn.gateway.desk import Job
+from keyturn.gateway.freeze_states import ON, freeze_states
 from keyturn.gateway.overriding import draft_override
+from keyturn.log.commitment import SALT_BYTES, commit
+from keyturn.log.entry import Entry
 from keyturn.model.errors import Refused
+from keyturn.model.time import format_timestamp
 from keyturn.policy import Policy
 from tests.gateway.world import World
 from tests.policy.freezes.calendars import calendar, event, freeze
@@ -113,6 +121,25 @@ def test_only_whom_the_freeze_names_may_set_it_aside(world: World) -> None:
     with pytest.raises(Refused, match="alice may not set 'year end' aside; carol may"):
         override(world, timedelta(minutes=30))
     override(world, timedelta(minutes=30), "carol")
+
+
+def test_an_override_that_came_past_the_gateway_counts_only_by_whom_the_freeze_names(world: World) -> None:
+    freeze_from(world, timedelta(hours=-1), timedelta(days=3), override='["carol"]')
+    words, salt = encode("an outage"), bytes(SALT_BYTES)
+    end = moment().wall + world.clock.passed + timedelta(minutes=30)
+    facts: dict[str, Json] = {"freeze": "year end", "until": format_timestamp(end)}
+    meant = overriding(facts, commit(salt, "reason", words))
+    said = world.gate.ledger.look(lambda view: statement_of(view, OVERRIDE, meant.object, meant.digest, "alice"))
+
+    def record(tx: Job, act: dict[str, Json]) -> Entry:
+        whole: dict[str, Json] = {**facts, "act": act}
+        return tx.append("freeze.overridden", whole, data={"reason": words}, salts={"reason": salt})
+
+    world.act(ActDraft(said, record))
+    assert world.comment("Hello.").envelope["status"] == "denied"
+    policy = in_force(world)
+    [state] = world.gate.ledger.look(lambda view: freeze_states(policy, view))
+    assert state.state == ON
 
 
 @pytest.mark.parametrize(

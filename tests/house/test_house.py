@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from keyturn.contracts import check_pins, read_catalog
-from keyturn.policy import read_policy
-
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PACKAGE = ROOT / "src" / "keyturn"
@@ -58,14 +55,6 @@ def test_the_checks_run_the_commands_that_the_readme_gives() -> None:
     checks = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert commands == ["keyturn demo", "pytest -n auto"]
     assert all(f"uv run --locked {command}\n" in checks for command in commands)
-
-
-def test_the_root_is_a_home_whose_policy_loads_and_pins_its_own_contracts() -> None:
-    catalog = read_catalog(ROOT / "tool_schemas")
-    text = (ROOT / "policy.toml").read_text(encoding="utf-8")
-    policy = read_policy({"policy.toml": text}, catalog.contracts)
-    assert check_pins(catalog, policy.pins()) == []
-    assert policy.warnings() == ()
 
 
 @pytest.mark.parametrize("word", ["utils", "helpers", "common", "manager", "service"])

@@ -180,6 +180,13 @@ def test_amounts_and_requests_that_wait_count_too() -> None:
     assert run(pull("pending", f'{waiting}expect = "deny"\ncode = "limit"'), policy=policy).failures == ()
 
 
+def test_all_cases_together_have_no_more_earlier_uses_than_anybody_can_count() -> None:
+    """Reviewers and auditors run the cases of whoever proposes a policy."""
+    many = "used = [" + "{ times = 10000 }, " * 6 + "]\n"
+    [said] = problems(comment("one", 'expect = "deny"\n' + many), comment("two", 'expect = "deny"\n' + many))
+    assert "cases[1].used[4].times: all cases together may have 100000 earlier uses" in said
+
+
 def test_a_case_is_decided_at_the_time_it_says() -> None:
     policy = POLICY.replace(
         'where = { "arguments.status" = { exists = false } }', 'where = { "time.weekday" = ["saturday"] }'

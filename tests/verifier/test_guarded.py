@@ -7,6 +7,7 @@ from typing import Any
 from keyturn import canon
 from keyturn.approvals.statement import ACT_NAMESPACE
 from keyturn.canon import Json
+from keyturn.fold.guarding import MOST_PROPOSALS
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
 from tests.verifier.test_recovery import recover
@@ -108,7 +109,32 @@ def test_a_change_that_two_others_endorsed_passes_by_whoever_activates(thief: Th
     passes(thief)
 
 
+def test_of_too_many_proposals_the_oldest_that_fewest_endorsed_makes_room(thief: Thief) -> None:
+    guard(thief)
+    endorsed, wanted = text_of(thief, "[people.ada]\n"), text_of(thief, NEXT)
+    propose(thief, endorsed)
+    endorse(thief, endorsed, "carol")
+    for number in range(MOST_PROPOSALS):
+        propose(thief, text_of(thief, f"[people.p{number}]\n"))
+    first = thief.all[-1].seq - MOST_PROPOSALS + 1
+    passes(thief)
+    propose(thief, wanted)
+    endorse(thief, wanted, "carol")
+    endorse(thief, endorsed, "alice", proposal=first - 2)
+    activate(thief, wanted)
+    passes(thief)
+
+
 # --- what does not ---
+
+
+def test_an_endorsement_of_a_proposal_that_made_room_is_named(thief: Thief) -> None:
+    guard(thief)
+    first = propose(thief, text_of(thief, NEXT))
+    for number in range(MOST_PROPOSALS):
+        propose(thief, text_of(thief, f"[people.p{number}]\n"))
+    late = endorse(thief, text_of(thief, NEXT), "carol", proposal=first.seq)
+    assert "not proposed" in str(named(thief, late.seq).first_bad)
 
 
 def test_an_activation_without_the_endorsements_is_named(thief: Thief) -> None:

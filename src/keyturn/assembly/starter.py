@@ -1,4 +1,4 @@
-"""The starter files of a new home: carried in the wheel, or the repository's own root in a checkout."""
+"""The starter files of a new home: a policy of the package's own, and what the wheel or a checkout's root carries."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ _BARE_HEAD = """\
 # Policy: who may do what, how often, and who must agree. Everything that no grant allows is refused.
 # This file is a proposal. The policy in force is the one in the ledger: change this file, look at it with
 # `keyturn policy check`, and put it in force with `keyturn policy activate -m REASON`.
+# Completion in editors: run `keyturn schema --into schemas`, and begin with `#:schema ./schemas/policy.schema.json`.
 version = 1
 
 """
 _BARE_WIRING = """\
 # Wiring: which systems Keyturn acts on, by name. Assistants only ever use these names.
 # Paths are relative to this file.
+# Completion in editors: run `keyturn schema --into schemas`, and begin with `#:schema ./schemas/keyturn.schema.json`.
 version = 1
 """
 
@@ -49,10 +51,10 @@ class NewReviewer:
 
 
 def starter_folder() -> Path:
-    """Return the folder that holds the starter `policy.toml`, `keyturn.toml` and `tool_schemas/`."""
+    """Return the folder that holds the starter `keyturn.toml` and `tool_schemas/`: in a checkout, its root."""
     package = Path(keyturn.__file__).parent
     for folder in (package / "starter", package.parents[1]):
-        if (folder / "policy.toml").is_file() and (folder / "tool_schemas").is_dir():
+        if (folder / "keyturn.toml").is_file() and (folder / "tool_schemas").is_dir():
             return folder
     raise ConfigurationError("this installation carries no starter files; reinstall keyturn")
 
@@ -85,7 +87,7 @@ def example_keys() -> frozenset[str]:
 
 
 def _starter_text() -> str:
-    return (starter_folder() / "policy.toml").read_text(encoding="utf-8")
+    return (Path(keyturn.__file__).parent / "starter" / "policy.toml").read_text(encoding="utf-8")
 
 
 def _check_once(principals: Sequence[NewPrincipal], reviewers: Sequence[NewReviewer]) -> None:

@@ -1340,7 +1340,9 @@ class Rules:
         follows = self.policy is not None and entry["previous"] == self.policy
         need(follows, seq, 9, "it does not follow the policy in force")
         need(proposed not in self.proposals, seq, 9, "this policy is proposed already")
-        need(len(self.proposals) < 64, seq, 9, "more policies are proposed than may wait")
+        if len(self.proposals) >= 64:  # the least endorsed makes room, of several the oldest
+            waiting = self.proposals
+            del waiting[min(waiting, key=lambda one: (len(waiting[one][1]), waiting[one][0]))]
         self._texts(entry, "policy.files", proposed)
         self.proposals[proposed] = seq, set()
 

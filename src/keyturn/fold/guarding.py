@@ -75,15 +75,24 @@ def guard_of(entry: Entry, policy: PolicyInForce | None, catalog: CatalogInForce
 
 
 def proposed(entry: Entry, policy: PolicyInForce | None, present: Mapping[str, Proposed]) -> Proposed:
-    """Read a `policy.proposed` entry. Raises `Refused` when it follows another policy, or nothing may be added."""
+    """Read a `policy.proposed` entry. Raises `Refused` when it follows another policy, or waits already."""
     digest = entry.text("policy")
     if policy is None or entry.facts["previous"] != policy.digest:
         raise Refused("other_policy", "it does not follow the policy in force")
     if digest in present:
         raise Refused("already_proposed", f"this policy was proposed in entry {present[digest].seq}")
-    if len(present) >= MOST_PROPOSALS:
-        raise Refused("too_many", f"{MOST_PROPOSALS} policies are proposed already: activate one of them first")
     return Proposed(seq=entry.seq, policy=digest, at=entry.at)
+
+
+def waiting_with(found: Proposed, present: Mapping[str, Proposed]) -> dict[str, Proposed]:
+    """Return what waits once a further text is proposed: where too many would, the least endorsed makes room.
+
+    Of several it is the oldest. Proposing takes no signature: whoever proposes much must not keep others from it.
+    """
+    kept = dict(present)
+    if len(kept) >= MOST_PROPOSALS:
+        del kept[min(kept.values(), key=lambda item: (len(item.endorsed), item.seq)).policy]
+    return {**kept, found.policy: found}
 
 
 def endorsed(entry: Entry, by: str, guard: Guard | None, present: Mapping[str, Proposed]) -> Proposed:

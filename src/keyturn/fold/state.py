@@ -30,6 +30,7 @@ from keyturn.fold.guarding import (
     endorsement,
     guard_of,
     proposed,
+    waiting_with,
 )
 from keyturn.fold.key_changes import key_change
 from keyturn.fold.outcomes import note_outcome
@@ -253,7 +254,7 @@ class State:
 
     def _propose(self, entry: Entry) -> None:
         self._founding = False
-        self.proposals[entry.text("policy")] = proposed(entry, self.policy, self.proposals)
+        self.proposals = waiting_with(proposed(entry, self.policy, self.proposals), self.proposals)
 
     def _endorse(self, entry: Entry) -> None:
         self._founding = False

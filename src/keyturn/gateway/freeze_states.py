@@ -35,7 +35,7 @@ def freeze_states(policy: Policy, view: Look) -> tuple[FreezeState, ...]:
 
 
 def _state(freeze: Freeze, view: Look) -> FreezeState:
-    present, override = freeze.at(view.now), view.state.circumstances.override_of(freeze.id, view.now)
+    present, override = freeze.at(view.now), freeze.set_aside(view.state.circumstances, view.now)
     if present is None:
         following = freeze.after(view.now)
         begins = None if following is None else following.start

@@ -20,7 +20,7 @@ from keyturn.gateway.review import Actor, check_reason
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.entry import Entry
-from keyturn.model.errors import Refused
+from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.time import format_timestamp
 
 FILES = "policy.files"
@@ -95,7 +95,8 @@ def propose(ledger: Ledger[State], candidate: Candidate, by: Actor, reason: str)
         force = tx.state.policy
         if force is None:
             raise Refused("no_policy", "the ledger holds no policy; make a home with `keyturn init`")
-        if force.digest == digest:
+        contracts = tx.state.catalog.digest if tx.state.catalog else None
+        if force.digest == digest and contracts == candidate.catalog.digest:
             raise Refused("already_in_force", "this policy is in force already")
         if digest in tx.state.proposals:
             raise Refused("already_proposed", f"it was proposed in entry {tx.state.proposals[digest].seq}")
@@ -215,5 +216,12 @@ def find_version(view: Look, named: str) -> Version:
 
 
 def files_of(view: Look, version: Version) -> dict[str, str]:
-    """Return the texts of a version as the ledger keeps them."""
-    return texts_of(view, version.seq, FILES)
+    """Return the texts of a version as the ledger keeps them. Raises `LedgerError` unless they have its digest.
+
+    People sign for the digest: what they are shown must be what has it.
+    """
+    files = texts_of(view, version.seq, FILES)
+    if canon.manifest_digest(files) != version.policy:
+        wrong = f"entry {version.seq} carries the text of another policy than it says"
+        raise LedgerError(f"{wrong}; check with `keyturn audit verify`")
+    return files

@@ -75,7 +75,7 @@ def under(action: Action, decision: Hold) -> Action:
 
 def decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
     """Decide the request of an action as if it were made now, what it has taken from limits left out."""
-    usage = view.state.usage.without(action.id)
+    usage = view.state.usage.at_claim(action.id)
     return evaluate(policy, _request_again(view, action, request), usage, view.now, view.state.circumstances)
 
 

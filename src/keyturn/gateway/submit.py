@@ -238,8 +238,6 @@ def judged(gate: Gateway, view: Look, call: Call, plan: Plan, supersedes: Action
     policy = gate.policies.in_force(view)
     # One that is superseded makes room for the one that takes its place.
     usage = view.state.usage if supersedes is None else view.state.usage.without(supersedes.id)
-    if policy.caps_submissions and (denied := screen(policy, request_of(call), usage, view.now)) is not None:
-        return denied  # screened before it was planned too; others came in between
     decision = evaluate(policy, request_of(call, plan), usage, view.now, view.state.circumstances)
     if not isinstance(decision, Deny) and (stopped := suspension(view, call, decision.environment)) is not None:
         return Deny(reasons=(stopped,), environment=decision.environment)

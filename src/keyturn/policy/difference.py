@@ -16,13 +16,15 @@ from typing import Literal, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.decision import Request
+from keyturn.model.time import format_timestamp
 from keyturn.policy.freezes import Freeze
 from keyturn.policy.limits import Limit, written_window
 from keyturn.policy.patterns import Pattern
 from keyturn.policy.policy import Policy
 from keyturn.policy.reach.changes import Outlook, Shift, same_where, shifts
-from keyturn.policy.rules import Approval, Budget, Forbid, Grant
+from keyturn.policy.rules import Approval, Budget, Forbid, Grant, Thresholds
 from keyturn.policy.shown import shown
+from keyturn.policy.validity import Validity
 from keyturn.policy.where import Where
 
 Kind: TypeAlias = Literal["gains", "loses", "changes"]
@@ -35,7 +37,7 @@ _NAMED = (
     ("reviewers", "reviewer"),
     ("environments", "environment"),
     ("lanes", "lane"),
-    ("prices", "tool"),
+    ("prices", "price of the tool"),
 )
 _WORDS = {
     "guard": "who must sign for the next policy",
@@ -44,7 +46,7 @@ _WORDS = {
     "queue": "how much may be under way at once ([queue])",
     "risk": "how risk is scored ([risk])",
 }
-_SILENT = frozenset({"digest", "contracts", "by_call", "by_tool", "lint", "caps_submissions"})
+_SILENT = frozenset({"digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint", "caps_submissions"})
 _UNSAID = frozenset({"id", "place", "name", "patterns"})
 
 
@@ -240,6 +242,10 @@ def _field(name: str, old: object, new: object) -> str:
             )
         case "approval", _, _:
             return f"asks {_asked(new)} instead of {_asked(old)}"
+        case "risk", _, _:
+            return f"by its risk score {_scored(new)} instead of {_scored(old)}"
+        case "valid", Validity(), Validity():
+            return f"counts {_dates(new)} instead of {_dates(old)}"
         case _:
             return f"{name} {_value(new)} instead of {_value(old)}"
 
@@ -260,6 +266,22 @@ def _asked(approval: object) -> str:
     later = "".join(f", {written_window(one.after)} later {', '.join(one.sources)} too" for one in approval.escalate)
     people = f"{approval.quorum} of {', '.join(approval.sources)}"
     return f"for {people}{keys} within {written_window(approval.expires)}{later}{rejects}"
+
+
+def _scored(thresholds: object) -> str:
+    """Write what follows from a risk score."""
+    if not isinstance(thresholds, Thresholds):
+        return "nothing"
+    asked = "" if thresholds.approval is None else f" {_asked(thresholds.approval)}"
+    held = [] if thresholds.hold_at is None else [f"held from {thresholds.hold_at}{asked}"]
+    refused = [] if thresholds.deny_at is None else [f"refused from {thresholds.deny_at}"]
+    return " and ".join([*held, *refused]) + (", in shadow" if thresholds.shadow else "")
+
+
+def _dates(valid: Validity) -> str:
+    since = "" if valid.since is None else f"from {format_timestamp(valid.since)}"
+    until = "" if valid.until is None else f"until {format_timestamp(valid.until)}"
+    return " ".join(part for part in (since, until) if part) or "always"
 
 
 def _limits(limits: Sequence[Limit], *, whole: bool) -> set[str]:

@@ -19,9 +19,10 @@ A shadow grant speaks only where no live grant does; other shadow rules only add
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import islice
 
 from keyturn.model.decision import Decision, Deny, Escalation, Hold, Obligation, Permit, Reason, Request, Shadow
 from keyturn.model.principal import Principal
@@ -31,14 +32,14 @@ from keyturn.policy.anchoring import anchor_reason
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.freezes import Freezing
 from keyturn.policy.lanes import approvals_of, barred
-from keyturn.policy.limits import Limit, Spent, spent
+from keyturn.policy.limits import Spent, spent
 from keyturn.policy.policy import Policy
 from keyturn.policy.risk import thresholds
 from keyturn.policy.risk.score import assess
 from keyturn.policy.rules import Approval, Forbid, Grant
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned
-from keyturn.policy.usage import PENDING, Counts
+from keyturn.policy.usage import PENDING, SUBMISSIONS, Counts
 from keyturn.policy.where import Applies, Misses
 
 PERMIT_FOR = timedelta(minutes=15)
@@ -46,9 +47,9 @@ MANUAL_FOR = timedelta(hours=4)  # where a person has yet to sign for the execut
 _TOLD = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Case:
-    """One request being decided."""
+    """One request being decided; nothing changes it. It is not frozen because that takes as long as a condition."""
 
     policy: Policy
     principal: Principal
@@ -96,8 +97,8 @@ def evaluate(
 
 
 def amounts_of(request: Request) -> dict[str, int]:
-    """Return what a request takes from limits, by unit: one call and the plan's effects."""
-    return {**request.effects, "calls": 1}
+    """Return what a request takes from limits, by unit: one call, which is submitted, and the plan's effects."""
+    return {**request.effects, "calls": 1, SUBMISSIONS: 1}
 
 
 def admitted(policy: Policy, request: Request) -> Principal | Deny:
@@ -172,49 +173,55 @@ def exhausted(found: Sequence[Spent], environment: str | None) -> Deny:
 
 
 def _granted(case: _Case, forbids: Sequence[tuple[Forbid, str]]) -> Decision:
-    grants = case.policy.grants_for(case.principal.name, case.subject.tool)
-    judged = [(grant, grant.judge(case.subject)) for grant in grants]
-    live = [grant for grant, verdict in judged if isinstance(verdict, Applies) and not grant.shadow]
-    shadow = [grant for grant, verdict in judged if isinstance(verdict, Applies) and grant.shadow]
-    notes = tuple(Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids)
-    notes = (*notes, *case.frozen.notes)
+    live: list[Grant] = []
+    shadow: list[Grant] = []
+    for grant in case.policy.grants_in(case.principal.name, case.subject.tool, case.environment):
+        if isinstance(grant.judge(case.subject), Applies):
+            (shadow if grant.shadow else live).append(grant)
+    if not live and not shadow:
+        return _missed(case)
     # What a shadow would do is recorded with its plan: no credential may get there either.
-    if found := thresholds.secrets(live or shadow, case.diff):
+    if case.diff and (found := thresholds.secrets(live or shadow, case.diff)):
         return _refused(case, found)
+    notes = [Reason("shadow_forbid", f"in shadow: {_forbids(because)}", rule.id) for rule, because in forbids]
+    notes += case.frozen.notes
     if live:
-        return _allowed(case, live, (*notes, *(_noted(case, grant) for grant in shadow)))
-    if shadow:
-        reasons = tuple(Reason("shadow_grant", _in_shadow(case, grant), grant.id) for grant in shadow)
-        rules = tuple(grant.id for grant in shadow)
-        return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes), risk=case.risk)
-    missed = [(grant, verdict.because) for grant, verdict in judged if isinstance(verdict, Misses)]
+        notes += [_noted(case, grant) for grant in shadow]
+        return _allowed(case, live, notes)
+    reasons = [Reason("shadow_grant", _in_shadow(case, grant), grant.id) for grant in shadow]
+    rules = tuple(grant.id for grant in shadow)
+    return Shadow(environment=case.environment, rules=rules, reasons=(*reasons, *notes), risk=case.risk)
+
+
+def _missed(case: _Case) -> Deny:
+    """Deny what no grant lets through, with what each grant about this call was missing, in any environment."""
+    grants = case.policy.grants_for(case.principal.name, case.subject.tool)
+    judged = ((grant, grant.judge(case.subject)) for grant in grants)
+    missed = [(grant, verdict.because) for grant, verdict in islice(judged, _TOLD) if isinstance(verdict, Misses)]
     return ungranted(case.principal, case.subject.tool, missed, case.environment)
 
 
-def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) -> Decision:
+def _allowed(case: _Case, grants: Sequence[Grant], notes: Sequence[Reason]) -> Decision:
     """Permit or hold what `grants` let through, unless a limit has no room."""
     approvals = _approvals(case, grants)
-    amounts = {**case.amounts, PENDING: 1 if approvals else 0}
-    own = (limit for grant in grants for limit in grant.limits)
-    general = case.policy.limits_binding(case.principal.name, case.subject.tool)
-    found = list(spent(_once((*own, *general)), case.subject, amounts, case.usage, case.now))
+    found = _spent(case, grants, 1 if approvals else 0)
     binding = [item for item in found if not item.limit.shadow]
     if binding:
         return exhausted(binding, case.environment)
     if too_high := _too_risky(case, grants, approvals):
         return _refused(case, too_high)
-    notes = (
+    manual = tuple([grant.id for grant in grants if grant.manual])
+    notes = [
+        *[Reason("manual", "a person has to sign for its execution", rule) for rule in manual],
         *notes,
         *(() if case.risk is None else thresholds.notes(grants, case.risk)),
-        *(Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found),
-        *(anchor_reason(grant.id) for grant in grants if grant.anchor),
-    )
-    rules = tuple(grant.id for grant in grants)
-    manual = tuple(grant.id for grant in grants if grant.manual)
-    notes = (*(Reason("manual", "a person has to sign for its execution", rule) for rule in manual), *notes)
+        *[Reason("shadow_limit", f"in shadow: {item.reason.text}", item.limit.rule) for item in found],
+        *[anchor_reason(grant.id) for grant in grants if grant.anchor],
+    ]
+    rules = tuple([grant.id for grant in grants])
     if approvals:
         return replace(_held(case, approvals, rules, notes), manual=manual, risk=case.risk)
-    reasons = tuple(Reason("granted", f'"{grant.id}" lets it run without a review', grant.id) for grant in grants)
+    reasons = [Reason("granted", f'"{grant.id}" lets it run without a review', grant.id) for grant in grants]
     return Permit(
         environment=case.environment,
         rules=rules,
@@ -223,6 +230,18 @@ def _allowed(case: _Case, grants: Sequence[Grant], notes: tuple[Reason, ...]) ->
         manual=manual,
         risk=case.risk,
     )
+
+
+def _spent(case: _Case, grants: Sequence[Grant], pending: int) -> Sequence[Spent]:
+    """Return each limit without room once, in the order of rules."""
+    limits = [limit for grant in grants for limit in grant.limits]
+    limits += case.policy.limits_binding(case.principal.name, case.subject.tool)
+    if not limits:
+        return ()
+    found = list(spent(limits, case.subject, {**case.amounts, PENDING: pending}, case.usage, case.now))
+    if len(found) < 2:  # the common case: comparing limits takes longer than counting
+        return found
+    return sorted({item.limit: item for item in found}.values(), key=lambda item: (item.limit.rule, item.limit.text))
 
 
 def _too_risky(case: _Case, grants: Sequence[Grant], approvals: Sequence[tuple[str, Approval]]) -> list[Reason]:
@@ -252,7 +271,7 @@ def _held(
     case: _Case,
     approvals: Sequence[tuple[str, Approval]],
     rules: tuple[str, ...],
-    notes: tuple[Reason, ...],
+    notes: Sequence[Reason],
 ) -> Hold:
     owner = case.principal.owner
     people = sorted(frozenset().union(*(approval.eligible(owner) for _, approval in approvals)))
@@ -304,10 +323,6 @@ def _forbids(because: str) -> str:
 
 def _but(names: tuple[str, ...], owner: str | None) -> tuple[str, ...]:
     return tuple(name for name in names if name != owner)
-
-
-def _once(limits: Iterable[Limit]) -> list[Limit]:
-    return sorted(set(limits), key=lambda limit: (limit.rule, limit.text))
 
 
 def _deny(code: str, text: str) -> Deny:

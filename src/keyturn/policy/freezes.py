@@ -74,6 +74,11 @@ class Freeze:
             and (self.targets is None or any(pattern.matches(target) for pattern in self.patterns))
         )
 
+    def set_aside(self, circumstances: Circumstances, now: datetime) -> Override | None:
+        """Return the override that sets it aside at `now`: only somebody whom it names can have signed that."""
+        found = circumstances.override_of(self.id, now)
+        return found if found is not None and found.by in self.overriders else None
+
     def at(self, now: datetime) -> Stretch | None:
         """Return the frozen stretch that `now` lies in, or None. Where it began is not looked for far back."""
         if not self.valid.holds(now):
@@ -150,7 +155,7 @@ def frozen_now(
 ) -> list[Frozen]:
     """Return the freezes that are on at `now` for a call, given as (tool, environment, target)."""
     return [
-        Frozen(freeze, stretch.end, circumstances.override_of(freeze.id, now))
+        Frozen(freeze, stretch.end, freeze.set_aside(circumstances, now))
         for freeze in freezes
         if freeze.covers(*call) and (stretch := freeze.at(now)) is not None
     ]

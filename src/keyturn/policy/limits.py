@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keyturn.canon import MAX_INTEGER
@@ -17,8 +17,8 @@ from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, SUBMISSION
 from keyturn.policy.validity import ALWAYS, Validity
 
 UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, SUBMISSIONS, PENDING)
-_ONE = {"call": "calls", "recipient": "recipients", "submission": "submissions"}
-_NAMED = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
+SINGULAR = {"call": "calls", "recipient": "recipients", "submission": "submissions"}
+NAMED_WINDOWS = {"minute": "1m", "hour": "1h", "day": "1d", "week": "7d"}
 _WRITTEN = re.compile(
     r"(?P<allowed>[1-9][0-9]{0,15}) (?P<unit>[a-z_]+)(?: per (?P<window>minute|hour|day|week|[0-9]+[smhd]))?"
     r"(?: per (?P<per>[a-z]+))?",
@@ -54,33 +54,31 @@ class Limit:
         """Return whose uses are counted with this request's; None if none are, or if only a plan can tell."""
         if not self.valid.holds(subject.now):
             return None
-        base = self.scope_for(subject.principal)
         environment = subject.environment if isinstance(subject.environment, str) else None
         if self.environments is not None and environment is not None and environment not in self.environments:
             return None
+        base = self.scope_for(subject.principal)
         match self.per:
             case "tool":
-                return replace(base, tool=frozenset({subject.tool}))
+                return base._replace(tool=frozenset({subject.tool}))
             case "target":
                 target = subject.target
-                return replace(base, target=frozenset({target})) if isinstance(target, str) else None
+                return base._replace(target=frozenset({target})) if isinstance(target, str) else None
             case "environment":
-                return replace(base, environment=frozenset({environment})) if environment is not None else None
+                return base._replace(environment=frozenset({environment})) if environment is not None else None
             case _:
                 return base
 
     def scope_for(self, principal: Principal) -> Scope:
         """Return the scope as far as the principal decides it. Who has no owner is counted as their own."""
-        scope = Scope(
-            principal=self.principals,
+        alone = self.per == "principal" or (self.per == "owner" and principal.owner is None)
+        shared = None if alone or self.per != "owner" else principal.owner
+        return Scope(
+            principal=frozenset({principal.name}) if alone else self.principals,
+            owner=None if shared is None else frozenset({shared}),
             tool=None if self.tool is None else frozenset({self.tool}),
             environment=self.environments,
         )
-        if self.per == "principal" or (self.per == "owner" and principal.owner is None):
-            return replace(scope, principal=frozenset({principal.name}))
-        if self.per == "owner" and principal.owner is not None:
-            return replace(scope, owner=frozenset({principal.owner}))
-        return scope
 
     @property
     def text(self) -> str:
@@ -131,7 +129,7 @@ def read_limit(text: str, rule: str, per: str | None = None) -> Limit:
     match = _WRITTEN.fullmatch(text)
     if match is None:
         raise LimitError(_FORMS)
-    unit = _ONE.get(match["unit"], match["unit"])
+    unit = SINGULAR.get(match["unit"], match["unit"])
     if unit not in UNITS:
         raise LimitError(f"{unit} cannot be counted; units are {', '.join(UNITS)}")
     dimension = match["per"] or per or "principal"
@@ -170,9 +168,9 @@ def states(limit: Limit, principal: Principal, usage: Counts, now: datetime) -> 
         return
     keys = sorted(usage.values(limit.per, base))
     for key in keys:
-        yield _state(limit, replace(base, **{limit.per: frozenset({key})}), key, usage, now)
+        yield _state(limit, base._replace(**{limit.per: frozenset({key})}), key, usage, now)
     if not keys:
-        yield _state(limit, replace(base, **{limit.per: frozenset()}), None, usage, now)
+        yield _state(limit, base._replace(**{limit.per: frozenset()}), None, usage, now)
 
 
 def _state(limit: Limit, scope: Scope, key: str | None, usage: Counts, now: datetime) -> LimitState:
@@ -224,7 +222,7 @@ def _window(unit: str, written: str | None) -> timedelta | None:
     if written is None:
         raise LimitError(f"has no window; {_FORMS}")
     try:
-        window = parse_duration(_NAMED.get(written, written))
+        window = parse_duration(NAMED_WINDOWS.get(written, written))
     except ValueError as error:
         raise LimitError(str(error)) from error
     if window > LONGEST_WINDOW:

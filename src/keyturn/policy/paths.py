@@ -79,16 +79,16 @@ class Path:
             case "plan":
                 plan = subject.plan
                 return plan if isinstance(plan, Gap) else _walk(plan, self.steps, Gap.NOT_IN_PLAN)
+            case "environment":
+                return subject.environment
+            case "target":
+                return subject.target
             case "principal":
                 return _of_principal(subject, self.steps[0].name)
             case "time":
                 return _of_time(subject.now.astimezone(self.zone), self.steps[0].name)
             case "risk":
                 return _of_risk(subject, self.steps[-1].name)
-            case "environment":
-                return subject.environment
-            case "target":
-                return subject.target
             case _:
                 return subject.tool
 
@@ -148,7 +148,7 @@ def _parts(names: list[str]) -> list[tuple[str, bool]]:
 
 def _walk(value: object, steps: tuple[Step, ...], missing: Gap) -> object:
     for index, step in enumerate(steps):
-        if not isinstance(value, Mapping):
+        if not isinstance(value, (dict, Mapping)):  # nearly always a dict: that is seen at once
             return Gap.UNREADABLE
         value = value.get(step.name)
         if value is None:

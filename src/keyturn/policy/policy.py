@@ -28,6 +28,9 @@ from keyturn.policy.usage import SUBMISSIONS
 from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
+_OPEN = frozenset("*?\\")
+"""What in a glob does not stand for itself."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
@@ -49,6 +52,8 @@ class Policy:
     budgets: tuple[Budget, ...]
     by_call: Mapping[tuple[str, str], tuple[Grant, ...]]
     by_tool: Mapping[str | None, tuple[Forbid, ...]]
+    by_head: Mapping[str | None, tuple[Environment, ...]]
+    by_place: Mapping[tuple[str, str], Mapping[str | None, tuple[Grant, ...]]]
     lint: tuple[str, ...] = ()
     anchored: frozenset[str] = frozenset()
     freezes: tuple[Freeze, ...] = ()
@@ -79,14 +84,26 @@ class Policy:
         """Return the grants about this principal and tool, in the order of their ids."""
         return self.by_call.get((principal, tool), ())
 
+    def grants_in(self, principal: str, tool: str, environment: str) -> tuple[Grant, ...]:
+        """Return those of `grants_for` that name this environment, or none."""
+        places = self.by_place.get((principal, tool))
+        if places is None:
+            return self.grants_for(principal, tool)
+        there, anywhere = places.get(environment, ()), places.get(None, ())
+        if not there or not anywhere:
+            return there or anywhere
+        return tuple(sorted((*there, *anywhere), key=lambda grant: grant.id))
+
     def forbids_for(self, principal: str, tool: str) -> tuple[Forbid, ...]:
         """Return the forbids about this principal and tool, in the order of their ids."""
-        about = (*self.by_tool.get(tool, ()), *self.by_tool.get(None, ()))
-        return tuple(sorted((rule for rule in about if rule.covers(principal, tool)), key=lambda rule: rule.id))
+        about = self.by_tool.get(tool, self.by_tool[None])
+        return tuple([rule for rule in about if rule.covers(principal, tool)]) if about else ()
 
     def limits_binding(self, principal: str, tool: str) -> tuple[Limit, ...]:
         """Return the limits of `[[limits]]` that count this call, in the order of their rules."""
-        return tuple(limit for budget in self.budgets for limit in budget.limits if limit.binds(principal, tool))
+        if not self.budgets:
+            return ()
+        return tuple([limit for budget in self.budgets for limit in budget.limits if limit.binds(principal, tool)])
 
     def freezing(
         self, tool: str, environment: str, target: str, now: datetime, circumstances: Circumstances
@@ -99,12 +116,13 @@ class Policy:
     def environment_of(self, target: str) -> str | Deny:
         """Return the one environment a target lies in, or the denial that says it lies in none or in several."""
         try:
-            found = sorted(name for name, place in self.environments.items() if place.covers(target))
+            places = (*self.by_head.get(target.partition("/")[0], ()), *self.by_head.get(None, ()))
+            found = [place.name for place in places if place.covers(target)]
         except UnicodeEncodeError:
             found = []
         if len(found) == 1:
             return found[0]
-        where = f"in several environments: {', '.join(found)}" if found else "in no environment of the policy"
+        where = f"in several environments: {', '.join(sorted(found))}" if found else "in no environment of the policy"
         return Deny(reasons=(Reason("environment", f"the target {shown(target)} lies {where}"),))
 
     def visible_tools(self, principal: str, token_scopes: frozenset[str] | None) -> frozenset[str]:
@@ -153,6 +171,7 @@ def assemble(
     queue: Queue | None = None,
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
+    by_call = _by_call(grants)
     limits = (*(limit for grant in grants for limit in grant.limits), *(limit for b in budgets for limit in b.limits))
     return Policy(
         digest=digest,
@@ -165,8 +184,10 @@ def assemble(
         forbids=forbids,
         budgets=tuple(sorted(budgets, key=lambda budget: budget.id)),
         freezes=tuple(sorted(freezes, key=lambda freeze: freeze.id)),
-        by_call=_by_call(grants),
+        by_call=by_call,
         by_tool=_by_tool(forbids),
+        by_head=_by_head(world.environments.values()),
+        by_place=_by_place(by_call),
         lint=(
             *warnings_of(world, catalog, grants, forbids, budgets),
             *lane_warnings(world, grants),
@@ -194,8 +215,39 @@ def _by_call(grants: Iterable[Grant]) -> Mapping[tuple[str, str], tuple[Grant, .
     return MappingProxyType({call: tuple(found) for call, found in index.items()})
 
 
+def _by_head(places: Iterable[Environment]) -> Mapping[str | None, tuple[Environment, ...]]:
+    """Return the environments by what their globs begin with, up to the first slash; under None those of any target.
+
+    An environment is there once for each beginning, and nowhere else if one of its globs begins with anything.
+    """
+    index: defaultdict[str | None, list[Environment]] = defaultdict(list)
+    for place in places:
+        heads = {target.partition("/")[0] for target in place.targets}
+        for head in {None} if _OPEN.intersection("".join(heads)) else heads:
+            index[head].append(place)
+    return MappingProxyType({head: tuple(found) for head, found in index.items()})
+
+
+def _by_place(
+    by_call: Mapping[tuple[str, str], tuple[Grant, ...]],
+) -> Mapping[tuple[str, str], Mapping[str | None, tuple[Grant, ...]]]:
+    """Return by environment the grants that name it, and under None the others, for calls that have both or many."""
+    index: dict[tuple[str, str], Mapping[str | None, tuple[Grant, ...]]] = {}
+    for call, grants in by_call.items():
+        found: defaultdict[str | None, list[Grant]] = defaultdict(list)
+        for grant in grants:
+            names = grant.where.environments
+            for name in (None,) if names is None else names:
+                found[name].append(grant)
+        if len(grants) > 1 and found.keys() != {None}:
+            index[call] = MappingProxyType({name: tuple(some) for name, some in found.items()})
+    return MappingProxyType(index)
+
+
 def _by_tool(forbids: Iterable[Forbid]) -> Mapping[str | None, tuple[Forbid, ...]]:
-    index: defaultdict[str | None, list[Forbid]] = defaultdict(list)
-    for forbid in forbids:
-        index[forbid.tool].append(forbid)
-    return MappingProxyType({tool: tuple(found) for tool, found in index.items()})
+    """Return the forbids by tool, those of any tool among them, and under None these alone."""
+    rules = sorted(forbids, key=lambda rule: rule.id)
+    index: dict[str | None, tuple[Forbid, ...]] = {}
+    for tool in {None, *(rule.tool for rule in rules)}:
+        index[tool] = tuple(rule for rule in rules if rule.tool in (None, tool))
+    return MappingProxyType(index)

@@ -44,7 +44,10 @@ class Environment:
 
     def covers(self, target: str) -> bool:
         """Say whether the target lies here. Raises `UnicodeEncodeError` for lone surrogates."""
-        return any(pattern.matches(target) for pattern in self.patterns)
+        for pattern in self.patterns:  # noqa: SIM110 - asked of every environment for every request
+            if pattern.matches(target):
+                return True
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +140,9 @@ class Grant:
 
     def judge(self, subject: Subject) -> Verdict:
         """Say whether the rule applies: it misses whatever is asked outside the dates between which it is valid."""
-        because = self.valid.why_not(subject.now)
-        return Misses(Outside(because)) if because else self.where.judge(subject)
+        if self.valid is not ALWAYS and (because := self.valid.why_not(subject.now)):
+            return Misses(None, Outside(because))
+        return self.where.judge(subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +164,9 @@ class Forbid:
 
     def judge(self, subject: Subject) -> Verdict:
         """Say whether the rule applies: it misses whatever is asked outside the dates between which it is valid."""
-        because = self.valid.why_not(subject.now)
-        return Misses(Outside(because)) if because else self.where.judge(subject)
+        if self.valid is not ALWAYS and (because := self.valid.why_not(subject.now)):
+            return Misses(None, Outside(because))
+        return self.where.judge(subject)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

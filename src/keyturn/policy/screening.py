@@ -1,8 +1,7 @@
 """Refuses before planning what no plan could save, so that hopeless requests cost nothing.
 
 Every refusal here is one that `evaluate` would give too, whatever the plan turns out to be: anything that depends on
-the plan counts as possible, and a limit counts only where every way through would meet it. Limits on submissions
-are kept here alone: what was submitted has been, whatever becomes of it.
+the plan counts as possible, and a limit counts only where every way through would meet it.
 """
 
 from __future__ import annotations

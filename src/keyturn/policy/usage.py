@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate, product
 from sys import intern
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.time import format_timestamp, parse_timestamp, shifted
@@ -56,20 +56,17 @@ Facts: TypeAlias = tuple[str, str | None, str, str, str]
 Key: TypeAlias = tuple[str | None, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """Whose uses are counted together: those whose fact is in the set, for each set that is not None."""
+class Scope(NamedTuple):
+    """Whose uses are counted together: those whose fact is in the set, for each set that is not None.
+
+    Its fields are in the order of `DIMENSIONS`. A tuple, because each limit of each request makes one.
+    """
 
     principal: frozenset[str] | None = None
     owner: frozenset[str] | None = None
     tool: frozenset[str] | None = None
     target: frozenset[str] | None = None
     environment: frozenset[str] | None = None
-
-    @property
-    def sets(self) -> tuple[frozenset[str] | None, ...]:
-        """The sets in the order of `DIMENSIONS`."""
-        return (self.principal, self.owner, self.tool, self.target, self.environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class Use:
 
     def within(self, scope: Scope) -> bool:
         """Say whether the scope counts this use."""
-        return all(known is None or fact in known for fact, known in zip(self.facts, scope.sets, strict=True))
+        return all(known is None or fact in known for fact, known in zip(self.facts, scope, strict=True))
 
 
 _Table: TypeAlias = "dict[tuple[str, Key], _Series]"
@@ -193,7 +190,7 @@ class Usage:
     def values(self, dimension: str, scope: Scope) -> frozenset[str]:
         """See `Counts`."""
         at = DIMENSIONS.index(dimension)
-        mask = tuple(known is not None or i == at for i, known in enumerate(scope.sets))
+        mask = tuple(known is not None or i == at for i, known in enumerate(scope))
         self._table(mask)
         self._sweep()
         keys = {key for _, key in self._table(mask)}
@@ -204,9 +201,13 @@ class Usage:
         return self.history.past(principal, tool, target, within, now)
 
     def without(self, action: str) -> Counts:
-        """Return a view that leaves one action's own uses out, for judging it once more at its claim."""
+        """Return a view that leaves one action's own uses out, for judging what takes its place."""
         use = self._open.get(action)
         return self if use is None else _Without(self, use)
+
+    def at_claim(self, action: str) -> Counts:
+        """Return `without`, for judging the action once more at its claim: nothing is submitted then."""
+        return _Submitted(self.without(action))
 
     def when_counted(self, use: Use) -> int | None:
         """Return the time a use counts at by now; None when no window can see it any more."""
@@ -276,14 +277,18 @@ class Usage:
 
     def _matching(self, unit: str, scope: Scope) -> Iterable[_Series]:
         """Return the series the scope counts together, by the shorter of the two ways to find them."""
-        sets = scope.sets
-        table = self._table(tuple(known is not None for known in sets))
+        table = self._table(tuple([known is not None for known in scope]))
+        if not table:
+            return ()
         ways = 1
-        for known in sets:
+        for known in scope:
             ways *= 1 if known is None else len(known)
+        if ways == 1:  # nearly always
+            series = table.get((unit, tuple([None if known is None else next(iter(known)) for known in scope])))
+            return () if series is None else (series,)
         if ways > len(table):
             return [series for (of, key), series in table.items() if of == unit and _inside(key, scope)]
-        keys = product(*((None,) if known is None else known for known in sets))
+        keys = product(*((None,) if known is None else known for known in scope))
         return [series for key in keys if (series := table.get((unit, key))) is not None]
 
     def _table(self, mask: tuple[bool, ...]) -> _Table:
@@ -354,6 +359,19 @@ class _Without:
     def past(self, principal: str, tool: str, target: str, within: timedelta, now: datetime) -> Past:
         """See `Counts`. What waits or runs has left nothing there yet."""
         return self._usage.past(principal, tool, target, within, now)
+
+
+class _Submitted:
+    """A usage in which no submissions count: there is no new one to be weighed against them."""
+
+    def __init__(self, counts: Counts) -> None:
+        self._counts = counts
+        self.values = counts.values
+        self.past = counts.past
+
+    def used(self, unit: str, scope: Scope, window: timedelta | None, now: datetime) -> Used:
+        """See `Counts`."""
+        return Used(0) if unit == SUBMISSIONS else self._counts.used(unit, scope, window, now)
 
 
 class _Series:
@@ -511,7 +529,7 @@ def _rounded(at: int, step: int) -> int:
 
 
 def _inside(key: Key, scope: Scope) -> bool:
-    return all(known is None or fact in known for fact, known in zip(key, scope.sets, strict=True))
+    return all(known is None or fact in known for fact, known in zip(key, scope, strict=True))
 
 
 def _amounts(value: Json) -> Mapping[str, int]:

@@ -38,34 +38,9 @@ class Condition:
     def judge(self, subject: Subject) -> Result:
         """Look the value up and test it."""
         value = self.path.find(subject)
-        if self.strict and value in ((), []) and not isinstance(self.test, Exists):
+        if not value and self.strict and value in ((), []) and not isinstance(self.test, Exists):
             return Unmet(value, self.test)
         return self.test.judge(value)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One condition with its result; the words are made when somebody reads them."""
-
-    condition: Condition
-    result: Result
-
-    @property
-    def text(self) -> str:
-        """What was seen and asked."""
-        return f"{self.condition.path.text} {self.result.text}"
-
-
-@dataclass(frozen=True, slots=True)
-class Applies:
-    """Every condition holds; `found` is the last one looked at, or None if there are none."""
-
-    found: Finding | None = None
-
-    @property
-    def because(self) -> str:
-        """What the last condition saw, or nothing."""
-        return self.found.text if self.found else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,27 +51,33 @@ class Outside:
 
 
 @dataclass(frozen=True, slots=True)
-class Misses:
-    """A condition does not hold, or the rule does not count now; `because` says which and what was seen."""
+class _Judged:
+    """The condition that decided, with its result; the words are made when somebody reads them."""
 
-    found: Finding | Outside
+    condition: Condition | None = None
+    result: Result | Outside | None = None
 
     @property
     def because(self) -> str:
-        """What the condition saw."""
-        return self.found.text
+        """What the condition saw and asked, or when the rule counts; empty where nothing was looked at."""
+        if self.result is None:
+            return ""
+        return self.result.text if self.condition is None else f"{self.condition.path.text} {self.result.text}"
 
 
 @dataclass(frozen=True, slots=True)
-class Depends:
+class Applies(_Judged):
+    """Every condition holds; the last one looked at is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Misses(_Judged):
+    """A condition does not hold, or the rule does not count now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Depends(_Judged):
     """It takes a plan to tell."""
-
-    found: Finding
-
-    @property
-    def because(self) -> str:
-        """What is not known."""
-        return self.found.text
 
 
 Verdict: TypeAlias = Applies | Misses | Depends
@@ -114,20 +95,23 @@ class Where:
         A condition that does not hold decides. One that cannot be judged counts against the caller: a grant misses
         and a forbid applies.
         """
-        open_: Finding | None = None
-        met: Finding | None = None
+        open_: Depends | None = None
+        met: tuple[Condition, Result] | None = None
         for condition in self.conditions:
-            found = Finding(condition, condition.judge(subject))
-            match found.result:
+            match result := condition.judge(subject):
+                case Met():
+                    met = condition, result
                 case Unmet():
-                    return Misses(found)
+                    return Misses(condition, result)
                 case Unplanned():
-                    open_ = found
-                case Unjudged() if condition.strict:
-                    return Misses(found)
-                case Met() | Unjudged():
-                    met = found
-        return Depends(open_) if open_ else Applies(met)
+                    open_ = Depends(condition, result)
+                case Unjudged():
+                    if condition.strict:
+                        return Misses(condition, result)
+                    met = condition, result
+        if open_ is not None:
+            return open_
+        return Applies() if met is None else Applies(*met)
 
     @property
     def environments(self) -> frozenset[str] | None:

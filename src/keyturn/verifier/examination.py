@@ -337,7 +337,7 @@ class Examination:
         if self._derivable(entry, asked, before):
             with proving(entry.seq, 11):
                 request = planned_request(asked, before, token)
-            usage = self._state.usage.without(asked.action or "")
+            usage = self._state.usage.at_claim(asked.action or "")
             now = check_claim(
                 entry,
                 request=request,

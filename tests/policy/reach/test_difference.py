@@ -53,10 +53,10 @@ def two(draw: st.DrawFn, conditions: Sequence[str]) -> tuple[str, Policy, Policy
     """Two policies that differ in a rule or two, and at times in who or what there is; and all of their text."""
     old = draw(some_rules(conditions))
     rules = list(old.rules)
-    for _ in range(draw(st.integers(1, 2))):
+    for turn in range(draw(st.integers(1, 2))):
         at = draw(st.integers(0, len(rules)))
         new = draw(st.sampled_from([a_grant, a_forbid]))(
-            f"n{len(rules)}{at}", list(conditions[:1]) + list(_near(old, conditions))
+            f"n{turn}", list(conditions[:1]) + list(_near(old, conditions))
         )
         rules[at : at + draw(st.integers(0, 1))] = [draw(new)] if draw(st.booleans()) else []
     before, after = draw(st.sampled_from(WORLDS))
@@ -282,3 +282,27 @@ def test_a_principal_who_is_new_gains_what_is_granted() -> None:
     assert "gains eve: may call set_flag in staging without a review, and was refused" in told(
         more, was=[rule], people=fewer
     )
+
+
+@pytest.mark.parametrize(
+    ("risk", "text"),
+    [
+        ("{ deny_at = 80 }", "refused from 80"),
+        (
+            f'{{ hold_at = 30, deny_at = 80, approval = {APPROVAL}, mode = "shadow" }}',
+            "held from 30 for 1 of group:sre within 4h and refused from 80, in shadow",
+        ),
+    ],
+)
+def test_what_follows_from_a_risk_score_is_told_in_words(risk: str, text: str) -> None:
+    scored, plain = [grant(risk=risk)], [grant()]
+    assert f'changes: grant "g": by its risk score {text} instead of nothing' in told(*scored, was=plain)
+    assert f'changes: grant "g": by its risk score nothing instead of {text}' in told(*plain, was=scored)
+
+
+def test_the_dates_of_a_rule_are_told_as_times() -> None:
+    was = [grant(valid="{ from = 2020-01-01T00:00:00Z }")]
+    now = grant(valid="{ from = 2020-01-01T00:00:00Z, until = 2040-01-01T00:00:00Z }")
+    since, until = "from 2020-01-01T00:00:00.000000Z", "until 2040-01-01T00:00:00.000000Z"
+    assert f'changes: grant "g": counts {since} {until} instead of {since}' in told(now, was=was)
+    assert f'changes: grant "g": counts {since} instead of always' in told(*was, was=[grant()])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -26,8 +27,17 @@ _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}/?", re.ASCII)
 _APART = ("reason", "repeat")  # no condition sees them
 _MOST = 5_000
 _TIMES = 10_000  # of one earlier use
+_MOST_USED = 100_000  # earlier uses of all cases: whoever checks the ledger has to count them
 _WORDS = ("principal", "tool", "target", "environment")
 _USED = (*_WORDS, "ago", "pending", "ended", "times", "amounts")
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the cases read so far have used up: names, each with its place, and how many earlier uses."""
+
+    names: dict[str, str] = field(default_factory=dict)
+    used: int = 0
 
 
 def tests_folder(document: Table) -> str | None:
@@ -59,12 +69,12 @@ def read_cases(
     if folder is None:
         return ()
     found: list[Case] = []
-    names: dict[str, str] = {}
+    seen = _Seen()
     for path in sorted(path for path in files if is_case_file(path, folder)):
         raw = read_toml(files[path], path, document.problems)
         if raw is not None:
             tables = _case_tables(Table(raw, "", document.problems), path)
-            found += (case for table in tables if (case := _case(table, path, contracts, names)))
+            found += (case for table in tables if (case := _case(table, path, contracts, seen)))
     if not found and not len(document.problems):
         document.wrong("tests", f"there is no case in {folder}: a policy that names tests has at least one")
     if len(found) > _MOST:
@@ -84,16 +94,16 @@ def _case_tables(document: Table, path: str) -> tuple[Table, ...]:
     return tuple(Table(item, f"{path}: cases[{i}]", inside.problems) for i, item in enumerate(cases))
 
 
-def _case(table: Table, path: str, contracts: Mapping[str, Contract], names: dict[str, str]) -> Case | None:
+def _case(table: Table, path: str, contracts: Mapping[str, Contract], seen: _Seen) -> Case | None:
     before = len(table.problems)
     known = ("name", "principal", "scopes", "tool", "arguments", "target", "environment", "plan", "effects", "time")
     table.only(*known, "diff", "used", "expect", "rule", "code")
     name = table.text("name", required=True) or ""
-    if names.setdefault(name, table.place) != table.place:
-        table.wrong("name", f"{shown(name)} is the name of {names[name]} already")
+    if seen.names.setdefault(name, table.place) != table.place:
+        table.wrong("name", f"{shown(name)} is the name of {seen.names[name]} already")
     request = _request(table, contracts)
     at = _time(table)
-    used = tuple(item for entry in table.tables("used") for item in _earlier(entry))
+    used = tuple(item for entry in table.tables("used") for item in _earlier(entry, seen))
     expect = _expected(table)
     rule, code = table.text("rule"), table.text("code")
     if request is None or len(table.problems) != before:
@@ -197,10 +207,13 @@ def _time(table: Table) -> datetime:
     return WHEN
 
 
-def _earlier(table: Table) -> list[Earlier]:
+def _earlier(table: Table, seen: _Seen) -> list[Earlier]:
     table.only(*_USED)
     ago = table.duration("ago", longest=LONGEST_WINDOW, default=timedelta(minutes=1))
-    times = table.integer("times", low=1, high=_TIMES, default=1)
+    times = table.integer("times", low=1, high=_TIMES, default=1) or 1
+    if seen.used <= _MOST_USED < seen.used + times:  # told once
+        table.wrong("times", f"all cases together may have {_MOST_USED} earlier uses")
+    seen.used += times
     pending = table.raw.get("pending", False)
     if not isinstance(pending, bool):
         table.wrong("pending", f"must be true or false, not {shown(pending)}")
@@ -212,4 +225,4 @@ def _earlier(table: Table) -> list[Earlier]:
         ended=table.choice("ended", *ENDS),
         **words,
     )
-    return [use] * (times or 1)
+    return [use] * times if seen.used <= _MOST_USED else []

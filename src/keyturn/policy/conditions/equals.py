@@ -22,10 +22,8 @@ class Equals:
 
     def judge(self, value: object) -> Result:
         """See `Test`."""
-        if (missing := gap(value, self)) is not None:
-            return missing
         if type(value) is not type(self.value):
-            return Unjudged(value, self)
+            return gap(value, self) or Unjudged(value, self)
         return Met(value, self) if value == self.value else Unmet(value, self)
 
 

@@ -28,14 +28,15 @@ class Regex:
 
 def matched(patterns: tuple[Pattern, ...], value: object, test: Test) -> Result:
     """Judge `value` by the first pattern that matches; what is no text cannot be judged."""
-    if (missing := gap(value, test)) is not None:
-        return missing
     if not isinstance(value, str):
-        return Unjudged(value, test)
+        return gap(value, test) or Unjudged(value, test)
     try:
-        return Met(value, test) if any(pattern.matches(value) for pattern in patterns) else Unmet(value, test)
+        for pattern in patterns:
+            if pattern.matches(value):
+                return Met(value, test)
     except UnicodeEncodeError:
         return Unjudged(value, test)
+    return Unmet(value, test)
 
 
 def read(raw: object, site: Site) -> Test | None:

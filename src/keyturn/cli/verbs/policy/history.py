@@ -9,6 +9,7 @@ import click
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, emit, emit_json, json_option, note
 from keyturn.cli.policy_changes import told_standing
+from keyturn.cli.times import minute
 from keyturn.model.time import format_timestamp
 
 if TYPE_CHECKING:
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     Column("ENTRY", "entry"),
-    Column("WHEN", "at"),
-    Column("POLICY", "policy", identifier=True),
+    Column("WHEN", lambda row: minute(row["at"]), piped="at", whole=True),
+    Column(
+        "POLICY", lambda row: row["policy"].removeprefix("sha256:")[:12], piped="policy", identifier=True, whole=True
+    ),
     Column("STATE", "state"),
     Column("BY", "by"),
     Column("ENDORSED", "endorsed"),
