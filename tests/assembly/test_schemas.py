@@ -20,6 +20,7 @@ from keyturn.assembly.schemas import words
 from keyturn.assembly.schemas.wiring import _SAID, wiring_schema
 from keyturn.assembly.wiring import Wiring, read_wiring
 from keyturn.canon import Json
+from keyturn.connectors.kubernetes.settings import OWN
 from keyturn.model.errors import ConfigurationError
 from tests.policy.schema.everything import TOOLS, parsed, parts, places, seen, toml
 
@@ -320,12 +321,13 @@ def test_what_is_wrong_in_itself_both_refuse(file: Path, what: str) -> None:
     assert refused(parsed(text))
 
 
-# Texts that look like numbers or truth values are left out: some of the settings take `"60"` for 60, no schema does.
+# What only looks like a number is left out: some settings take `"60"` for 60 and `true` for 1, which no schema does.
 ODD = st.sampled_from(
-    [7, -1, 61, 90_000, 1.5, True, False, "", "x", "git", "folder", "10m", "env:X", "a/b", [], {}, ["x"], {"x": "y"}]
+    [7, -1, 61, 90_000, 1.5, "", "x", "git", "folder", "10m", "env:X", "a/b", [], {}, ["x"], {"x": "y"}]
 )
 _WHOLE = tomllib.loads(EVERYTHING)
-_PLACES = list(places(_WHOLE))
+# A shared way to a cluster is read with the environments that take it: one that none takes may hold anything.
+_PLACES = [place for place in places(_WHOLE) if place[:2] != ("deployments", "pods") or place[-1] not in OWN]
 
 
 @settings(max_examples=150, deadline=None)
@@ -340,7 +342,7 @@ def test_whatever_the_reader_accepts_the_schema_accepts(file: Path, changes: lis
             if drop:
                 del inside[step]
             else:
-                inside[step] = odd
+                inside[step] = copy.deepcopy(odd)
         except (KeyError, IndexError, TypeError):
             continue
     if problems(file, toml(value)):

@@ -249,7 +249,7 @@ def _too_risky(case: _Case, grants: Sequence[Grant], approvals: Sequence[tuple[s
     if case.risk is None:
         return []
     found = thresholds.refusals(grants, case.risk)
-    if not approvals:
+    if all(asked in case.frozen.asks for asked in approvals):  # who is asked because of a freeze speaks of no risk
         found += thresholds.unanswered(grants, case.risk)
     return [*found, thresholds.parts_told(case.risk)] if found else []
 

@@ -19,7 +19,7 @@ from keyturn.policy.rules import Budget, Forbid, Grant, Lane
 from keyturn.policy.shown import shown
 from keyturn.policy.subject import Subject, planned, unplanned
 from keyturn.policy.usage import PENDING, Counts
-from keyturn.policy.where import Applies, Depends, Misses, Where
+from keyturn.policy.where import Applies, Depends, Misses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +111,7 @@ def _grant(grant: Grant, request: Request, subject: Subject | str) -> RuleTrace:
         unrelated = f"is about {grant.tool}"
     elif request.principal not in grant.principals:
         unrelated = f"is not about {shown(request.principal)}"
-    verdict, text = ("unrelated", unrelated) if unrelated else _judged(grant.where, subject)
+    verdict, text = ("unrelated", unrelated) if unrelated else _judged(grant, subject)
     return RuleTrace(
         rule=grant.id, place=grant.place, kind="grant", mode=_mode(grant.shadow), verdict=verdict, text=text
     )
@@ -120,7 +120,7 @@ def _grant(grant: Grant, request: Request, subject: Subject | str) -> RuleTrace:
 def _forbid(forbid: Forbid, request: Request, subject: Subject | str) -> RuleTrace:
     verdict, text = "unrelated", "is about other tools or principals"
     if forbid.covers(request.principal, request.tool):
-        verdict, text = _judged(forbid.where, subject)
+        verdict, text = _judged(forbid, subject)
     return RuleTrace(
         rule=forbid.id, place=forbid.place, kind="forbid", mode=_mode(forbid.shadow), verdict=verdict, text=text
     )
@@ -190,10 +190,10 @@ def _budget(
     )
 
 
-def _judged(where: Where, subject: Subject | str) -> tuple[str, str]:
+def _judged(rule: Grant | Forbid, subject: Subject | str) -> tuple[str, str]:
     if isinstance(subject, str):
         return "misses", subject
-    verdict = where.judge(subject)
+    verdict = rule.judge(subject)
     match verdict:
         case Applies():
             return "applies", verdict.because or "has no conditions"

@@ -21,17 +21,19 @@ from hypothesis import strategies as st
 from keyturn.canon import Json
 from keyturn.model.decision import Decision, Deny, Hold, Permit, Request, Shadow
 from keyturn.model.risk import Risk, RiskPart, risk_from_json
-from keyturn.policy import Policy, Usage, evaluate, explain, screen
+from keyturn.policy import Policy, Usage, evaluate, explain, read_policy, screen
 from keyturn.policy.paths import RISK_PARTS
 from keyturn.policy.risk.score import PARTS, assess
 from keyturn.policy.risk.settings import WEIGHTS, Settings
+from tests.policy.freezes.calendars import calendar, event, freeze
 from tests.policy.risk.samples import credentials, diff_of
-from tests.policy.world import NOW, PEOPLE, forbid, grant, policy, problems, request
+from tests.policy.world import CATALOG, NOW, PEOPLE, forbid, grant, policy, problems, request
 
 PULL = "open_pull_request"
 SRE = '{ quorum = 1, from = ["group:sre"], expires = "1h" }'
 ONCALL = '{ quorum = 1, from = ["dave"], expires = "2h" }'
 RISK = "\n[risk]\n"
+ALWAYS = calendar(event(":20200101T000000Z", ":20290101T000000Z"))
 
 
 def pull(
@@ -158,6 +160,17 @@ def test_hold_at_falls_back_on_the_approval_of_the_lane_and_refuses_where_there_
     decision = decide(text, elsewhere)
     assert isinstance(decision, Deny)
     assert "no approval says by whom" in decision.reasons[0].text
+
+
+def test_a_freeze_that_holds_lets_no_score_through_that_is_refused_without_it() -> None:
+    people = PEOPLE.replace("[environments.production]\n", '[environments.production]\nlane = "red"\n')
+    text = f"{people}\n[lanes.red]\napproval = {SRE}\n" + risky(risk="{ hold_at = 20 }")
+    files = {"policy.toml": text + freeze(effect='"hold"', approval=SRE), "x.ics": ALWAYS}
+    asked = replace(pull("auth/x"), target="forge:sandbox/main")
+    for rules in (read_policy({"policy.toml": text}, CATALOG), read_policy(files, CATALOG)):
+        decision = decide(rules, asked)
+        assert isinstance(decision, Deny)
+        assert codes(decision)[0] == "risk"
 
 
 def test_a_risk_in_shadow_changes_nothing_and_says_what_would_have_been() -> None:
