@@ -122,12 +122,14 @@ credential = "env:TOKEN"
 kind = "file"
 path = "/srv/anchor"
 every = "10m"
+required = true
 same_filesystem = true
 
 [anchors.repo]
 kind = "git"
 path = "anchors.git"
 every = "1h"
+required = false
 
 [anchors.far]
 kind = "git"
@@ -140,6 +142,14 @@ kind = "witness"
 url = "https://witness.example"
 verifier = "witness.example+12345678+AAAA"
 every = "1h"
+required = true
+
+[anchors.stamps]
+kind = "rfc3161"
+url = "https://tsa.example"
+certificates = "tsa.pem"
+every = "1h"
+required = false
 
 [log]
 key = "file:state/keys/log.key"

@@ -68,11 +68,14 @@ def _anchors() -> str:
         (f"`{name}`", f"`{kind}`", says)
         for (port, kind), said in words.BACK_ENDS.items()
         for name, says in said.items()
-        if port == "anchors" and name not in ("kind", "every") and (kind, name) not in _AS_ELSEWHERE
+        if port == "anchors" and name not in ("kind", *_OF_ALL) and (kind, name) not in _AS_ELSEWHERE
     ]
-    every = words.BACK_ENDS["anchors", "file"]["every"]
-    kind = ("`kind`", "", '`"file"`, `"git"` or `"witness"`')
-    return table(("key", "kind", "meaning"), [kind, ("`every`", "all", every), *rows])
+    known = words.BACK_ENDS["anchors", "file"]
+    kind = ("`kind`", "", '`"file"`, `"git"`, `"witness"` or `"rfc3161"`')
+    return table(("key", "kind", "meaning"), [kind, *((f"`{name}`", "all", known[name]) for name in _OF_ALL), *rows])
+
+
+_OF_ALL = ("every", "required")
 
 
 _AS_ELSEWHERE = {
@@ -83,6 +86,12 @@ _AS_ELSEWHERE = {
 def _timeouts() -> str:
     named = [(f"`{name}`", says) for name, says in words.TIMEOUTS.items()]
     return table(("key", "seconds"), [*named[:1], (words.ANY_TOOL, words.OF_TOOL), *named[1:]])
+
+
+def _retention() -> str:
+    return table(
+        ("key", "meaning"), [("`default`", words.RETENTION["default"]), (words.ANY_ENVIRONMENT, words.OF_ENVIRONMENT)]
+    )
 
 
 def tables() -> dict[str, str]:
@@ -110,6 +119,7 @@ def tables() -> dict[str, str]:
         "http": of_words(words.HTTP),
         "notify": of_words(words.NOTIFY),
         "timeouts": _timeouts(),
+        "retention": _retention(),
     }
 
 

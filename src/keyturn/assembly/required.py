@@ -13,7 +13,7 @@ from keyturn.policy import Policy
 
 def anchor_problems(policy: Policy, home: Home) -> tuple[str, ...]:
     """Return what is wrong with each grant that asks for an anchor before the effect, where the home has none."""
-    places = [grant.place for grant in policy.grants if grant.anchor]
+    places = [grant.place for grant in policy.grants if grant.id in policy.anchored]
     if not places:
         return ()
     # Imported here: most policies ask for none of it.

@@ -203,7 +203,7 @@ def assemble(
         degrade=degrade,
         queue=queue,
         caps_submissions=any(limit.unit == SUBMISSIONS and not limit.shadow for limit in limits),
-        anchored=frozenset(grant.id for grant in grants if grant.anchor),
+        anchored=frozenset(grant.id for grant in grants if grant.anchor and not grant.shadow),
     )
 
 

@@ -94,6 +94,7 @@ contract = "{label("open_pull_request")}"
 limits = ["20 calls per hour", "200 files_changed per day per target", "1 call per 10m", "5 pending per owner"]
 mode = "live"
 execute = "manual"
+anchor = "before"
 secrets = "allowed"
 approval = {APPROVAL}
 valid = {VALID}

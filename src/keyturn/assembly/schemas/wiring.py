@@ -14,7 +14,13 @@ from keyturn.assembly.wiring import Wiring
 from keyturn.canon import Json
 from keyturn.policy.schema.keys import DRAFT, plain
 
-_SECTIONS = {"log": words.LOG, "http": words.HTTP, "notify": words.NOTIFY, "timeouts": words.TIMEOUTS}
+_SECTIONS = {
+    "log": words.LOG,
+    "http": words.HTTP,
+    "notify": words.NOTIFY,
+    "timeouts": words.TIMEOUTS,
+    "retention": words.RETENTION,
+}
 _SAID: Mapping[str, str] = {
     **words.TOP,
     **{f"{section}.{name}": says for section, said in _SECTIONS.items() for name, says in said.items()},

@@ -18,6 +18,7 @@ TOP: Mapping[str, str] = {
     "http": "the server over HTTP",
     "notify": "who tells people",
     "timeouts": "how many seconds things may take",
+    "retention": "how long payloads are kept",
 }
 LOG: Mapping[str, str] = {
     "key": "where the private half of the log key is: `file:PATH`, `agent:SHA256:…` or `command:WORDS` "
@@ -35,6 +36,11 @@ NOTIFY: Mapping[str, str] = {
     "environment": "names of variables it gets beside `PATH`, `HOME` and `LANG`; none unless given, never "
     "`KEYTURN_TOKEN`",
 }
+RETENTION: Mapping[str, str] = {
+    "default": "how long payloads are kept, such as `365d`, or `forever`, which it is unless given",
+}
+ANY_ENVIRONMENT = "the name of an environment"
+OF_ENVIRONMENT = "how long those of that environment are; where a lane of the policy says it, that counts"
 ANY_TOOL = "a tool's name, as `rollback_deployment`"
 OF_TOOL = "an effect of that tool may take. A name that is no governed tool's is refused"
 TIMEOUTS: Mapping[str, str] = {
@@ -88,6 +94,9 @@ _CLUSTER: Mapping[str, str] = {
     "tls_server_name": "the name in the server's certificate, where it is not that of the address",
 }
 _SHARED = {name: OVER_HTTP[name] for name in ("proxy", "private", "timeout", "deadline")}
+_REQUIRED = (
+    '`true`: it must have an intent before the effect, where a grant says `anchor = "before"`; `false` unless given'
+)
 _EVERY = 'how often it gets the newest checkpoint: `"10m"` unless given, `"1s"` to `"24h"`'
 
 BACK_ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
@@ -129,16 +138,18 @@ BACK_ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "kind": '`"file"`',
         "path": "a folder that exists",
         "every": _EVERY,
+        "required": _REQUIRED,
         "same_filesystem": "`true` allows a folder on the ledger's own file system; `false` unless given",
     },
     ("anchors", "git"): {
         "kind": '`"git"`',
-        "path": "a repository on this machine, bare or not; nothing else but `every` is set with it",
+        "path": "a repository on this machine, bare or not; nothing else but `every` and `required` is set with it",
         **_REMOTE,
         "url": 'a repository elsewhere; further settings are those of `[forge.NAME]` of kind "git-remote", with a '
         "`timeout` of 30 unless given",
         "timeout": "seconds that one call of git may take; 30 unless given, 5 to 3600",
         "every": _EVERY,
+        "required": _REQUIRED,
     },
     ("anchors", "witness"): {
         "kind": '`"witness"`',
@@ -146,6 +157,16 @@ BACK_ENDS: Mapping[tuple[str, str], Mapping[str, str]] = {
         "[back ends over HTTP](#back-ends-over-http)",
         "verifier": "the witness's verifier key; a cosignature by any other counts for nothing",
         "every": _EVERY,
+        "required": _REQUIRED,
+    },
+    ("anchors", "rfc3161"): {
+        "kind": '`"rfc3161"`',
+        "url": "where a timestamp authority takes requests; further settings are those of "
+        "[back ends over HTTP](#back-ends-over-http)",
+        "certificates": "a file of PEM certificates: the authority's root, what stands between, and the authority's "
+        "own if its tokens bring none",
+        "every": _EVERY,
+        "required": _REQUIRED,
     },
 }
 """By port and kind; a key that is not there means what `OVER_HTTP` says."""

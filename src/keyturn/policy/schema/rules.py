@@ -155,6 +155,14 @@ def grants(contracts: tuple[Contract, ...]) -> Keys:
                 "policy has signed `keyturn action execute ID`. It waits for that no longer than for reviews, and "
                 "for four hours where none are asked",
             ),
+            Key(
+                "anchor",
+                choice("before"),
+                '`"before"`: the effect begins only once the intent is '
+                "[anchored](../how-to/anchor-the-ledger.md#anchor-before-the-effect); else nothing is done. Needs an "
+                "anchor with `required = true`. Without the key no action waits for an anchor. Tools that only read "
+                "cannot have one",
+            ),
             VALID,
         )
     )
