@@ -24,7 +24,6 @@ from keyturn.policy.risk.settings import Settings
 from keyturn.policy.risk.thresholds import held_anyway, risk_warnings, scored_by
 from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
-from keyturn.policy.usage import SUBMISSIONS
 from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
@@ -36,8 +35,7 @@ _OPEN = frozenset("*?\\")
 class Policy:
     """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`.
 
-    `risk` is how requests are scored; None where nothing asks for a score. `caps_submissions` says whether any limit
-    counts submissions.
+    `risk` is how requests are scored; None where nothing asks for a score.
     """
 
     digest: str
@@ -62,7 +60,6 @@ class Policy:
     cases: tuple[Case, ...] = ()
     degrade: tuple[Tightening, ...] = ()
     queue: Queue | None = None
-    caps_submissions: bool = False
 
     def reserved_by(self, tool: str) -> dict[str, int]:
         """Return what a call of the tool reserves beside what its plan counts, by unit; empty for most."""
@@ -166,7 +163,6 @@ def assemble(
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
     by_call = _by_call(grants)
-    limits = (*(limit for grant in grants for limit in grant.limits), *(limit for b in budgets for limit in b.limits))
     return Policy(
         digest=digest,
         principals=MappingProxyType(dict(world.principals)),
@@ -196,7 +192,6 @@ def assemble(
         cases=cases,
         degrade=degrade,
         queue=queue,
-        caps_submissions=any(limit.unit == SUBMISSIONS and not limit.shadow for limit in limits),
     )
 
 
