@@ -107,7 +107,7 @@ class Policy:
     def environment_of(self, target: str) -> str | Deny:
         """Return the one environment a target lies in, or the denial that says it lies in none or in several."""
         try:
-            places = (*self.by_head.get(target.partition("/")[0], ()), *self.by_head.get(None, ()))
+            places = self.by_head.get(target.partition("/")[0], ()) + self.by_head.get(None, ())
             found = [place.name for place in places if place.covers(target)]
         except UnicodeEncodeError:
             found = []
