@@ -211,6 +211,7 @@ def _looking_up(effort: Effort) -> list[Row]:
     rows = []
     for name, scope in scopes.items():
         first = 1 / rate(1, partial(_asked, full, scope), time.process_time)
+        _asked(little, scope)
         ours, theirs = alternate(
             effort.rounds,
             partial(rate, effort.count(2_000), partial(_asked, full, scope), time.process_time),

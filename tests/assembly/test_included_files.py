@@ -80,8 +80,9 @@ def test_a_folder_holds_so_many_files_and_no_more(home: Home) -> None:
     assert "257 files are included; there may be 256" in refused(home)
 
 
-def test_a_file_with_an_odd_name_is_refused_and_not_passed_over(home: Home) -> None:
-    (home.folder / "policy.d" / "a b.toml").write_text("")
+@pytest.mark.parametrize("name", ["a b.toml", "forbids.TOML", "\xe4.toml", "b.Toml"])
+def test_a_file_with_an_odd_name_is_refused_and_not_passed_over(home: Home, name: str) -> None:
+    (home.folder / "policy.d" / name).write_text("")
     assert "name included files with letters, digits" in refused(home)
 
 

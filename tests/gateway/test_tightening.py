@@ -17,6 +17,7 @@ from keyturn.log.entry import Entry
 from keyturn.model.errors import ConnectorError
 from keyturn.policy.alarms import Alarms
 from keyturn.verifier import verify_ledger
+from tests.gateway.test_clocks import sign_for_the_clock
 from tests.gateway.test_suspensions import suspend
 from tests.gateway.world import PRODUCTION, STAGING, Simulator, World, raises
 
@@ -172,6 +173,19 @@ def test_what_went_on_although_the_policy_wanted_it_stopped_fails(
     assert report.verdict == "FAIL"
     assert report.first_bad is not None
     assert "on_unknown_outcomes of the policy" in report.first_bad.reason
+
+
+def test_an_incident_that_came_after_the_suspension_suspends_anew_once_that_is_lifted(world: World) -> None:
+    degrading(world, INCIDENT)
+    world.clock.step(hours=-1)
+    sign_for_the_clock(world)
+    assert codes(world, "rollback_deployment", **STAGING) == ["read_only"]
+    world.clock.step(hours=-1)
+    sign_for_the_clock(world)
+    lift(world)
+    assert codes(world, "rollback_deployment", **STAGING) == ["read_only"]
+    lift(world)
+    assert world.call("rollback_deployment", **STAGING).envelope["status"] == "succeeded"
 
 
 def test_a_snapshot_keeps_what_was_lifted_and_since_when_no_anchor_covers_the_ledger(world: World) -> None:

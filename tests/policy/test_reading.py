@@ -122,7 +122,6 @@ def test_a_condition_that_can_never_hold_is_refused(where: str, said: str) -> No
         (grant(tool="get_permissions"), "needs no grant"),
         (grant(tool="get_ticket", approval=APPROVAL), "only reads: nobody can be asked"),
         (grant(mode='"quiet"'), 'must be one of "live", "shadow"'),
-        (grant(color='"red"'), 'unknown key "color"'),
         (grant(risk="{ hold_at = 40 }"), "nobody is named who could agree"),
         (grant(name="a\\u202eb"), "control, invisible or bidirectional"),
         (grant(name="a\\nb"), "control, invisible or bidirectional"),

@@ -37,7 +37,9 @@ def _parts(home: Path, policy: str) -> Iterator[str]:
         where = home / folder.rstrip("/")
         _check_folder(where)
         try:
-            names = sorted(path.name for path in where.iterdir() if path.suffix == ".toml" and path.name[0] != ".")
+            names = sorted(
+                path.name for path in where.iterdir() if path.suffix.lower() == ".toml" and path.name[0] != "."
+            )
         except OSError as error:
             raise ConfigurationError(f"{where}: {error.strerror}; policy.toml includes it") from error
         found += len(names)
@@ -45,7 +47,9 @@ def _parts(home: Path, policy: str) -> Iterator[str]:
             raise ConfigurationError(f"{where}: {found} files are included; there may be {MOST_FILES}")
         for name in names:
             if not is_part(name):
-                raise ConfigurationError(f"{where / ascii(name)}: name included files with letters, digits and . _ -")
+                raise ConfigurationError(
+                    f"{where / ascii(name)}: name included files with letters, digits and . _ -, then .toml"
+                )
             yield f"{folder}{name}"
 
 

@@ -56,14 +56,14 @@ class Watch:
                 self.incident = ("compromised", entry.seq)
         self._note(entry)
 
-    def lifted(self, rule: str, entry: Entry, unknown: Iterable[str]) -> None:
-        """Put aside what the suspension that is lifted was set for."""
+    def lifted(self, rule: str, entry: Entry, unknown: Iterable[str], *, since: int) -> None:
+        """Put aside what the suspension that is lifted, set in the entry `since`, was set for."""
         if rule == UNKNOWN:
             self.accepted = tuple(unknown)
         elif rule == LAG:
             self.spans = [Span(entry.at, entry.seq)]
-        elif rule == INCIDENT:
-            self.incident = None
+        elif rule == INCIDENT and self.incident is not None and self.incident[1] < since:
+            self.incident = None  # one that came later is another: nobody was told of it by this suspension
 
     def _note(self, entry: Entry) -> None:
         if self.spans and entry.at - self.spans[-1].at < _TOGETHER:

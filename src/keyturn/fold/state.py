@@ -396,7 +396,7 @@ class State:
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
         if present.actor == POLICY:
-            self.watch.lifted(present.by, entry, self._unknown(entry.at))
+            self.watch.lifted(present.by, entry, self._unknown(entry.at), since=present.seq)
 
     def _override(self, entry: Entry) -> None:
         self._founding = False

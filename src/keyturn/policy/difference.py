@@ -46,7 +46,7 @@ _WORDS = {
     "queue": "how much may be under way at once ([queue])",
     "risk": "how risk is scored ([risk])",
 }
-_SILENT = frozenset({"digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint", "caps_submissions"})
+_SILENT = frozenset({"digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint"})
 _UNSAID = frozenset({"id", "place", "name", "patterns"})
 
 

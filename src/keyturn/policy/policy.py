@@ -24,7 +24,6 @@ from keyturn.policy.risk.settings import Settings
 from keyturn.policy.risk.thresholds import held_anyway, risk_warnings, scored_by
 from keyturn.policy.rules import Budget, Environment, Forbid, Grant, Lane, Person, Reviewer
 from keyturn.policy.shown import shown
-from keyturn.policy.usage import SUBMISSIONS
 from keyturn.policy.validity import ALWAYS
 from keyturn.policy.world import World
 
@@ -37,8 +36,7 @@ class Policy:
     """One policy text, read whole. `digest` is over the manifest of its files; `budgets` are the `[[limits]]`.
 
     `anchored` are the ids of the grants whose effects wait for an anchor.
-    `risk` is how requests are scored; None where nothing asks for a score. `caps_submissions` says whether any limit
-    counts submissions.
+    `risk` is how requests are scored; None where nothing asks for a score.
     """
 
     digest: str
@@ -64,7 +62,6 @@ class Policy:
     cases: tuple[Case, ...] = ()
     degrade: tuple[Tightening, ...] = ()
     queue: Queue | None = None
-    caps_submissions: bool = False
 
     def anchors_before(self, *rules: Iterable[str]) -> bool:
         """Say whether any of these rules asks that an intent is anchored before its effect."""
@@ -116,7 +113,7 @@ class Policy:
     def environment_of(self, target: str) -> str | Deny:
         """Return the one environment a target lies in, or the denial that says it lies in none or in several."""
         try:
-            places = (*self.by_head.get(target.partition("/")[0], ()), *self.by_head.get(None, ()))
+            places = self.by_head.get(target.partition("/")[0], ()) + self.by_head.get(None, ())
             found = [place.name for place in places if place.covers(target)]
         except UnicodeEncodeError:
             found = []
@@ -172,7 +169,6 @@ def assemble(
 ) -> Policy:
     """Return the policy of these parts with its index. Rules are found in the order of their ids."""
     by_call = _by_call(grants)
-    limits = (*(limit for grant in grants for limit in grant.limits), *(limit for b in budgets for limit in b.limits))
     return Policy(
         digest=digest,
         principals=MappingProxyType(dict(world.principals)),
@@ -202,7 +198,6 @@ def assemble(
         cases=cases,
         degrade=degrade,
         queue=queue,
-        caps_submissions=any(limit.unit == SUBMISSIONS and not limit.shadow for limit in limits),
         anchored=frozenset(grant.id for grant in grants if grant.anchor and not grant.shadow),
     )
 

@@ -18,6 +18,7 @@ from keyturn.policy.freezes import Calendars, Freeze, read_freeze
 from keyturn.policy.guard import read_guard
 from keyturn.policy.lanes import check_lanes, with_lanes
 from keyturn.policy.limits import Limit, LimitError, read_limit
+from keyturn.policy.lookalikes import look
 from keyturn.policy.policy import Policy, assemble
 from keyturn.policy.problems import Problems
 from keyturn.policy.queue import read_queue
@@ -33,24 +34,13 @@ from keyturn.policy.world import World, read_world
 
 PIN = re.compile(r"v[1-9][0-9]{0,5} sha256:[0-9a-f]{64}", re.ASCII)
 _SECTIONS = (
-    "version",
-    "includes",
-    "principals",
-    "people",
-    "reviewers",
-    "environments",
-    "lanes",
-    "tools",
-    "grants",
-    "forbids",
-    "limits",
-    "freezes",
-    "policy",
-    "tests",
-    "risk",
-    "degrade",
-    "queue",
-)
+    "version", "includes", "principals", "people", "reviewers", "environments", "lanes", "tools", "grants", "forbids",
+    "limits", "freezes", "policy", "tests", "risk", "degrade", "queue",
+)  # fmt: skip
+_OF_A_GRANT = (
+    "id", "principals", "tool", "contract", "where", "limits", "approval", "risk", "secrets", "mode", "execute",
+    "valid", "anchor",
+)  # fmt: skip
 _MOST_RULES = 20_000
 
 
@@ -112,24 +102,11 @@ class _Rules:
         self._problems = document.problems
         self._words = Vocabulary(environments=tuple(world.environments), tools=tuple(catalog))
         self._ids = {lane.rule: lane.rule for lane in world.lanes.values()}
+        self._looks = {look(rule): rule for rule in self._ids}
 
     def grant(self, table: Table) -> Grant | None:
         """Read one of `[[grants]]`; None after recording a problem that leaves nothing to use."""
-        table.only(
-            "id",
-            "principals",
-            "tool",
-            "contract",
-            "where",
-            "limits",
-            "approval",
-            "risk",
-            "secrets",
-            "mode",
-            "execute",
-            "valid",
-            "anchor",
-        )
+        table.only(*_OF_A_GRANT)
         rule = self._id(table)
         contract = self._tool(table, required=True)
         principals = self._world.principals_in(table, "principals", required=True) or frozenset()
@@ -212,6 +189,9 @@ class _Rules:
         place = self._ids.setdefault(rule, table.place)
         if place != table.place:
             table.wrong("id", f"{shown(rule)} is the id of {_named(place, table.place)} already")
+        elif (other := self._looks.setdefault(look(rule), rule)) != rule:
+            place = _named(self._ids[other], table.place)
+            table.wrong("id", f"{shown(rule)} looks like {shown(other)}, the id of {place}")
         return rule
 
     def _tool(self, table: Table, *, required: bool) -> Contract | None:
