@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -270,12 +270,13 @@ def test_each_check_stands_in_one_group_of_the_screen() -> None:
     assert Counter(check for checks in GROUPS.values() for check in checks) == Counter(get_args(Check))
 
 
-def test_it_takes_less_than_two_seconds(operator: Operator) -> None:
-    """The best of three: a test run shares its machine."""
+def test_it_takes_less_than_two_seconds_of_computing(operator: Operator) -> None:
+    """The best of three, and not by the clock: a test run shares its machine."""
     command = [sys.executable, "-m", "keyturn", "--home", str(operator.home), "doctor"]
     times = []
     for _ in range(3):
-        start = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run(command, check=True, capture_output=True)
-        times.append(timedelta(seconds=time.monotonic() - start))
-    assert min(times) < timedelta(seconds=2)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(times) < 2

@@ -21,7 +21,7 @@ BESIDE_WHAT = 60  # cells that the columns before the last take, one for scores 
 FROM_THE_TOP = "\x1b[H\x1b[J"  # to the first column of the first line, and clear from there
 
 
-@click.command(name="inbox")
+@click.command(name="inbox", short_help="Show what waits for people.")
 @click.option("-w", "--watch", is_flag=True, help="Stay, and show what comes and goes until Ctrl-C.")
 @json_option
 @click.pass_context

@@ -9,4 +9,4 @@ from keyturn.cli.frame import Verbs
 
 @click.group(cls=Verbs, package="keyturn.cli.verbs.freeze")
 def command() -> None:
-    """See what is frozen, edit proposed calendars, and set a freeze aside."""
+    """See what is frozen, and set a freeze aside."""
