@@ -175,3 +175,13 @@ def test_a_finding_is_printed_as_json() -> None:
         "text": "can never match: no request meets all of its conditions",
         "because": [],
     }
+
+
+def test_rules_that_meet_in_too_many_ways_hold_nobody_up_and_that_is_told() -> None:
+    many = policy(
+        *(grant(f"g{n}", where=f'{{ "arguments.flag" = {{ regex = "a{{{n + 1}}}b[0-9]+" }} }}') for n in range(120))
+    )
+    found = findings(many, NOW)
+    assert [(one.kind, one.place) for one in found] == [("unlooked", "policy.toml")]
+    few = policy(*(grant(f"g{n}", where=f'{{ "arguments.flag" = "f{n}" }}') for n in range(50)))
+    assert findings(few, NOW) == ()

@@ -4,7 +4,8 @@
 - unreachable: some do, and each of them is forbidden;
 - redundant: whatever the rule says of a request, others say too, so that leaving it out changes no decision;
 - contradictory: two rules, or two parts of one, that are at odds: a grant says "without a review" and another always
-  asks for one, or a grant asks for more than its own limit ever lets through.
+  asks for one, or a grant asks for more than its own limit ever lets through;
+- unlooked: rules meet in so many ways that not all were looked at.
 
 Each finding is a proof; what only times, plans, risk or regular expressions settle is not found. Dates count as they
 are now.
@@ -25,11 +26,11 @@ from keyturn.policy.limits import Limit
 from keyturn.policy.policy import Policy
 from keyturn.policy.reach.crowd import Crowd
 from keyturn.policy.reach.rules import asks, lane_refuses, other_places, place_of, scene_of, stopping
-from keyturn.policy.reach.search import Impossible, Scene, seek, speaker
+from keyturn.policy.reach.search import Allowance, Impossible, Scene, seek, speaker
 from keyturn.policy.rules import Approval, Environment, Forbid, Grant
 from keyturn.policy.shown import shown
 
-Kind: TypeAlias = Literal["unsatisfiable", "unreachable", "redundant", "contradictory"]
+Kind: TypeAlias = Literal["unsatisfiable", "unreachable", "redundant", "contradictory", "unlooked"]
 
 _NEVER = "can never match"
 _OWN = frozenset({"id", "place", "pin", "principals", "where", "limits", "approval"})
@@ -72,7 +73,14 @@ def findings(policy: Policy, now: datetime) -> tuple[Finding, ...]:
         *_environments(search),
         *(one for grant in policy.grants if grant.place not in known for one in _grant(search, grant, spare_grants)),
         *(one for forbid in policy.forbids for one in _forbid(search, forbid, spare_forbids)),
+        *_unlooked(search),
     )
+
+
+def _unlooked(search: _Searches) -> Iterator[Finding]:
+    if search.allowance.left < 0:
+        text = "its rules meet in too many ways to look at all: not every rule that means nothing is named here"
+        yield Finding(kind="unlooked", place="policy.toml", rule="", text=text)
 
 
 class _Searches:
@@ -81,6 +89,7 @@ class _Searches:
     def __init__(self, policy: Policy, now: datetime) -> None:
         self.policy = policy
         self.now = now
+        self.allowance = Allowance()
         self.scene = cache(self._scene)
         self.others = cache(lambda environment: other_places(policy, environment))
         self.forbids = cache(self._forbids)
@@ -109,7 +118,8 @@ class _Searches:
         if found is None:
             return frozenset()
         place = place_of(self.policy, scene)
-        reached = seek(scene, [*place, found], [self.others(scene.environment), *crowds], spared)
+        others = [self.others(scene.environment), *crowds]
+        reached = seek(scene, [*place, found], others, spared, self.allowance)
         return reached.blamed if isinstance(reached, Impossible) else None
 
     def nowhere(

@@ -34,6 +34,9 @@ from keyturn.policy.where import Condition, Where
 MOST_STEPS = 400
 """So many sets of conditions are tried in one search."""
 
+MOST_WORK = 200_000
+"""So many conditions are looked at, each time anew, in all searches that share an allowance: about two seconds."""
+
 TOO_MANY = "there are too many ways in which rules could fail to try them all"
 UNTAKEN = "whether the contract takes such arguments"
 _NAMING = ("deployment", "repository", "tracker")
@@ -179,13 +182,27 @@ def on_port(port: str) -> Speaker:
     return Speaker(f"the tool acts on {port} alone", (_on_target(place.targets, None),))
 
 
+@dataclass(slots=True)
+class Allowance:
+    """What several searches may take in all: rules that meet in many ways must not hold anybody up."""
+
+    left: int = MOST_WORK
+
+
 def seek(
-    scene: Scene, wanted: Sequence[Speaker], unwanted: Sequence[Crowd], spared: Container[str] = frozenset()
+    scene: Scene,
+    wanted: Sequence[Speaker],
+    unwanted: Sequence[Crowd],
+    spared: Container[str] = frozenset(),
+    allowance: Allowance | None = None,
 ) -> Reached:
-    """Look for a request to which every wanted rule applies, and no unwanted one but those `spared`."""
+    """Look for a request to which every wanted rule applies, and no unwanted one but those `spared`.
+
+    Without an allowance to share, a search has one of its own.
+    """
     own = tuple(Literal(condition, True, one.rule) for one in wanted for condition in one.conditions)
     doubts = tuple(doubt for one in wanted for doubt in one.doubts)
-    return _Search(scene, unwanted, spared, doubts).explore(own, frozenset())
+    return _Search(scene, unwanted, spared, doubts, allowance or Allowance()).explore(own, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,20 +219,27 @@ class _Search:
     """One search; mutable, and used once."""
 
     def __init__(
-        self, scene: Scene, unwanted: Sequence[Crowd], spared: Container[str], doubts: tuple[str, ...]
+        self,
+        scene: Scene,
+        unwanted: Sequence[Crowd],
+        spared: Container[str],
+        doubts: tuple[str, ...],
+        allowance: Allowance,
     ) -> None:
         self._scene = scene
         self._unwanted = unwanted
         self._spared = spared
         self._doubts = doubts
         self._steps = MOST_STEPS
+        self._allowance = allowance
         self._known: dict[tuple[object, ...], tuple[bool, Json, bool]] = {}
         self._blamed: set[str] = set()
 
     def explore(self, literals: tuple[Literal, ...], waived: frozenset[str]) -> Reached:
         """Look on from what must hold and must not; `waived` are doubts already leaned on."""
         self._steps -= 1
-        if self._steps < 0:
+        self._allowance.left -= 1 + len(literals)
+        if self._steps < 0 or self._allowance.left < 0:
             return Open({}, "", (TOO_MANY,))
         assigned = self._assign(literals)
         if assigned is None:
