@@ -63,6 +63,16 @@ def flipped(name: str) -> Callable[[Members], bytes]:
     return damage
 
 
+def payload_flipped(data: bytes) -> bytes:
+    """Flip a bit of the first payload in a file of them."""
+    value = json.loads(data)
+    field = next(iter(next(iter(value.values())).values()))
+    payload = bytearray(base64.b64decode(field["data"]))
+    payload[0] ^= 1
+    field["data"] = base64.b64encode(payload).decode()
+    return canon.encode(value)
+
+
 def replaced(name: str, change: Callable[[bytes], bytes]) -> Callable[[Members], bytes]:
     return lambda members: zipped({**members, real(members, name): change(members[real(members, name)])})
 
@@ -182,7 +192,7 @@ DAMAGE: dict[str, tuple[Callable[[Members], bytes], int]] = {
     "a bit of an entry": (flipped("tile/entries/000.p/N"), 5),
     "a bit of a hash": (flipped("tile/0/000.p/N"), 7),
     "a bit of a signature": (flipped("signatures/000"), 5),
-    "a bit of the payloads": (flipped("payloads/000.json"), 6),
+    "a bit of a payload": (replaced("payloads/000.json", payload_flipped), 6),
     "a bit of the packed bytes": (raw_flip, 8),
     "no checkpoint": (without("checkpoint"), 8),
     "no manifest": (without("manifest.json"), 8),

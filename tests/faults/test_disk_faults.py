@@ -168,8 +168,8 @@ def settle_and_go_on(place: Place) -> None:
     executor.lock.release(forget=True)
 
 
-# A disk that is full stays so; of one that fails for good, what is different is tried in the long run.
-KINDS = [("EIO", ""), ("ENOSPC", ""), ("ENOSPC", "+"), *([("EIO", "+")] if SOAK else [])]
+# A disk that fails for a moment, and one that is full and stays so; the other two are tried in the long run.
+KINDS = [("EIO", ""), ("ENOSPC", "+"), *([("ENOSPC", ""), ("EIO", "+")] if SOAK else [])]
 FAULTS = [Fault(*where, *kind) for where in product(("here", "worker"), ("fdatasync", "pwrite64")) for kind in KINDS]
 
 

@@ -13,7 +13,7 @@ from tests.faults.limits import Recount, Rule
 from tests.faults.soak import COLUMNS, RULES, row, soak
 from tests.faults.world import SOAK, Place, Record, doubled, found
 
-ROUNDS = 200 if SOAK else 20
+ROUNDS = 200 if SOAK else 12
 SEED = int(os.environ.get("KEYTURN_SEED") or random.randrange(2**32))
 
 

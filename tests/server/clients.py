@@ -92,7 +92,8 @@ class Raw:
         lines = (message if isinstance(message, bytes) else json.dumps(message).encode() for message in messages)
         left = memoryview(b"".join(line + b"\n" for line in lines))
         while left:
-            comes, goes, _ = select.select([self.process.stdout], [into], [], SECONDS)
+            listening = [] if self.process.stdout.closed else [self.process.stdout]
+            comes, goes, _ = select.select(listening, [into], [], SECONDS)
             assert comes or goes, "the server neither reads nor answers"
             if comes:
                 assert self._take(), f"the server ended: {self.said()}"
