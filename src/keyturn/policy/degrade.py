@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 
 from keyturn.policy.alarms import INCIDENT, LAG, UNKNOWN, Alarms
 from keyturn.policy.limits import written_window
-from keyturn.policy.shown import shown
 from keyturn.policy.tables import Table
 
 LONGEST_LAG = timedelta(days=30)
@@ -69,19 +68,8 @@ def _rule(name: str, table: Table, environments: Collection[str]) -> Tightening:
             if name == UNKNOWN
             else table.duration("over", longest=LONGEST_LAG)
         )
-    named = _environments(table, environments)
+    named = table.some_of("environments", "environment", environments)
     return Tightening(name=name, mode=table.choice("mode", *_MODES), environments=named, over=over)
-
-
-def _environments(table: Table, known: Collection[str]) -> frozenset[str] | None:
-    if "environments" not in table.raw:
-        return None
-    names = table.texts("environments", required=True)
-    for name in names:
-        if name not in known:
-            text = f"there is no environment {shown(name)}"
-            table.problems.unknown(table.at("environments"), text, name, known)
-    return frozenset(names)
 
 
 def _why(rule: Tightening, alarms: Alarms, now: datetime) -> str | None:

@@ -274,15 +274,11 @@ def _approval(table: Table, effect: str, world: World) -> Approval | None:
 
 
 def _tools(table: Table, catalog: Mapping[str, Contract]) -> frozenset[str] | None:
-    if "tools" not in table.raw:
-        return None
-    names = table.texts("tools", required=True)
-    for name in names:
-        if name not in catalog:
-            table.problems.unknown(table.at("tools"), f"there is no tool {shown(name)}", name, catalog)
-        elif catalog[name].kind != "governed":
+    names = table.some_of("tools", "tool", catalog)
+    for name in sorted((names or frozenset()) & catalog.keys()):
+        if catalog[name].kind != "governed":
             table.wrong("tools", f"{name} only reads: freezes are about what changes something")
-    return frozenset(names)
+    return names
 
 
 def _targets(table: Table) -> Iterator[Pattern]:

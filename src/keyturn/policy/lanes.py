@@ -51,15 +51,11 @@ def _lane(name: str, table: Table, world: World, catalog: Mapping[str, Contract]
 
 
 def _tools(table: Table, catalog: Mapping[str, Contract]) -> frozenset[str] | None:
-    if "tools" not in table.raw:
-        return None
-    names = table.texts("tools", required=True)
-    for name in names:
-        if name not in catalog:
-            table.problems.unknown(table.at("tools"), f"there is no tool {shown(name)}", name, catalog)
-        elif catalog[name].kind == "self":
+    names = table.some_of("tools", "tool", catalog)
+    for name in sorted((names or frozenset()) & catalog.keys()):
+        if catalog[name].kind == "self":
             table.wrong("tools", f"{name} is about the caller's own actions: no lane can refuse it")
-    return frozenset(names)
+    return names
 
 
 def _recipients(table: Table) -> tuple[Pattern, ...] | None:

@@ -167,7 +167,7 @@ class _Rules:
         rule = self._id(table)
         contract = self._tool(table, required=False)
         principals = self._world.principals_in(table, "principals", required=False)
-        environments = self._environments(table)
+        environments = table.some_of("environments", "environment", self._words.environments)
         per = table.choice("per", "principal", *(name for name in DIMENSIONS if name != "principal"))
         shadow, valid = _shadow(table), read_validity(table)
         tool = contract.tool if contract else None
@@ -181,7 +181,7 @@ class _Rules:
 
     def freeze(self, table: Table, calendars: Calendars) -> Freeze | None:
         """Read one of `[[freezes]]`; None after recording a problem that leaves nothing to use."""
-        rule, environments = self._id(table), self._environments(table)
+        rule, environments = self._id(table), table.some_of("environments", "environment", self._words.environments)
         return read_freeze(table, rule, environments, calendars, world=self._world, catalog=self._catalog)
 
     def _id(self, table: Table) -> str:
@@ -227,17 +227,6 @@ class _Rules:
             table.wrong("risk", f"{contract.tool} only reads: there is nothing to hold or to refuse for its risk")
             return None
         return read_thresholds(table, lambda asked: self._approval(asked, contract, principals))
-
-    def _environments(self, table: Table) -> frozenset[str] | None:
-        if "environments" not in table.raw:
-            return None
-        known = self._words.environments
-        names = table.texts("environments", required=True)
-        for name in names:
-            if name not in known:
-                text = f"there is no environment {shown(name)}"
-                table.problems.unknown(table.at("environments"), text, name, known)
-        return frozenset(names)
 
 
 def _named(place: str, other: str) -> str:

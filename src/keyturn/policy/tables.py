@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import timedelta
 
 from keyturn.canon import MAX_INTEGER
@@ -103,6 +103,16 @@ class Table:
         for name in found:
             if not is_name(name):
                 self.wrong(key, f"{shown(name)} is no name: use letters, digits and . _ @ -")
+        return frozenset(found)
+
+    def some_of(self, key: str, kind: str, known: Collection[str]) -> frozenset[str] | None:
+        """Return the listed names, each that of a `kind` there is; None if the key is left out."""
+        if key not in self.raw:
+            return None
+        found = self.texts(key, required=True)
+        for name in found:
+            if name not in known:
+                self.problems.unknown(self.at(key), f"there is no {kind} {shown(name)}", name, known)
         return frozenset(found)
 
     def integer(self, key: str, *, low: int, high: int = MAX_INTEGER, default: int | None = None) -> int | None:
