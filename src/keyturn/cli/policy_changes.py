@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from keyturn.cli.output import Column, Row
+from keyturn.cli.output import Column, Row, emit, note
 
 if TYPE_CHECKING:
     from keyturn.gateway.policy_changes import Standing
     from keyturn.gateway.replaying import Replay, Said
 
-CHANGES = (
+_CHANGES = (
     Column("ENTRY", "entry"),
     Column("BY", "principal", identifier=True),
     Column("TOOL", "tool", identifier=True),
@@ -22,20 +22,12 @@ CHANGES = (
 )
 
 
-def change_rows(found: Replay) -> list[Row]:
-    """Return a row for each request that would be decided otherwise."""
-    return [
-        {
-            "entry": change.seq,
-            "principal": change.principal,
-            "tool": change.tool,
-            "target": change.target,
-            "before": told(change.before),
-            "after": told(change.after),
-            "why": "; ".join(reason.text for reason in change.after.reasons),
-        }
-        for change in found.changes
-    ]
+def show_replay(found: Replay) -> None:
+    """Show each request that would be decided otherwise, and how many were decided again."""
+    if found.changes:
+        emit(_rows(found), as_json=False, columns=_CHANGES)
+    for line in _told_replay(found):
+        note(line)
 
 
 def told(said: Said) -> str:
@@ -44,7 +36,7 @@ def told(said: Said) -> str:
     return f"{said.verdict} ({'; '.join(asks)})" if asks else said.verdict
 
 
-def told_replay(found: Replay) -> Iterator[str]:
+def _told_replay(found: Replay) -> Iterator[str]:
     """Tell how much was decided again, and what could not be."""
     yield f"{_count(found.played, 'request')} decided again, {len(found.changes) or 'none'} otherwise"
     if found.erased:
@@ -73,3 +65,18 @@ def _listed(value: object) -> list[object]:
 
 def _count(number: int, what: str) -> str:
     return f"{number or 'no'} {what}{'' if number == 1 else 's'}"
+
+
+def _rows(found: Replay) -> list[Row]:
+    return [
+        {
+            "entry": change.seq,
+            "principal": change.principal,
+            "tool": change.tool,
+            "target": change.target,
+            "before": told(change.before),
+            "after": told(change.after),
+            "why": "; ".join(reason.text for reason in change.after.reasons),
+        }
+        for change in found.changes
+    ]

@@ -8,7 +8,7 @@ import click
 
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, as_text, emit, emit_json, json_option, note, on_terminal, say
-from keyturn.cli.policy_changes import CHANGES, change_rows, told_replay
+from keyturn.cli.policy_changes import show_replay
 
 if TYPE_CHECKING:
     from keyturn.assembly.reaching import Comparison
@@ -65,9 +65,7 @@ def _say(found: Comparison) -> None:
     if found.replay is not None:
         if found.replay.changes:
             note("requests in the ledger that would have been decided otherwise:")
-            emit(change_rows(found.replay), as_json=False, columns=CHANGES)
-        for line in told_replay(found.replay):
-            note(line)
+        show_replay(found.replay)
 
 
 def _row(change: Change) -> dict[str, object]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from keyturn.cli.frame import home_of
-from keyturn.cli.output import AsJson, emit, emit_json, json_option, note, say
-from keyturn.cli.policy_changes import CHANGES, change_rows, told_replay, told_standing
+from keyturn.cli.output import AsJson, emit_json, json_option, note, say
+from keyturn.cli.policy_changes import show_replay, told_standing
 from keyturn.cli.screen import safe
 from keyturn.cli.signer import signer_of, signer_options
 
@@ -68,9 +68,7 @@ def _show(found: Brief) -> None:
     for change in found.changes or ():
         say(safe(" ".join(filter(None, (f"{change.kind}:", change.who, change.text)))))
     if found.replay is not None:
-        emit(change_rows(found.replay), as_json=False, columns=CHANGES)
-        for line in told_replay(found.replay):
-            note(line)
+        show_replay(found.replay)
 
 
 def _json(found: Brief, entry: int | None, signed: tuple[str, ...]) -> dict[str, object]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import click
 
 from keyturn.cli.frame import home_of
-from keyturn.cli.output import AsJson, emit, emit_json, json_option, note
-from keyturn.cli.policy_changes import CHANGES, change_rows, told_replay
+from keyturn.cli.output import AsJson, emit_json, json_option, note
+from keyturn.cli.policy_changes import show_replay
 
 if TYPE_CHECKING:
     from keyturn.gateway.replaying import Replay
@@ -31,9 +31,7 @@ def command(ctx: click.Context, text: str | None, as_json: AsJson) -> None:
     if as_json:
         emit_json({"policy": policy.digest, **found.to_json()}, as_json)
         return
-    emit(change_rows(found), as_json=False, columns=CHANGES)
-    for line in told_replay(found):
-        note(line)
+    show_replay(found)
     _note_directions(found)
 
 
