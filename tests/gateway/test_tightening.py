@@ -197,3 +197,19 @@ def test_a_snapshot_keeps_what_was_lifted_and_since_when_no_anchor_covers_the_le
     again = State.from_json(state.to_json())
     assert again.watch == state.watch
     assert state.watch.accepted
+
+
+@pytest.mark.parametrize("mode", [READ_ONLY, SUSPENDED])
+def test_two_rules_that_are_due_together_suspend_one_after_the_other(world: World, mode: str) -> None:
+    held = world.held()
+    unknown(world)
+    world.clock.run(hours=2, minutes=1)
+    rules = UNKNOWN.replace("read-only", mode)
+    rules += 'on_anchor_lag = { over = "2h", mode = "suspended", environments = ["staging", "production"] }\n'
+    degrading(world, rules)
+    assert codes(world, "rollback_deployment", **STAGING) == ["suspended"]
+    names = [by(entry)["name"] for entry in world.entries("suspension.set")]
+    assert names == ["on_unknown_outcomes", "on_anchor_lag", "on_anchor_lag"]
+    assert [entry.action for entry in world.entries("action.cancelled")] == [held]
+    assert world.status(held) == "cancelled"
+    assert verify_ledger(world.home.place.database).verdict == "PASS-UNANCHORED"

@@ -128,8 +128,8 @@ def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
     """Claim what may run, and say how much was written that changes what may."""
-    if tightened := tighten(gate, tx):
-        return [], len(tightened)  # looked at again, with that written
+    if tighten(gate, tx) is not None:
+        return [], 1  # looked at again, with that written
     claimed: list[Claimed] = []
     voided = 0
     for action in claimable(gate, tx):

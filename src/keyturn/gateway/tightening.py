@@ -22,12 +22,15 @@ def overdue(gate: Gateway, view: Look) -> tuple[Due, ...]:
     return tuple(item for item in asked if stricter(present.of(scope_of(item)), item.mode))
 
 
-def tighten(gate: Gateway, tx: Job) -> tuple[Halted, ...]:
-    """Suspend what the policy in force wants suspended now; return what came of each."""
-    return tuple(
-        halt(tx, scope_of(item), item.mode, Actor("policy", item.rule), f"{item.rule}: {item.why}")
-        for item in overdue(gate, tx)
-    )
+def tighten(gate: Gateway, tx: Job) -> Halted | None:
+    """Suspend the first of what the policy in force wants suspended now; return what came of it, None if all is.
+
+    One in a transaction: what it suspends and cancels is not yet in the fold that the next would be held against.
+    """
+    item = next(iter(overdue(gate, tx)), None)
+    if item is None:
+        return None
+    return halt(tx, scope_of(item), item.mode, Actor("policy", item.rule), f"{item.rule}: {item.why}")
 
 
 def scope_of(item: Due) -> Scope:

@@ -10,6 +10,9 @@ import multiprocessing
 import os
 import re
 import signal
+from collections.abc import Callable
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import anyio
@@ -213,6 +216,20 @@ def apply_in_child(handle: Handle, rollback: Rollback) -> None:
 _context = multiprocessing.get_context("forkserver")
 
 
+def killing(child: ForkServerProcess) -> Callable[[], None]:
+    """What kills `child` and waits until it is dead, on a thread of the proxy's.
+
+    It does not join it: an exit status is read from its pipe once, by the thread that joins.
+    """
+
+    def kill() -> None:
+        assert child.pid is not None
+        os.kill(child.pid, signal.SIGKILL)
+        assert wait([child.sentinel], 30)
+
+    return kill
+
+
 @pytest.mark.parametrize("after", [False, True], ids=["before the request arrives", "before the answer"])
 @pytest.mark.parametrize("step", range(1, 11))
 def test_a_process_that_is_killed_at_any_request_leaves_what_can_be_settled(
@@ -221,12 +238,7 @@ def test_a_process_that_is_killed_at_any_request_leaves_what_can_be_settled(
     seen = preview(world)
     child = _context.Process(target=apply_in_child, args=(world.handle, seen.rollback))
 
-    def kill() -> None:
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
-
-    world.proxy.faults.set(Fault("*", ".*", Meanwhile(kill, after=after), nth=step))
+    world.proxy.faults.set(Fault("*", ".*", Meanwhile(killing(child), after=after), nth=step))
     child.start()
     child.join(60)
     assert child.exitcode in (0, -signal.SIGKILL)
@@ -247,12 +259,7 @@ def test_an_action_taken_up_again_after_a_kill_is_done_once(world: ClusterWorld,
     seen = preview(world)
     child = _context.Process(target=apply_in_child, args=(world.handle, seen.rollback))
 
-    def kill() -> None:
-        assert child.pid is not None
-        os.kill(child.pid, signal.SIGKILL)
-        child.join(30)
-
-    world.proxy.faults.set(Fault("*", ".*", Meanwhile(kill, after=True), nth=step))
+    world.proxy.faults.set(Fault("*", ".*", Meanwhile(killing(child), after=True), nth=step))
     child.start()
     child.join(60)
     world.proxy.faults.set()
