@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keyturn.log.entry import Entry
-from keyturn.verifier import AnchoredBefore, Report
+from keyturn.verifier import AnchoredBefore, Report, in_words
 from tests.verifier.outside import Witness, note, record_anchor
 from tests.verifier.test_file import bad
 from tests.verifier.test_recovery import recover
@@ -51,7 +51,7 @@ def test_an_intent_that_was_anchored_before_its_outcome_passes_and_is_counted(th
     report = thief.world.verify(witnesses=[WITNESS.vkey])
     assert report.anchored_before == AnchoredBefore(actions=1, cosigned=1)
     assert any(
-        "anchored before their effects, as their rules ask: 1 actions; of 1" in line for line in report.lines()
+        "anchored before their effects, as their rules ask: 1 actions; of 1" in line for line in in_words(report)
     )
 
 

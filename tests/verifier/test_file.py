@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keyturn.log.keys import LogVerifier, parse_verifier
-from keyturn.verifier import Report, verify_ledger
+from keyturn.verifier import Report, in_words, verify_ledger
 from tests.verifier.world import World, entries, raw, tamper
 
 COLUMNS = ("body", "sig", "leaf")
@@ -135,7 +135,7 @@ def test_a_file_that_is_no_database_fails(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").write_bytes(b"nothing like it" * 1000)
     report = verify_ledger(tmp_path / "ledger.db")
     assert bad(report) == (None, 8)
-    assert "nothing of a log was proved" in report.lines()[0]
+    assert "nothing of a log was proved" in in_words(report)[0]
 
 
 def test_another_application_id_fails(world: World) -> None:
@@ -237,7 +237,7 @@ def test_another_log_than_the_pinned_one_fails(world: World, good: World) -> Non
     report = world.verify(pinned=str(other))
     assert bad(report) == (0, 12)
     assert not report.pinned
-    told = report.lines("the one given with --key")
+    told = in_words(report, "the one given with --key")
     assert told[0] == "FAIL: nothing of a log was proved"
     assert "no log key was believed" in told
     assert not any("compare the verifier string" in line for line in told)

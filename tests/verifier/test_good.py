@@ -13,9 +13,10 @@ import keyturn.verifier as room
 from keyturn.ledger import schema as written
 from keyturn.log import chain
 from keyturn.model.errors import ConfigurationError, LedgerError
-from keyturn.verifier import Report
+from keyturn.verifier import Report, in_words
+from keyturn.verifier.findings import Listing
 from keyturn.verifier.proofs import ADVICE
-from keyturn.verifier.report import LISTED, FirstBad, Listing
+from keyturn.verifier.report import LISTED, FirstBad
 from keyturn.verifier.schema import APPLICATION_ID, EXPECTED, USER_VERSION
 from tests.verifier.world import Thief, World, entries, raw
 
@@ -37,7 +38,7 @@ def test_everything_is_unwitnessed_while_there_are_no_anchors(good: World) -> No
 def test_without_a_pinned_verifier_the_report_says_whose_key_it_believed(good: World) -> None:
     report = good.verify()
     assert not report.pinned
-    assert any("what the file itself says" in line for line in report.lines())
+    assert any("what the file itself says" in line for line in in_words(report))
 
 
 def test_the_report_names_what_is_open_and_unknown(good: World) -> None:
@@ -75,7 +76,7 @@ def test_a_wall_clock_that_left_the_machines_own_is_reported(thief: Thief) -> No
     report = thief.world.verify()
     assert report.verdict == "PASS-UNANCHORED"
     assert [step.seconds for step in report.clock_steps if step.kind == "step"] == [-99]
-    assert any("jumped by -99 s" in line for line in report.lines())
+    assert any("jumped by -99 s" in line for line in in_words(report))
 
 
 def _ts(entry: object) -> str:
@@ -188,7 +189,7 @@ def test_lines_carry_no_control_characters() -> None:
         counts={},
         omitted={"tokens": 3},
     )
-    lines = report.lines()
+    lines = in_words(report)
     assert all(line.isprintable() for line in lines)
     assert "and 3 more in tokens" in lines
     assert report.to_json()["first_bad"]["seq"] is None

@@ -28,6 +28,7 @@ from keyturn.evidence.verify import ALWAYS_DISCLOSED
 from keyturn.fold.pruning import pruning
 from keyturn.gateway.pruning import Wish
 from keyturn.model.errors import ConfigurationError, Refused
+from keyturn.verifier import in_words
 from tests.cli.operator import tell
 from tests.evidence.bundling import bundle_in, examined
 from tests.verifier.test_erased import Case, case, found_in
@@ -82,7 +83,7 @@ def test_what_had_its_time_is_in_no_file_of_the_home_and_the_verdict_stands(case
     assert {(item.seq, item.before) for item in report.pruned} == {(one.entry, one.before) for one in done.taken}
     assert {(item.by, item.basis) for item in report.pruned} == {("alice", BASIS)}
     assert report.underivable
-    assert any(f"before entry {bound}" in line for line in report.lines())
+    assert any(f"before entry {bound}" in line for line in in_words(report))
 
 
 def test_the_texts_of_policies_and_contracts_stay(case: Case) -> None:

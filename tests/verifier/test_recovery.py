@@ -13,6 +13,7 @@ from keyturn.fold.recovery import CLOCK, RECOVER, RESTORED, recovery_digest
 from keyturn.log.commitment import commit
 from keyturn.log.entry import Entry
 from keyturn.model.time import format_timestamp
+from keyturn.verifier import in_words
 from tests.verifier.test_suspensions import act, passes
 from tests.verifier.test_thief import named
 from tests.verifier.world import Thief
@@ -49,7 +50,7 @@ def test_new_reviews_after_a_restore_pass_and_the_report_says_what_is_lost(thief
     assert report.verdict == "PASS-UNANCHORED", report.first_bad
     [listed] = report.recoveries
     assert (listed.seq, listed.reason, listed.by, listed.missing) == (entry.seq, RESTORED, "alice", (999, "7" * 64))
-    assert any("a ledger of 999 entries" in line for line in report.lines())
+    assert any("a ledger of 999 entries" in line for line in in_words(report))
     assert report.to_json()["recoveries"][0]["missing"] == [999, "7" * 64]
 
 
@@ -114,7 +115,7 @@ def test_a_clock_taken_for_right_is_listed_with_what_the_log_is_ahead(thief: Thi
     report = thief.world.verify()
     assert report.verdict == "PASS-UNANCHORED", report.first_bad
     assert [(item.reason, item.ahead) for item in report.recoveries] == [(CLOCK, 3600)]
-    assert any("3600 s ahead of the wall clock" in line for line in report.lines())
+    assert any("3600 s ahead of the wall clock" in line for line in in_words(report))
 
 
 def test_a_clock_without_a_signature_for_it_is_named(thief: Thief) -> None:

@@ -12,6 +12,7 @@ from keyturn import canon
 from keyturn.log.entry import Entry
 from keyturn.log.timestamp import ask, read_authorities
 from keyturn.model.errors import ConfigurationError
+from keyturn.verifier import in_words
 from tests.anchors.authority import NEEDED, Authority, stamping
 from tests.verifier.outside import note, root, text_of
 from tests.verifier.world import Thief
@@ -47,7 +48,7 @@ def test_a_timestamp_bounds_the_time_and_vouches_for_nothing_else(thief: Thief, 
     assert (stamp.seq, stamp.size, stamp.by, stamp.problem) == (entry.seq, SIZE, "CN=first", None)
     assert stamp.at is not None
     assert abs(datetime.now(UTC) - stamp.at) < timedelta(minutes=1)
-    told = [line for line in report.lines() if "timestamped by CN=first (entry 53)" in line]
+    told = [line for line in in_words(report) if "timestamped by CN=first (entry 53)" in line]
     assert told
     assert told[0].startswith("entries 0 to 52 existed by 2")
     assert report.to_json()["stamps"][0]["by"] == "CN=first"
@@ -59,7 +60,7 @@ def test_without_certificates_timestamps_are_counted_and_said_not_to_be_checked(
     stamped(thief, SIZE, authority)
     report = thief.world.verify()
     assert (report.timestamps, report.stamps) == (1, ())
-    assert any("timestamps: 1, not checked" in line for line in report.lines())
+    assert any("timestamps: 1, not checked" in line for line in in_words(report))
 
 
 @pytest.mark.parametrize("case", ["another tree", "another authority", "no token"])
@@ -77,8 +78,8 @@ def test_a_timestamp_that_does_not_hold_is_told_and_bounds_nothing(
     report = thief.world.verify(tsa=certificates)
     (stamp,) = report.stamps
     assert (report.verdict, stamp.at, stamp.by) == ("PASS-UNANCHORED", None, None)
-    assert any(f"the timestamp of entry {SIZE} does not hold: " in line for line in report.lines())
-    assert not any("timestamped by" in line for line in report.lines())
+    assert any(f"the timestamp of entry {SIZE} does not hold: " in line for line in in_words(report))
+    assert not any("timestamped by" in line for line in in_words(report))
 
 
 def test_what_is_given_and_is_no_certificate_is_refused(thief: Thief) -> None:

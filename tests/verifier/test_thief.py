@@ -16,7 +16,7 @@ from keyturn.ledger.keys import make_key
 from keyturn.log.entry import leaf_hash, write_body
 from keyturn.log.envelope import ENTRY_TYPE, pae
 from keyturn.model.time import format_timestamp
-from keyturn.verifier import Report
+from keyturn.verifier import Report, in_words
 from tests.sshsig.keys import HardwareKey
 from tests.verifier.test_file import bad
 from tests.verifier.world import (
@@ -75,7 +75,7 @@ def test_a_review_by_an_unlisted_key_is_named(thief: Thief) -> None:
     forged = thief.review("waiting", "alice", signer="mallory")
     report = named(thief, forged.seq)
     assert [item.seq for item in report.refused_reviews] == [forged.seq]
-    assert any("refused review" in line for line in report.lines())
+    assert any("refused review" in line for line in in_words(report))
 
 
 def test_an_intent_that_rests_on_a_refused_review_does_not_count_either(thief: Thief) -> None:
@@ -497,7 +497,7 @@ def test_a_signed_activation_passes_and_shows_the_change_of_reviewers(thief: Thi
     report = thief.world.verify()
     assert report.verdict == "PASS-UNANCHORED", report.first_bad
     assert list(report.activations[-1].added) == list(report.activations[-1].removed) == ["carol"]
-    assert any("- carol SHA256:" in line for line in report.lines())
+    assert any("- carol SHA256:" in line for line in in_words(report))
 
 
 def test_an_activation_without_an_act_is_named(thief: Thief) -> None:

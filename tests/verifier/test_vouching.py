@@ -10,7 +10,7 @@ import pytest
 
 from keyturn.log.tree import TILE, WIDTH, Frontier, fold_nodes, leaf_hash
 from keyturn.model.errors import ConfigurationError
-from keyturn.verifier import Tail
+from keyturn.verifier import Tail, in_words
 from keyturn.verifier.growth import Grown
 from keyturn.verifier.source import Payload, Row
 from tests.verifier.outside import NOON, Witness, fill, keep, note, proof, receipt, record_anchor, root, throttle
@@ -41,8 +41,8 @@ def test_what_was_kept_of_the_whole_ledger_makes_it_pass(
     (voucher,) = report.vouched
     assert (voucher.size, voucher.by, voucher.how, voucher.at) == (SIZE, "mine.txt", how, None)
     assert voucher.last_at == entries(good.database)[-1].at
-    assert f"  entries 0 to 52: as mine.txt has them, a {how} that was brought" in report.lines()
-    assert not any("unwitnessed" in line for line in report.lines())
+    assert f"  entries 0 to 52: as mine.txt has them, a {how} that was brought" in in_words(report)
+    assert not any("unwitnessed" in line for line in in_words(report))
 
 
 def test_what_was_kept_before_the_end_names_exactly_the_rest(good: World) -> None:
@@ -50,8 +50,8 @@ def test_what_was_kept_before_the_end_names_exactly_the_rest(good: World) -> Non
     assert (report.verdict, report.witnessed_size, report.unwitnessed) == ("PASS-UNANCHORED", 31, SIZE - 31)
     assert report.unwitnessed_tail == Tail(31, 52)
     assert [(voucher.size, voucher.by) for voucher in report.vouched] == [(1, "c"), (20, "a"), (31, "b")]
-    assert "unwitnessed: 22 entries, 31 to 52. Nobody outside" in " ".join(report.lines())
-    assert "  entry 0: as c has them, a checkpoint that was brought" in report.lines()
+    assert "unwitnessed: 22 entries, 31 to 52. Nobody outside" in " ".join(in_words(report))
+    assert "  entry 0: as c has them, a checkpoint that was brought" in in_words(report)
 
 
 def test_a_cosignature_in_a_kept_checkpoint_makes_it_pass_and_bounds_the_time(world: World) -> None:
@@ -61,7 +61,7 @@ def test_a_cosignature_in_a_kept_checkpoint_makes_it_pass_and_bounds_the_time(wo
     (voucher,) = report.vouched
     assert (voucher.by, voucher.seconds) == (f"{WITNESS.name}+{WITNESS.key.id.hex()}", NOON)
     assert report.to_json()["vouched"][0]["at"] == NOON_TEXT
-    assert any(f"entries 0 to 52 existed by {NOON_TEXT}: cosigned by" in line for line in report.lines())
+    assert any(f"entries 0 to 52 existed by {NOON_TEXT}: cosigned by" in line for line in in_words(report))
 
 
 def test_a_cosignature_counts_only_when_its_witness_is_named(world: World) -> None:
@@ -87,7 +87,7 @@ def test_a_recorded_anchor_with_a_cosignature_makes_what_it_follows_pass(thief: 
         ("outside", "witness", SIZE),
         ("mount", "file", SIZE),
     ]
-    told = " ".join(report.lines())
+    told = " ".join(in_words(report))
     assert "unwitnessed: 2 entries, 53 to 54. That only says where checkpoints of what is before were brought" in told
     assert "anchor mount (file): entry 54 says that it holds a checkpoint of 53 entries" in told
 
@@ -158,7 +158,7 @@ def test_a_recorded_anchor_of_more_entries_than_there_were_fails(thief: Thief) -
 def test_a_ledger_whose_own_clock_contradicts_a_witness_is_told(world: World) -> None:
     early = NOON - 400 * 86_400
     keep(world, SIZE, note(world, SIZE, WITNESS, time=early))
-    (line,) = [one for one in world.verify(witnesses=[WITNESS.vkey]).lines() if "existed by" in one]
+    (line,) = [one for one in in_words(world.verify(witnesses=[WITNESS.vkey])) if "existed by" in one]
     assert ", yet entry 52 says it is of 20" in line
 
 

@@ -74,6 +74,7 @@ from keyturn.verifier.report import (
     Tail,
     Vouched,
 )
+from keyturn.verifier.telling import in_words
 from keyturn.verifier.verification import last_note, verify_ledger
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "Succeeds",
     "Tail",
     "Vouched",
+    "in_words",
     "last_note",
     "verify_ledger",
 ]

@@ -11,46 +11,32 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from keyturn.fold.pruning import environment_of
-from keyturn.fold.signatures import Act, check_act
-from keyturn.fold.standing import Token
 from keyturn.fold.state import State
-from keyturn.fold.undoing import act_of
 from keyturn.log.chain import Head
 from keyturn.log.entry import Entry
-from keyturn.model.sshkey import PublicKey
-from keyturn.model.time import parse_timestamp
 from keyturn.verifier.against import Against
+from keyturn.verifier.authority import Authority
 from keyturn.verifier.before import Before
 from keyturn.verifier.beside import Beside
 from keyturn.verifier.decisions import check_claim, check_read, check_request, planned_request
 from keyturn.verifier.erased import Erasures, missing_for_decision
+from keyturn.verifier.findings import Findings, closed
 from keyturn.verifier.given import Given
 from keyturn.verifier.growth import Grown
 from keyturn.verifier.halts import Halts
-from keyturn.verifier.hands import hands
+from keyturn.verifier.hands import strangers
 from keyturn.verifier.kept import Checkpoints, check_anchor
-from keyturn.verifier.lives import RELEASE, Intent, Lives
+from keyturn.verifier.lives import Intent, Lives
 from keyturn.verifier.predecessor import Predecessor, check_predecessor
 from keyturn.verifier.proofs import NotProved, proving
 from keyturn.verifier.recent import Recent
 from keyturn.verifier.report import (
     LISTED,
-    Activation,
     Anchored,
     Begun,
-    ClockStep,
     Closed,
-    Erased,
-    Findings,
-    Issued,
-    KeyChange,
-    Pruning,
-    Recovered,
-    RefusedReview,
     Report,
-    Stranger,
     Tail,
-    Underivable,
     Verdict,
     first_bad,
 )
@@ -62,7 +48,6 @@ from keyturn.verifier.tightened import check_tightened
 from keyturn.verifier.undone import Undone, check_undone
 from keyturn.verifier.vouching import Vouching
 
-STEP = timedelta(seconds=60)
 EVERY = 256  # entries between two calls of `progress`
 
 Progress = Callable[[int, int], None]
@@ -82,6 +67,7 @@ class Examination:
         self._state = State.empty()
         self._shelf = Shelf()
         self._lives = Lives()
+        self._authority = Authority(self._state, self._lives)
         self._undone = Undone(self._lives)
         self._recent = Recent()
         self._halts = Halts()
@@ -98,7 +84,6 @@ class Examination:
         self._found = Findings()
         self._closed: Closed | None = None
         self._succeeds: Predecessor | None = None
-        self._keys: Mapping[str, tuple[str, ...]] = {}
         self._bad: NotProved | None = None
 
     def run(self) -> Report:
@@ -131,7 +116,7 @@ class Examination:
         self._HANDLERS[entry.kind](self, entry, payloads)
         self._check_hands(entry)
         self._found.counts[entry.kind] += 1
-        self._note_clock(step.before, entry)
+        self._found.clock(step.before, entry)
         self._compare(entry)
 
     def _stands(self, step: Step) -> Entry:
@@ -189,33 +174,12 @@ class Examination:
         proposal = self._state.proposals.get(entry.text("policy"))
         self._follow(entry, payloads)
         self._shelf.activate(entry, payloads)
-        before, self._keys = self._keys, _fingerprints(entry)
-        self._check_reviewers(entry)
         force = self._state.policy
-        self._found.activations.add(
-            lambda: Activation(
-                seq=entry.seq,
-                at=entry.at,
-                policy=entry.text("policy"),
-                by=force.by if force else None,
-                added=_beyond(self._keys, before),
-                removed=_beyond(before, self._keys),
-                endorsed=tuple(proposal.endorsed) if proposal else (),
-            )
-        )
+        self._found.activated(entry, force.by if force else None, tuple(proposal.endorsed) if proposal else ())
 
     def _change_key(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
-        facts: Mapping[str, Any] = entry.facts
-        self._found.key_changes.add(
-            lambda: KeyChange(
-                seq=entry.seq,
-                at=entry.at,
-                revoked=facts["revoked"],
-                reason=facts["reason"],
-                by=facts["act"]["statement"]["by"],
-            )
-        )
+        self._found.changed_key(entry)
 
     def _publish(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
@@ -232,20 +196,10 @@ class Examination:
 
     def _issue(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
-        facts: Mapping[str, Any] = entry.facts
-        self._found.tokens.add(
-            lambda: Issued(
-                seq=entry.seq,
-                at=entry.at,
-                token=facts["token"],
-                principal=facts["principal"],
-                expires_at=parse_timestamp(facts["expires_at"]),
-                by=facts["act"]["statement"]["by"] if facts["act"] else None,
-            )
-        )
+        self._found.issued(entry)
 
     def _read(self, entry: Entry, payloads: Payloads) -> None:
-        token = self._live_token(entry)
+        token = self._authority.live_token(entry)
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry, reads=True)
         policy = self._shelf.policy_for(entry)
@@ -256,7 +210,7 @@ class Examination:
         self._follow(entry, payloads)
 
     def _request(self, entry: Entry, payloads: Payloads) -> None:
-        token = self._live_token(entry)
+        token = self._authority.live_token(entry)
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
@@ -272,7 +226,7 @@ class Examination:
         self._recent.keep(entry.seq, payloads)
 
     def _undo(self, entry: Entry, payloads: Payloads) -> None:
-        token = self._live_token(entry) if entry.facts["token"] is not None else None
+        token = self._authority.live_token(entry) if entry.facts["token"] is not None else None
         self._shelf.check_contract(entry)
         self._halts.check(entry, entry)
         policy = self._shelf.policy_for(entry)
@@ -301,7 +255,7 @@ class Examination:
 
     def _deny(self, entry: Entry, payloads: Payloads) -> None:
         self._shelf.policy_for(entry)
-        self._token(entry, entry)
+        self._authority.token(entry, entry)
         self._follow(entry, payloads)
 
     def _review(self, entry: Entry, payloads: Payloads) -> None:
@@ -312,12 +266,7 @@ class Examination:
             self._follow(entry, payloads)
         except NotProved as failure:
             self._fails(failure)
-            reason = failure.reason
-            self._found.refused_reviews.add(
-                lambda: RefusedReview(
-                    seq=entry.seq, action=entry.action or "", reviewer=entry.text("reviewer"), reason=reason
-                )
-            )
+            self._found.refused(entry, failure.reason)
 
     def _stop(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.stopped(entry)
@@ -326,8 +275,8 @@ class Examination:
     def _start(self, entry: Entry, payloads: Payloads) -> None:
         asked = self._lives.request_of(entry)
         self._halts.check(entry, asked)
-        token = self._asked_with(entry, asked)
-        by_hand = self._check_releaser(entry)
+        token = self._authority.asked_with(entry, asked)
+        by_hand = self._authority.released(entry)
         with proving(entry.seq, 11):
             before = self._recent.take(asked.seq) or self._opened(asked)
             words = self._lives.counted(entry)
@@ -383,19 +332,11 @@ class Examination:
         if facts["reason"] == "restored":
             self._lives.restored(entry)
             self._before.restored()
-        if (lost := _end(facts["missing"])) is not None:
+        lost = _end(facts["missing"])
+        if lost is not None:
             self._lost.add(lost)
         ahead = self._head.basis.ahead if self._head.basis else timedelta()
-        self._found.recoveries.add(
-            lambda: Recovered(
-                seq=entry.seq,
-                at=entry.at,
-                reason=facts["reason"],
-                by=facts["act"]["statement"]["by"],
-                missing=_end(facts["missing"]),
-                ahead=round(ahead.total_seconds()),
-            )
-        )
+        self._found.recovered(entry, lost, ahead)
 
     def _anchor(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
@@ -421,128 +362,39 @@ class Examination:
     def _close(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.closed(entry)
         self._follow(entry, payloads)
-        facts: Mapping[str, Any] = entry.facts
-        by = facts["act"]["statement"]["by"]
-        self._closed = Closed(seq=entry.seq, at=entry.at, successor=facts["successor"], by=by)
+        self._closed = closed(entry)
 
     def _prune(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
         self._erasures.prune(entry, (*self._lives.running.values(), *self._lives.unknown.values()))
-        facts: Mapping[str, Any] = entry.facts
-        self._found.pruned.add(
-            lambda: Pruning(
-                seq=entry.seq,
-                at=entry.at,
-                environment=facts["environment"],
-                before=facts["before"],
-                basis=facts["basis"],
-                by=facts["act"]["statement"]["by"],
-            )
-        )
+        self._found.pruning(entry)
 
     def _erase(self, entry: Entry, payloads: Payloads) -> None:
         self._follow(entry, payloads)
         self._erasures.take(entry, {*self._lives.running, *self._lives.unknown})
-        facts: Mapping[str, Any] = entry.facts
-        self._found.erased.add(
-            lambda: Erased(
-                seq=entry.seq,
-                at=entry.at,
-                entry=facts["entry"],
-                field=facts["field"],
-                basis=facts["basis"],
-                by=facts["act"]["statement"]["by"],
-            )
-        )
+        self._found.erasure(entry)
 
     # --- parts of the handlers ------------------------------------------------------------------------------------
 
-    def _check_reviewers(self, entry: Entry) -> None:
-        """Prove 16 of an activated policy: its reviewers' keys are listed outside. The rest is examined as well."""
-        facts: Mapping[str, Any] = entry.facts
-        if self._given.signers is not None:
-            for name, lines in facts["reviewers"].items():
-                for key in map(PublicKey.parse, lines):
-                    self._stranger(entry, name, key, self._given.signers.stranger(name, key))
-
     def _check_hands(self, entry: Entry) -> None:
-        """Prove 16 of what a person signed in an entry: by a key that is listed outside for this, then."""
-        if self._given.signers is not None:
-            for name, key, namespace in hands(entry):
-                self._stranger(entry, name, key, self._given.signers.refusal(name, key, namespace, entry.at))
-
-    def _stranger(self, entry: Entry, name: str, key: PublicKey, reason: str | None) -> None:
-        if reason is None:
+        """Prove 16: the keys of reviewers and of signatures are listed outside. The rest is examined as well."""
+        if self._given.signers is None:
             return
-        self._fails(NotProved(entry.seq, 16, f"the key {key.fingerprint} of {name}: {reason}"))
-        self._found.strangers.add(lambda: Stranger(seq=entry.seq, reviewer=name, key=key.fingerprint, reason=reason))
+        for item in strangers(entry, self._given.signers):
+            self._fails(NotProved(entry.seq, 16, f"the key {item.key} of {item.reviewer}: {item.reason}"))
+            self._found.stranger(item)
 
     def _derivable(self, entry: Entry, asked: Entry, payloads: Payloads, lost: tuple[str, ...] = ()) -> bool:
         """Tell whether what the decision of `entry` follows from is there, and list it if it was erased."""
         own = (f"{field} of entry {asked.seq}" for field in missing_for_decision(asked, payloads))
         missing = (*own, *lost)
         if missing:
-            self._found.underivable.add(lambda: Underivable(seq=entry.seq, kind=entry.kind, missing=missing))
+            self._found.lacks(entry, missing)
         return not missing
-
-    def _token(self, entry: Entry, named: Entry) -> Token:
-        """Prove 9 of a token: issued in this log, for the principal that `named` says used it."""
-        token = self._state.tokens.get(named.text("token"))
-        if token is None or token.principal != named.text("principal"):
-            raise NotProved(entry.seq, 9, "its token was never issued to its principal")
-        return token
-
-    def _asked_with(self, started: Entry, asked: Entry) -> Token | None:
-        """Prove 9 of what an action was requested with, as it stands when it begins: token, or a person's act."""
-        if asked.facts["token"] is None:
-            self._check_asker(started, asked)
-            return None
-        token = self._token(started, asked)
-        if token.revoked_at is not None:
-            raise NotProved(started.seq, 9, "it was begun although the token it was requested with had been revoked")
-        return token
-
-    def _check_asker(self, started: Entry, asked: Entry) -> None:
-        """Prove that whoever asked by an act may still sign; the act itself the fold has proved."""
-        act: Any = asked.facts["act"]
-        known = self._state.policy.reviewers if self._state.policy else {}
-        with proving(started.seq, 9):
-            after = act["statement"]["after"]
-            check_act(act, act_of(asked), log=asked.log, after=after, reviewers=known, now=asked.at)
 
     def _opened(self, asked: Entry) -> Payloads:
         where, stored = asked.text("environment"), self._source.payloads(asked.seq)
         return open_payloads(asked, stored, self._erasures.named, where)
-
-    def _check_releaser(self, started: Entry) -> bool:
-        """Prove that a person signed for the execution where one had to, and may still; say whether one did."""
-        release = self._lives.release_of(started)
-        if release is None:
-            return False
-        act: Any = release.facts["act"]
-        said, known = act["statement"], self._state.policy.reviewers if self._state.policy else {}
-        expected = Act(verb=RELEASE, object=started.action or "", digest=said["digest"])
-        with proving(started.seq, 9):
-            check_act(act, expected, log=release.log, after=said["after"], reviewers=known, now=release.at)
-        return True
-
-    def _live_token(self, entry: Entry) -> Token:
-        token = self._token(entry, entry)
-        if (refusal := token.refusal(entry.text("transport"), entry.at)) is not None:
-            raise NotProved(entry.seq, 9, f"it was let through although {refusal}")
-        return token
-
-    def _note_clock(self, before: Head, entry: Entry) -> None:
-        if before.size == 0:
-            return
-        if entry.boot != before.boot:
-            self._found.clock_steps.add(lambda: ClockStep(seq=entry.seq, at=entry.at, kind="boot", seconds=None))
-            return
-        # In whole microseconds: `up` may be any number, more than a time span can hold.
-        step = (entry.at - before.at) // timedelta(microseconds=1) - (entry.up - before.up)
-        if abs(step) > STEP // timedelta(microseconds=1):
-            seconds = round(step / 1_000_000)
-            self._found.clock_steps.add(lambda: ClockStep(seq=entry.seq, at=entry.at, kind="step", seconds=seconds))
 
     def _verdict(self) -> Verdict:
         if self._bad is not None:
@@ -552,21 +404,6 @@ class Examination:
 
     def _report(self) -> Report:
         found, lives, head = self._found, self._lives, self._head
-        lists = {
-            "clock_steps": found.clock_steps.omitted,
-            "refused_reviews": found.refused_reviews.omitted,
-            "activations": found.activations.omitted,
-            "tokens": found.tokens.omitted,
-            "recoveries": found.recoveries.omitted,
-            "strangers": found.strangers.omitted,
-            "key_changes": found.key_changes.omitted,
-            "erased": found.erased.omitted,
-            "pruned": found.pruned.omitted,
-            "underivable": found.underivable.omitted,
-            "vouched": self._vouching.count - len(self._vouching.newest),
-            "open_intents": max(0, len(lives.running) - LISTED),
-            "unknown_outcomes": max(0, len(lives.unknown) - LISTED),
-        }
         witnessed = self._vouching.size
         return Report(
             verdict=self._verdict(),
@@ -601,8 +438,17 @@ class Examination:
             closed=self._closed,
             succeeds=None if self._succeeds is None else self._against.succeeded(self._succeeds),
             underivable=found.underivable.items,
-            omitted={name: count for name, count in lists.items() if count},
+            omitted=self._omitted(),
         )
+
+    def _omitted(self) -> dict[str, int]:
+        """Return what the report's lists leave out, by name: those that leave out something."""
+        more = {
+            "vouched": self._vouching.count - len(self._vouching.newest),
+            "open_intents": len(self._lives.running) - LISTED,
+            "unknown_outcomes": len(self._lives.unknown) - LISTED,
+        }
+        return {name: count for name, count in (self._found.omitted() | more).items() if count > 0}
 
     _HANDLERS: ClassVar[dict[str, Callable[[Examination, Entry, Payloads], None]]] = {
         "log.opened": _follow,
@@ -649,21 +495,6 @@ def _rules(request: Entry) -> list[str]:
 
 def _end(missing: Mapping[str, Any] | None) -> tuple[int, str] | None:
     return None if missing is None else (missing["size"], missing["leaf"])
-
-
-def _fingerprints(entry: Entry) -> dict[str, tuple[str, ...]]:
-    facts: Mapping[str, Any] = entry.facts
-    with proving(entry.seq, 10):
-        return {
-            name: tuple(PublicKey.parse(line).fingerprint for line in lines)
-            for name, lines in facts["reviewers"].items()
-        }
-
-
-def _beyond(these: Mapping[str, tuple[str, ...]], those: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Return the keys of `these` that are not in `those`, by person."""
-    more = {name: tuple(key for key in keys if key not in those.get(name, ())) for name, keys in these.items()}
-    return {name: keys for name, keys in more.items() if keys}
 
 
 def _begun(intents: Mapping[str, Intent]) -> tuple[Begun, ...]:

@@ -8,6 +8,7 @@ import click
 
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
+from keyturn.verifier import in_words
 
 _COLUMNS = (
     Column("FILE", "file"),
@@ -33,7 +34,7 @@ def command(ctx: click.Context, /, file: Path, as_json: AsJson) -> None:
     try:
         done = back_up(home, file)
     except NotProvedWhole as failure:
-        for line in failure.report.lines():
+        for line in in_words(failure.report):
             note(line)
         ctx.exit(Exit.VERIFICATION_FAILED)
     value = {"file": str(file), "verdict": done.report.verdict, "size": done.end.size, "leaf": done.end.leaf}

@@ -12,6 +12,7 @@ from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.screen import plain
 from keyturn.cli.signer import signer_of, signer_options
+from keyturn.verifier import in_words
 
 if TYPE_CHECKING:
     from keyturn.assembly.restoring import Restored
@@ -62,7 +63,7 @@ def command(
     try:
         done = restore(home_of(ctx), file, expected=expect, reason=reason, signer=signer)
     except NotProvedWhole as failure:
-        for line in failure.report.lines():
+        for line in in_words(failure.report):
             note(line)
         note("nothing was changed")
         ctx.exit(Exit.VERIFICATION_FAILED)

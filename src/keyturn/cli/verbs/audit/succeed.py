@@ -8,6 +8,7 @@ import click
 
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
+from keyturn.verifier import in_words
 
 _COLUMNS = (
     Column("ENTRY", "entry"),
@@ -32,7 +33,7 @@ def command(ctx: click.Context, /, before: Path, as_json: AsJson) -> None:
     try:
         done = go_on(home_of(ctx), before)
     except NotProvedWhole as failure:
-        for line in failure.report.lines():
+        for line in in_words(failure.report):
             note(line)
         note("nothing was changed")
         ctx.exit(Exit.VERIFICATION_FAILED)

@@ -11,6 +11,7 @@ from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
 from keyturn.cli.progress import bar
 from keyturn.model.errors import ConfigurationError
+from keyturn.verifier import in_words
 
 if TYPE_CHECKING:
     from keyturn.verifier import Report
@@ -159,7 +160,7 @@ def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tupl
 
 
 def _say(report: Report, given: str | None, *, at_home: bool) -> None:
-    first, *rest = report.lines(given)
+    first, *rest = in_words(report, given)
     say(first, style=_STYLES.get(report.verdict))
     for line in rest:
         say(line)
