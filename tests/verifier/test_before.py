@@ -50,9 +50,8 @@ def test_an_intent_that_was_anchored_before_its_outcome_passes_and_is_counted(th
     assert report.anchored_before == AnchoredBefore(actions=1, cosigned=0)
     report = thief.world.verify(witnesses=[WITNESS.vkey])
     assert report.anchored_before == AnchoredBefore(actions=1, cosigned=1)
-    assert any(
-        "anchored before their effects, as their rules ask: 1 actions; of 1" in line for line in in_words(report)
-    )
+    told = "anchored before their effects, as their rules ask: 1 action; of 1 a witness that you named"
+    assert any(told in line for line in in_words(report))
 
 
 def test_an_outcome_without_any_anchor_is_named(thief: Thief) -> None:
