@@ -115,6 +115,28 @@ def test_its_own_reservation_does_not_stand_in_its_way(world: World) -> None:
     assert world.call("open_pull_request", **{**PULL_REQUEST, "title": "Another"}).envelope["status"] == "denied"
 
 
+def test_of_two_that_a_lowered_limit_does_not_let_run_together_one_runs(world: World) -> None:
+    world.executing = False
+    asked = [world.call("update_ticket", ticket=ticket, comment="Hello.") for ticket in ("OPS-1", "OPS-2")]
+    first, second = (str(answer.envelope["action_id"]) for answer in asked)
+    assert [world.status(action) for action in (first, second)] == ["approved", "approved"]
+    world.activate(('limits = ["50 calls per hour"]', 'limits = ["1 calls per hour"]'))
+    world.drain()
+    assert (world.status(first), world.status(second)) == ("stale", "succeeded")
+    assert world.entries("action.stale")[0].facts["codes"] == ["limit"]
+
+
+def test_what_has_expired_takes_no_room_from_what_is_about_to_begin(world: World) -> None:
+    expires = world.held()
+    world.clock.run(hours=3)
+    action = world.held(title="Another")
+    world.approve(action)
+    world.clock.run(hours=1, minutes=1)
+    world.activate(('"2000 lines_changed per day", "5 pending"', '"2 lines_changed per day", "5 pending"'))
+    world.drain()
+    assert (world.status(expires), world.status(action)) == ("expired", "succeeded")
+
+
 def test_a_request_of_a_revoked_token_is_stale(world: World) -> None:
     action = approved(world)
     revoke_token(world.gate.ledger, "claude", Actor("account", "root"))

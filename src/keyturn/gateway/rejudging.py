@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from keyturn.approvals.action import Action, Review
 from keyturn.approvals.judgement import unmet
@@ -35,8 +36,8 @@ def frozen_action(policy: Policy, view: Look, action: Action) -> Reason | None:
     return Reason("frozen", f"frozen: {'; '.join(missing)}", min(asking)) if missing else None
 
 
-def policy_objects(policy: Policy, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
-    """Return why the policy in force does not let an approved action run; empty when it does."""
+def judge_again(policy: Policy, view: Look, action: Action, request: Entry) -> tuple[Reason, ...] | Permit | Hold:
+    """Return why the policy in force does not let an approved action run, or what it says that lets it."""
     decision = decided_again(policy, view, action, request)
     if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
         # People reviewed it, and limits counted it, as one of another environment.
@@ -50,12 +51,14 @@ def policy_objects(policy: Policy, view: Look, action: Action, request: Entry) -
             )
         case Hold():
             missing = unmet(under(action, decision), view.now)
-            return tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+            more = tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+            return more or decision
         case Permit():
-            return ()
+            return decision
         case Shadow():
             return (Reason("shadow", "the policy in force only records such an action, in shadow"),)
-    return ()
+        case never:
+            assert_never(never)
 
 
 def under(action: Action, decision: Hold) -> Action:
