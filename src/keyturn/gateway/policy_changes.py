@@ -98,8 +98,6 @@ def propose(ledger: Ledger[State], candidate: Candidate, by: Actor, reason: str)
         contracts = tx.state.catalog.digest if tx.state.catalog else None
         if force.digest == digest and contracts == candidate.catalog.digest:
             raise Refused("already_in_force", "this policy is in force already")
-        if digest in tx.state.proposals:
-            raise Refused("already_proposed", f"it was proposed in entry {tx.state.proposals[digest].seq}")
         facts: dict[str, Json] = {
             "policy": digest,
             "previous": force.digest,

@@ -7,10 +7,10 @@ from typing import assert_never
 
 from keyturn.approvals.action import Action, Review
 from keyturn.approvals.judgement import unmet
+from keyturn.gateway.asked import recorded_request
 from keyturn.gateway.desk import Look
-from keyturn.gateway.payloads import read_arguments, read_plan
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Decision, Deny, Hold, Permit, Reason, Request, Shadow
+from keyturn.model.decision import Decision, Deny, Hold, Permit, Reason, Shadow
 from keyturn.model.sshkey import PublicKey
 from keyturn.policy import Policy, evaluate
 
@@ -78,21 +78,5 @@ def under(action: Action, decision: Hold) -> Action:
 
 def decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
     """Decide the request of an action as if it were made now, what it has taken from limits left out."""
-    usage = view.state.usage.at_claim(action.id)
-    return evaluate(policy, _request_again(view, action, request), usage, view.now, view.state.circumstances)
-
-
-def _request_again(view: Look, action: Action, request: Entry) -> Request:
-    plan, named = read_plan(view, request), request.optional_text("token")
-    scopes = None if named is None else view.state.tokens[named].scopes
-    return Request(
-        principal=action.principal,
-        token_scopes=None if scopes is None else frozenset(scopes),
-        tool=action.tool,
-        arguments=read_arguments(view, request),
-        target=plan.target,
-        environment=plan.environment,
-        view=plan.view,
-        effects=action.effects,
-        diff=plan.diff,
-    )
+    asked, usage = recorded_request(view, request, view.state.tokens), view.state.usage.at_claim(action.id)
+    return evaluate(policy, asked, usage, view.now, view.state.circumstances)
