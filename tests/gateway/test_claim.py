@@ -14,7 +14,7 @@ from keyturn.approvals.action import Review
 from keyturn.assembly.build import become_executor
 from keyturn.fold.state import State
 from keyturn.gateway.acts import revoke_token
-from keyturn.gateway.claim import claimable
+from keyturn.gateway.claim import claim_ready, claimable
 from keyturn.gateway.review import Actor
 from keyturn.ledger.keys import ENTRY_KEY, load_key
 from keyturn.ledger.snapshot import write_snapshot
@@ -113,6 +113,39 @@ def test_its_own_reservation_does_not_stand_in_its_way(world: World) -> None:
     world.drain()
     assert world.status(action) == "succeeded"
     assert world.call("open_pull_request", **{**PULL_REQUEST, "title": "Another"}).envelope["status"] == "denied"
+
+
+def test_of_two_that_a_lowered_limit_does_not_let_run_together_one_runs(world: World) -> None:
+    world.executing = False
+    asked = [world.call("update_ticket", ticket=ticket, comment="Hello.") for ticket in ("OPS-1", "OPS-2")]
+    first, second = (str(answer.envelope["action_id"]) for answer in asked)
+    assert [world.status(action) for action in (first, second)] == ["approved", "approved"]
+    world.activate(('limits = ["50 calls per hour"]', 'limits = ["1 calls per hour"]'))
+    world.drain()
+    assert (world.status(first), world.status(second)) == ("stale", "succeeded")
+    assert world.entries("action.stale")[0].facts["codes"] == ["limit"]
+
+
+def test_what_may_not_run_is_judged_again_once_what_began_beside_it_is_written(world: World) -> None:
+    world.executing = False
+    first = world.call("update_ticket", ticket="OPS-1", comment="Hello.").envelope["action_id"]
+    second = world.call("update_ticket", "codex", ticket="OPS-2", comment="Hello.").envelope["action_id"]
+    revoke_token(world.gate.ledger, "codex", Actor("account", "root"))
+    assert [claimed.action.id for claimed in claim_ready(world.gate, world.executor)] == [first]
+    assert world.entries("action.stale") == []
+    assert claim_ready(world.gate, world.executor) == []
+    assert [entry.action for entry in world.entries("action.stale")] == [second]
+
+
+def test_what_has_expired_takes_no_room_from_what_is_about_to_begin(world: World) -> None:
+    expires = world.held()
+    world.clock.run(hours=3)
+    action = world.held(title="Another")
+    world.approve(action)
+    world.clock.run(hours=1, minutes=1)
+    world.activate(('"2000 lines_changed per day", "5 pending"', '"2 lines_changed per day", "5 pending"'))
+    world.drain()
+    assert (world.status(expires), world.status(action)) == ("expired", "succeeded")
 
 
 def test_a_request_of_a_revoked_token_is_stale(world: World) -> None:

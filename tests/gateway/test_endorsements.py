@@ -25,7 +25,7 @@ from keyturn.gateway.acts import (
     submit_act,
 )
 from keyturn.gateway.desk import Job, Look
-from keyturn.gateway.policy_changes import draft_endorsement, propose
+from keyturn.gateway.policy_changes import draft_endorsement, history, propose
 from keyturn.gateway.review import Actor
 from keyturn.ledger.writer import Ledger
 from keyturn.log.entry import Entry
@@ -333,13 +333,28 @@ def racer(world: World, folder: Path, number: int, text: str) -> subprocess.Pope
     )
 
 
+def propose_much(world: World, wanted: Candidate, count: int) -> None:
+    for number in range(count):
+        files = {**wanted.files, "policy.toml": f"# {number}"}
+        junk = replace(wanted, files=files, policy=replace(wanted.policy, digest=manifest_digest(files)))
+        propose(world.gate.ledger, junk, SOMEBODY, "much")
+
+
+def test_a_text_that_is_proposed_anew_is_told_with_the_endorsements_since_then(guarded: World) -> None:
+    wanted = proposed(guarded, LESS)
+    propose_much(guarded, wanted, MOST_PROPOSALS)
+    propose(guarded.gate.ledger, wanted, SOMEBODY, "again")
+    endorse(guarded, wanted, "carol")
+    activate(guarded, wanted)
+    versions = guarded.gate.ledger.look(history)
+    told = [(v.kind, [item.by for item in v.endorsed]) for v in versions if v.policy == wanted.policy.digest]
+    assert told == [("proposed", []), ("proposed", ["carol"]), ("activated", ["carol"])]
+
+
 def test_whoever_proposes_much_keeps_nobody_from_changing_the_policy(guarded: World) -> None:
     wanted = proposed(guarded, LESS)
     endorse(guarded, wanted, "carol")
-    for number in range(MOST_PROPOSALS + 5):
-        files = {**wanted.files, "policy.toml": f"# {number}"}
-        junk = replace(wanted, files=files, policy=replace(wanted.policy, digest=manifest_digest(files)))
-        propose(guarded.gate.ledger, junk, SOMEBODY, "much")
+    propose_much(guarded, wanted, MOST_PROPOSALS + 5)
     waiting = guarded.gate.ledger.look(lambda view: State.from_json(view.state.to_json()).proposals)
     assert len(waiting) == MOST_PROPOSALS
     activate(guarded, wanted)

@@ -11,7 +11,7 @@ from keyturn.canon import Json
 from keyturn.model.plan import Plan
 from keyturn.model.text import LONGEST
 from keyturn.model.tool import Earlier, ReadTool
-from tests.gateway.world import World
+from tests.gateway.world import PRODUCTION, World
 
 
 @dataclass
@@ -50,3 +50,15 @@ def test_one_text_of_a_result_is_bounded(world: World) -> None:
     result = world.call("get_ticket", ticket="OPS-1").envelope["result"]
     assert isinstance(result, Mapping)
     assert len(str(result["text"])) == LONGEST
+
+
+def test_what_has_expired_takes_no_room_from_a_read(world: World) -> None:
+    limit = '[[limits]]\nid = "few"\nlimits = ["2 calls per day per environment"]\nenvironments = ["production"]\n\n'
+    world.activate(("# A forbid beats every grant.", f"{limit}# A forbid beats every grant."))
+    world.held()
+    where = {name: PRODUCTION[name] for name in ("deployment", "environment")}
+    assert not world.call("get_deployment", **where).is_error
+    assert world.call("get_deployment", **where).is_error
+    world.clock.run(hours=4, minutes=1)
+    assert not world.call("get_deployment", **where).is_error
+    assert world.call("get_deployment", **where).is_error

@@ -127,7 +127,7 @@ def test_an_anchor_that_covers_the_ledger_ends_the_lag_to_the_minute(world: Worl
         world.gate.ledger.transact(lambda tx: tx.append("anchor.recorded", facts))
 
     def alarms() -> Alarms:
-        return world.gate.ledger.look(lambda view: view.state.alarms(view.now))
+        return world.gate.ledger.look(lambda view: view.state.alarms())
 
     world.clock.run(hours=1)
     world.comment("Hello.")
@@ -166,7 +166,7 @@ def test_what_went_on_although_the_policy_wanted_it_stopped_fails(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     degrading(world, UNKNOWN)
-    monkeypatch.setattr("keyturn.gateway.tightening.due", lambda rules, alarms, now: iter(()))
+    monkeypatch.setattr("keyturn.gateway.tightening.still_due", lambda rules, state, now: iter(()))
     unknown(world)
     assert world.call("rollback_deployment", **STAGING).envelope["status"] == "succeeded"
     report = verify_ledger(world.home.place.database)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -45,6 +46,36 @@ def test_a_name_has_as_many_slots_as_said_and_none_is_kept_where_another_name_ha
     again = slots.take({"c": 5, "all": 3})
     assert again is not None
     assert slots.take({"a": 2}) is not None
+
+
+def test_a_look_opens_no_slot_twice_and_the_next_look_finds_what_was_let_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slots = Slots(tmp_path / "turns")
+    held = [slots.take({"all": 20}) for _ in range(20)]
+    opened: list[str] = []
+    real = os.open
+
+    def counting(path: Path, *rest: int) -> int:
+        opened.append(path.name)
+        return real(path, *rest)
+
+    monkeypatch.setattr(os, "open", counting)
+    busy: dict[str, int] = {}
+    assert [slots.take({f"principal {number}": 1, "all": 20}, busy) for number in range(30)] == [None] * 30
+    assert len(opened) == len(set(opened)) == 21
+    assert held[7] is not None
+    give_back(held[7])
+    assert slots.take({"all": 20}, busy) is None
+    assert slots.take({"principal 1": 1, "all": 20}, {}) is not None
+    assert slots.take({"principal 0": 1}, busy) is not None
+
+
+def test_slots_are_had_again_after_their_folder_is_gone(tmp_path: Path) -> None:
+    slots = Slots(tmp_path / "turns")
+    assert slots.take({"a": 1}) is not None
+    shutil.rmtree(tmp_path / "turns")
+    assert slots.take({"a": 1}) is not None
 
 
 def test_slots_hold_over_processes_and_a_killed_one_lets_go(tmp_path: Path) -> None:
@@ -172,6 +203,47 @@ def test_a_slot_that_another_process_gives_back_is_found(tmp_path: Path) -> None
                     pass
 
     anyio.run(main)
+
+
+def test_without_a_folder_for_slots_nobody_is_let_in_and_who_is_in_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "state" / "run" / "turns"
+    folder.parent.mkdir(parents=True)
+    turns, queue = Turns(Slots(folder)), Queue(total=1)
+    said: list[str] = []
+
+    async def late() -> None:
+        try:
+            async with turns.turn(queue, "b", None):
+                raise AssertionError("let in without a slot")
+        except Crowded as error:
+            said.append(str(error))
+
+    async def main() -> None:
+        async with anyio.create_task_group() as group:
+            async with turns.turn(queue, "a", None):
+                group.start_soon(late)
+                await anyio.lowlevel.checkpoint()
+                shutil.rmtree(folder)
+                folder.write_bytes(b"")
+            said.append("a is done")
+
+    anyio.run(main)
+    assert said[0] == "a is done"
+    assert "no turn can be counted in state/run/turns of the home (Not a directory)" in said[1]
+    assert "a folder that Keyturn can write" in said[1]
+    assert str(folder) in caplog.text
+
+
+def test_a_call_that_no_slot_can_be_had_for_is_refused_and_recorded(world: World) -> None:
+    world.activate(("# A forbid beats every grant.", "[queue]\nper_principal = 1\n# A forbid beats every grant."))
+    (world.home.place.run / "turns").write_bytes(b"")
+    for answer in (world.call("open_pull_request", **PULL_REQUEST), world.call("get_ticket", ticket="OPS-1")):
+        assert answer.envelope["status"] == "denied"
+        assert "state/run/turns" in str(answer.envelope["message"])
+    codes = [entry.facts["codes"] for entry in world.entries("action.denied")]
+    assert codes == [[{"code": "crowded", "rule": None}]] * 2
 
 
 def test_calls_are_planned_in_turns_and_refused_as_crowded(world: World) -> None:

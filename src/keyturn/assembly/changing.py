@@ -16,7 +16,7 @@ from keyturn.gateway import policy_changes
 from keyturn.gateway.acts import Candidate, Sign, read_candidate, sign_act
 from keyturn.gateway.desk import Look
 from keyturn.gateway.in_force import InForce, read_in_force
-from keyturn.gateway.policy_changes import Standing, Version, draft_endorsement, files_of, find_version
+from keyturn.gateway.policy_changes import Standing, Version, draft_endorsement, files_of, find_version, find_waiting
 from keyturn.gateway.replaying import Replay, compare, replay
 from keyturn.gateway.review import Actor
 from keyturn.model.errors import ConfigurationError, Refused
@@ -168,10 +168,7 @@ def _waiting(view: Look, named: str | None) -> Version:
             several = f"{len(present)} policies wait for endorsements: say which, by entry or digest"
             raise Refused("usage" if present else "not_found", several if present else text)
         named = str(next(iter(present.values())).seq)
-    version = find_version(view, named)
-    if version.policy not in present:
-        raise Refused("not_proposed", f"the policy {version.policy} does not wait for endorsements")
-    return find_version(view, str(present[version.policy].seq))
+    return find_waiting(view, named)
 
 
 def _changes(old: Policy, candidate: Candidate, force: InForce, view: Look) -> tuple[Change, ...]:

@@ -47,6 +47,10 @@ class Remembered:
         """Yield what `open` yields of one target."""
         return _open(self._on.get(target, {}).values(), now)
 
+    def unknown(self) -> list[str]:
+        """Return the ids of the actions whose outcome is unknown, oldest first: entries say so, not the time."""
+        return [action.id for action in self._live.values() if action.ended == "unknown"]
+
     def overdue(self, now: datetime) -> list[Action]:
         """Return the actions that have expired by now and have no `action.expired` entry yet."""
         return [action for action in self._live.values() if status(action, now) == "expired"]

@@ -97,9 +97,9 @@ class State:
         """What decisions depend on besides usage."""
         return Circumstances(overrides=tuple(self.overrides.values()))
 
-    def alarms(self, now: datetime) -> Alarms:
-        """Return what is wrong at `now`, for a policy that tightens then."""
-        return self.watch.alarms(self._unknown(now))
+    def alarms(self) -> Alarms:
+        """Return what is wrong at present, for a policy that tightens then."""
+        return self.watch.alarms(self._remembered.unknown())
 
     @classmethod
     def empty(cls) -> Self:
@@ -396,7 +396,7 @@ class State:
         self.check_act(facts["act"], Act(verb=LIFT, object=scope.subject, digest=meant), entry.log, entry.at)
         self.suspensions.lift(scope)
         if present.actor == POLICY:
-            self.watch.lifted(present.by, entry, self._unknown(entry.at), since=present.seq)
+            self.watch.lifted(present.by, entry, self._remembered.unknown(), since=present.seq)
 
     def _override(self, entry: Entry) -> None:
         self._founding = False
@@ -529,9 +529,6 @@ class State:
             amounts={**action.effects, **action.reserved},
             pending=action.decision == "hold",
         )
-
-    def _unknown(self, now: datetime) -> list[str]:
-        return [action.id for action, state in self.open_actions(now) if state == "unknown"]
 
     def _tidy(self, now: datetime) -> None:
         """Give back what nobody will settle any more, and forget what is long over."""

@@ -18,12 +18,13 @@ from keyturn.fold.signatures import Act
 from keyturn.fold.state import State, resolution_digest, token_digest
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Desk, Job, Look
+from keyturn.gateway.in_force import POLICY_FILES, texts_of
 from keyturn.gateway.review import Actor, check_reason
 from keyturn.ledger.transaction import Transaction, View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.commitment import SALT_BYTES, commit
 from keyturn.log.entry import Entry
-from keyturn.model.errors import ConfigurationError, LedgerError, Refused
+from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.model.time import format_timestamp
 from keyturn.policy import Policy, read_policy
 from keyturn.policy.cases.running import run_cases
@@ -55,10 +56,7 @@ def sign_act(ledger: Ledger[State], draft: ActDraft, sign: Sign) -> Entry:
 
 def submit_act(ledger: Ledger[State], draft: ActDraft, signature: bytes) -> Entry:
     """Record a signed act if it counts under the policy in force. Raises `Refused`; nothing is written then."""
-    act: dict[str, Json] = {
-        "statement": draft.statement.to_json(),
-        "signature": base64.b64encode(signature).decode("ascii"),
-    }
+    act = signed_fact(draft.statement, signature)
 
     def job(tx: Transaction[State]) -> Entry:
         said = draft.statement
@@ -67,6 +65,11 @@ def submit_act(ledger: Ledger[State], draft: ActDraft, signature: bytes) -> Entr
         return draft.record(tx, act)
 
     return ledger.transact(job)
+
+
+def signed_fact(statement: ActStatement, signature: bytes) -> dict[str, Json]:
+    """Return the fact `act` of an entry that a person signed for."""
+    return {"statement": statement.to_json(), "signature": base64.b64encode(signature).decode("ascii")}
 
 
 # --- policy.activate ------------------------------------------------------------------------------------------
@@ -129,7 +132,7 @@ def append_policy(
         "reviewers": {name: [key.line for key in person.keys] for name, person in policy.reviewers.items()},
         "act": act,
     }
-    data = {"policy.files": canon.encode(dict(candidate.files))}
+    data = {POLICY_FILES: canon.encode(dict(candidate.files))}
     if reason:
         data["reason"] = canon.encode(reason)
     entry = tx.append("policy.activated", facts, data=data)
@@ -144,17 +147,12 @@ def append_policy(
 def check_guard(view: View[State], digest: str, by: str) -> None:
     """Refuse an activation signed by `by` for which fewer people signed than the policy in force asks."""
     force = view.state.policy
-    if force is not None and view.state.guard is None and asks_for_endorsements(text_of(view, force.seq)):
-        raise Refused("guard_missing", "the policy in force asks for endorsements, and the ledger does not say so")
+    if force is not None and view.state.guard is None:
+        text = texts_of(view, force.seq, POLICY_FILES).get("policy.toml", "")
+        if asks_for_endorsements(text):
+            missing = "the policy in force asks for endorsements, and the ledger does not say so"
+            raise Refused("guard_missing", missing)
     check_endorsed(digest, by, view.state.guard, view.state.proposals)
-
-
-def text_of(view: View[State], seq: int) -> str:
-    """Return the `policy.toml` that the entry `seq` carries. Raises `LedgerError` when it carries none."""
-    payload = view.payload(view.entry(seq), "policy.files")
-    if payload is None:
-        raise LedgerError(f"entry {seq} carries no policy.files")
-    return str(canon.decode_object(payload).get("policy.toml", ""))
 
 
 def _append_catalog(tx: Transaction[Any], catalog: Catalog) -> None:

@@ -21,13 +21,14 @@ from keyturn.fold.undoing import act_of
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_plan, read_value
-from keyturn.gateway.rejudging import decided_again, frozen_action, policy_objects
+from keyturn.gateway.rejudging import frozen_action, judge_again
 from keyturn.gateway.releasing import release_fallen
 from keyturn.gateway.suspensions import suspended_action
+from keyturn.gateway.sweep import sweep
 from keyturn.gateway.tightening import tighten
 from keyturn.gateway.voiding import void
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Reason
+from keyturn.model.decision import Hold, Permit, Reason
 from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
@@ -52,13 +53,13 @@ class Claimed:
 def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
     """Claim the oldest actions that may run now, as many as there is room for (at most `most`), in one transaction.
 
-    Two executors never get the same. Actions that may not run any more become stale on the way.
+    Two executors never get the same. Actions that may not run any more become stale before, each in a transaction of
+    its own.
     """
     while True:
         with taking(executor) as taken:
-            claimed, voided = gate.ledger.transact(lambda tx: _claim(gate, tx, taken, most))
-        # What is stale now may have kept the next one on its target waiting: look again.
-        if claimed or not voided:
+            claimed = gate.ledger.transact(lambda tx: _claim(gate, tx, taken, most))
+        if claimed is not None:
             return claimed
 
 
@@ -99,8 +100,8 @@ def claimable(gate: Gateway, view: Look) -> list[Action]:
         if state == "running":
             first[action.target] = action
     for action, state in view.state.open_actions(view.now):
-        if state == "approved" and _may_begin(gate, view, action):
-            first.setdefault(action.target, action)
+        if state == "approved" and action.target not in first and _may_begin(gate, view, action):
+            first[action.target] = action
     return [action for action in first.values() if status(action, view.now) == "approved"]
 
 
@@ -126,46 +127,39 @@ def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
     return frozen_action(policy, view, action) is None
 
 
-def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> tuple[list[Claimed], int]:
-    """Claim what may run, and say how much was written that changes what may."""
-    if tighten(gate, tx) is not None:
-        return [], 1  # looked at again, with that written
+def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> list[Claimed] | None:
+    """Claim what may run, or write one thing that changes what may and return None: look again with that written.
+
+    What ends gives room in its limits and its target to others: none of these becomes stale on a fold that does not
+    know it yet.
+    """
+    if sweep(tx) or tighten(gate, tx) is not None:
+        return None
     claimed: list[Claimed] = []
-    voided = 0
     for action in claimable(gate, tx):
         if len(claimed) == most:
             break
-        reasons = objections(gate, tx, action)
-        if reasons:
-            void(tx, action, reasons)
-            voided += 1
-        elif taken.take(action.id):
-            claimed.append(_start(gate, tx, action, taken.executor.instance))
-        else:
+        judged = objections(gate, tx, action)
+        if isinstance(judged, tuple):
+            if claimed:
+                break
+            void(tx, action, judged)
+            return None
+        if not taken.take(action.id):
             break
-    return claimed, voided
+        claimed.append(_start(gate, tx, action, taken.executor.instance, judged))
+    return claimed
 
 
-def _start(gate: Gateway, tx: Job, action: Action, instance: str) -> Claimed:
+def _start(gate: Gateway, tx: Job, action: Action, instance: str, decision: Permit | Hold) -> Claimed:
+    """Append the intent. An anchor precedes the effect where a grant that lets it through, then or now, asks so."""
     request = tx.entry(action.seq)
-    must = _anchored_first(gate, tx, action, request)
+    must = gate.policies.in_force(tx).anchors_before(action.rules, decision.rules)
     started = _append_start(gate, tx, action, instance)
     reference = ActionRef(
         action=action.id, principal=action.principal, reason=str(read_value(tx, request, "reason") or "")
     )
     return Claimed(action, read_plan(tx, request), reference, before=started.seq if must else None)
-
-
-def _anchored_first(gate: Gateway, view: Look, action: Action, request: Entry) -> bool:
-    """Say whether a grant that let it through asks for an anchor before the effect, by the policy in force.
-
-    Both the grants that let it through when it was asked for count, by their ids, and those that do now.
-    """
-    policy = gate.policies.in_force(view)
-    if not policy.anchored:
-        return False
-    decision = decided_again(policy, view, action, request)
-    return policy.anchors_before(action.rules, decision.rules)
 
 
 def _append_start(gate: Gateway, tx: Job, action: Action, instance: str) -> Entry:
@@ -211,8 +205,8 @@ class Planned:
     reasons: tuple[Reason, ...]
 
 
-def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
-    """Return why an approved action may not run after all; empty when it may."""
+def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...] | Permit | Hold:
+    """Return why an approved action may not run after all, or what the policy in force says that lets it."""
     entries = [view.entry(seq) for seq in _told_in(action)]
     found = (
         _story_differs(action, entries, view.state.restored)
@@ -222,7 +216,7 @@ def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...]:
         or release_fallen(view, action)
         or _contract_moved(view, action)
     )
-    return (found,) if found else policy_objects(gate.policies.in_force(view), view, action, entries[0])
+    return (found,) if found else judge_again(gate.policies.in_force(view), view, action, entries[0])
 
 
 def _told_in(action: Action) -> list[int]:

@@ -54,14 +54,14 @@ def succeed(ledger: Ledger[State], before: LogVerifier, end: Kept, log_key: LogS
         said = next(iter(tx.newest("log.succeeds")), None)
         if said is not None and dict(said.facts) == facts:
             return None
-        data = {PREDECESSOR: canon.encode(end.note.decode("utf-8"))}
-        entry = tx.append("log.succeeds", facts, data=data, key=log_key)
         if not tx.state.founding:
             raise Refused(
                 "not_founding",
                 "this log has begun: it says which one it goes on from directly after it is founded, before anything "
                 "is asked, read or changed in it. Found another home for it",
             )
+        data = {PREDECESSOR: canon.encode(end.note.decode("utf-8"))}
+        entry = tx.append("log.succeeds", facts, data=data, key=log_key)
         check_succession(entry, founding=True, before=tx.state.predecessor)
         return entry
 

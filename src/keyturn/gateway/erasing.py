@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from keyturn.canon import Json
 from keyturn.fold.erasure import check_erasable, erasure
 from keyturn.fold.signatures import Act
 from keyturn.fold.state import State
-from keyturn.gateway.acts import Sign, origin_of, statement_of
+from keyturn.gateway.acts import Sign, origin_of, signed_fact, statement_of
 from keyturn.gateway.desk import Job, Look
 from keyturn.gateway.finding import find_entries
 from keyturn.ledger.writer import Ledger
@@ -60,7 +59,7 @@ def erase(ledger: Ledger[State], draft: Draft, sign: Sign) -> list[int]:
 
     What is deleted is still in the files until they are swept. Raises `Refused`; nothing is written then.
     """
-    acts = [_signed(statement, sign) for statement in draft.statements]
+    acts = [signed_fact(statement, sign(statement.signed_bytes, ACT_NAMESPACE)) for statement in draft.statements]
 
     def job(tx: Job) -> list[int]:
         done = zip(draft.targets, draft.statements, acts, strict=True)
@@ -102,11 +101,6 @@ def _check(view: Look, target: Target, basis: str) -> None:
     action = view.entry(target.seq).action
     if action in {one.id for one in known}:
         raise Refused("not_over", f"action {action} is not over: what it needs is not erased")
-
-
-def _signed(statement: ActStatement, sign: Sign) -> dict[str, Json]:
-    signature = sign(statement.signed_bytes, ACT_NAMESPACE)
-    return {"statement": statement.to_json(), "signature": base64.b64encode(signature).decode("ascii")}
 
 
 def _erase(tx: Job, target: Target, basis: str, statement: ActStatement, act: dict[str, Json]) -> int:

@@ -11,11 +11,11 @@ from keyturn.contracts import Catalog, RefusedArguments, parse_arguments
 from keyturn.contracts.model import ArgumentModel
 from keyturn.fold.state import State
 from keyturn.fold.undoing import APART
+from keyturn.gateway.asked import request_of
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
 from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.incoming import Call
-from keyturn.gateway.submit import request_of
 from keyturn.ledger.writer import Reader
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Request

@@ -149,7 +149,10 @@ def _begun_at_its_time(view: Look, action_id: str) -> Entry | None:
 
 
 def first_not_before(view: Look, time: datetime) -> int:
-    """Return the number of the first entry that is not older than `time`; the ledger's size when all are."""
+    """Return the number of the first entry that is not older than `time`; the ledger's size when all are.
+
+    Times in a log do not go back.
+    """
     low, high = 0, view.head.size
     while low < high:
         middle = (low + high) // 2

@@ -13,6 +13,9 @@ from keyturn.gateway.desk import Look
 from keyturn.gateway.payloads import read_value
 from keyturn.model.errors import LedgerError
 
+POLICY_FILES = "policy.files"
+"""The payload that holds the texts of a policy, path → text."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InForce:
@@ -52,7 +55,7 @@ def read_in_force(view: Look) -> InForce:
         at=force.at,
         by=force.by,
         reason=reason if isinstance(reason, str) else None,
-        files=texts_of(view, force.seq, "policy.files"),
+        files=texts_of(view, force.seq, POLICY_FILES),
         reviewers=force.reviewers,
         catalog=catalog.digest,
         contracts=catalog.contracts,

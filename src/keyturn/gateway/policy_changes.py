@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +15,7 @@ from keyturn.fold.guarding import ENDORSE, Guard, Proposed, check_endorser, prop
 from keyturn.fold.state import State
 from keyturn.gateway.acts import ActDraft, Candidate, statement_of
 from keyturn.gateway.desk import Job, Look
-from keyturn.gateway.in_force import texts_of
+from keyturn.gateway.in_force import POLICY_FILES, texts_of
 from keyturn.gateway.payloads import read_value
 from keyturn.gateway.review import Actor, check_reason
 from keyturn.ledger.transaction import Transaction, View
@@ -23,7 +24,6 @@ from keyturn.log.entry import Entry
 from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.time import format_timestamp
 
-FILES = "policy.files"
 _MOST = 10_000  # entries of a kind looked over for a history
 
 
@@ -98,14 +98,12 @@ def propose(ledger: Ledger[State], candidate: Candidate, by: Actor, reason: str)
         contracts = tx.state.catalog.digest if tx.state.catalog else None
         if force.digest == digest and contracts == candidate.catalog.digest:
             raise Refused("already_in_force", "this policy is in force already")
-        if digest in tx.state.proposals:
-            raise Refused("already_proposed", f"it was proposed in entry {tx.state.proposals[digest].seq}")
         facts: dict[str, Json] = {
             "policy": digest,
             "previous": force.digest,
             "by": {"type": by.kind, "name": by.name},
         }
-        data = {FILES: canon.encode(dict(candidate.files)), "reason": canon.encode(reason)}
+        data = {POLICY_FILES: canon.encode(dict(candidate.files)), "reason": canon.encode(reason)}
         entry = tx.append("policy.proposed", facts, data=data)
         proposed(entry, force, tx.state.proposals)
         return entry
@@ -156,24 +154,27 @@ def history(view: Look) -> tuple[Version, ...]:
 
 
 def _versions(view: Look, entries: list[Entry]) -> Iterator[Version]:
-    for place, entry in enumerate(entries):
+    """Tell each text with the endorsements of its proposal: proposed anew it starts anew, and so it does in force."""
+    endorsed: defaultdict[int, list[Endorsement]] = defaultdict(list)
+    for entry in entries:
+        if entry.kind == "policy.endorsed":
+            facts: Mapping[str, Any] = entry.facts
+            endorsed[facts["proposal"]].append(_endorsement(view, entry))
+    newest: dict[str, int] = {}  # by digest, the proposal that waits under the policy in force then
+    for entry in entries:
         if entry.kind == "policy.activated":
-            began = next((e.seq for e in reversed(entries[:place]) if e.kind == "policy.activated"), -1)
-            yield _version(view, entry, _endorsements(view, entry, entries, range(began, entry.seq)))
+            yield _version(view, entry, endorsed.get(newest.get(entry.text("policy"), -1), ()))
+            newest = {}
         elif entry.kind == "policy.proposed":
-            ended = next((e.seq for e in entries[place:] if e.kind == "policy.activated"), view.head.size)
-            yield _version(view, entry, _endorsements(view, entry, entries, range(entry.seq, ended)))
+            newest[entry.text("policy")] = entry.seq
+            yield _version(view, entry, endorsed.get(entry.seq, ()))
 
 
-def _endorsements(view: Look, entry: Entry, entries: list[Entry], within: range) -> tuple[Endorsement, ...]:
-    return tuple(
-        Endorsement(by=_signer(other) or "", seq=other.seq, at=other.at, reason=_words(view, other))
-        for other in entries
-        if other.kind == "policy.endorsed" and other.seq in within and other.facts["policy"] == entry.facts["policy"]
-    )
+def _endorsement(view: Look, entry: Entry) -> Endorsement:
+    return Endorsement(by=_signer(entry) or "", seq=entry.seq, at=entry.at, reason=_words(view, entry))
 
 
-def _version(view: Look, entry: Entry, endorsed: tuple[Endorsement, ...]) -> Version:
+def _version(view: Look, entry: Entry, endorsed: Sequence[Endorsement]) -> Version:
     facts: Mapping[str, Any] = entry.facts
     return Version(
         kind=entry.kind.removeprefix("policy."),
@@ -183,7 +184,7 @@ def _version(view: Look, entry: Entry, endorsed: tuple[Endorsement, ...]) -> Ver
         previous=facts["previous"],
         by=_signer(entry) if entry.kind == "policy.activated" else facts["by"]["name"],
         reason=_words(view, entry),
-        endorsed=endorsed,
+        endorsed=tuple(endorsed),
     )
 
 
@@ -202,7 +203,20 @@ def find_version(view: Look, named: str) -> Version:
 
     Raises `Refused`: "not_found", or "usage" where several texts have a digest that begins so.
     """
-    versions = history(view)
+    return _version_in(history(view), named)
+
+
+def find_waiting(view: Look, named: str) -> Version:
+    """Return the proposal that waits of the text that `find_version` finds. Raises `Refused` where none does."""
+    versions, waiting = history(view), view.state.proposals
+    version = _version_in(versions, named)
+    if version.policy not in waiting:
+        raise Refused("not_proposed", f"the policy {version.policy} does not wait for endorsements")
+    return _version_in(versions, str(waiting[version.policy].seq))
+
+
+def _version_in(versions: Sequence[Version], named: str) -> Version:
+    """Return what `find_version` does, among the versions of a history."""
     if named.isascii() and named.isdecimal() and len(named) < 12:
         found = [version for version in versions if version.seq == int(named)]
     else:
@@ -220,7 +234,7 @@ def files_of(view: Look, version: Version) -> dict[str, str]:
 
     People sign for the digest: what they are shown must be what has it.
     """
-    files = texts_of(view, version.seq, FILES)
+    files = texts_of(view, version.seq, POLICY_FILES)
     if canon.manifest_digest(files) != version.policy:
         wrong = f"entry {version.seq} carries the text of another policy than it says"
         raise LedgerError(f"{wrong}; check with `keyturn audit verify`")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from keyturn.canon import Json
 from keyturn.fold.pruning import check_prunable, pruning
 from keyturn.fold.signatures import Act
 from keyturn.fold.state import State
-from keyturn.gateway.acts import Sign, origin_of, statement_of
+from keyturn.gateway.acts import Sign, origin_of, signed_fact, statement_of
 from keyturn.gateway.desk import Job, Look
+from keyturn.gateway.finding import first_not_before
 from keyturn.ledger.writer import Ledger
 from keyturn.model.errors import Refused
 from keyturn.model.time import format_timestamp, shifted
@@ -90,7 +90,7 @@ def prune(ledger: Ledger[State], draft: Draft, sign: Sign) -> list[Taken]:
 
     What is deleted is still in the files until they are swept. Raises `Refused`; nothing is written then.
     """
-    acts = [_signed(statement, sign) for statement in draft.statements]
+    acts = [signed_fact(statement, sign(statement.signed_bytes, ACT_NAMESPACE)) for statement in draft.statements]
 
     def job(tx: Job) -> list[Taken]:
         return [
@@ -107,7 +107,7 @@ def prune(ledger: Ledger[State], draft: Draft, sign: Sign) -> list[Taken]:
 def _named(view: Look, wish: Wish, retention: Retention) -> list[Rule]:
     """Return the one rule that somebody names, if it takes anything and all of that has had its time."""
     before = wish.before
-    bound = before if isinstance(before, int) else place_of(view, before or view.now)
+    bound = before if isinstance(before, int) else first_not_before(view, before or view.now)
     rule_facts: dict[str, Json] = {"environment": wish.environment, "before": bound}
     check_prunable(rule_facts, view.head.size, _open(view))
     found = _places(view, bound)
@@ -159,16 +159,7 @@ def _bound(view: Look, environment: str | None, retention: Retention) -> int:
     if kept is None:
         return 0
     busy = [action.seq for action in _open(view) if environment in {None, action.environment}]
-    return min([place_of(view, shifted(view.now, -kept)), *busy])
-
-
-def place_of(view: Look, at: datetime) -> int:
-    """Return the place of the first entry that is not before a time: times in a log do not go back."""
-    low, high = 0, view.head.size
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (middle + 1, high) if view.entry(middle).at < at else (low, middle)
-    return low
+    return min([first_not_before(view, shifted(view.now, -kept)), *busy])
 
 
 def _places(view: Look, before: int) -> dict[str | None, list[int]]:
@@ -194,11 +185,6 @@ def _salts(view: Look, places: Sequence[int]) -> tuple[bytes, ...]:
 
 def _facts(rule: Rule, basis: str) -> dict[str, Json]:
     return {"environment": rule.environment, "before": rule.before, "basis": basis}
-
-
-def _signed(statement: ActStatement, sign: Sign) -> dict[str, Json]:
-    signature = sign(statement.signed_bytes, ACT_NAMESPACE)
-    return {"statement": statement.to_json(), "signature": base64.b64encode(signature).decode("ascii")}
 
 
 def _prune(tx: Job, rule: Rule, basis: str, statement: ActStatement, act: dict[str, Json]) -> Taken:

@@ -7,6 +7,7 @@ from functools import partial
 
 from keyturn import canon
 from keyturn.canon import Json
+from keyturn.gateway.asked import request_of
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.envelope import Answer, build
@@ -14,10 +15,9 @@ from keyturn.gateway.incoming import Call, facts_of
 from keyturn.gateway.patience import TookTooLong, bounded
 from keyturn.gateway.payloads import ARGUMENT
 from keyturn.gateway.refusals import Refusal, record, refused
-from keyturn.gateway.submit import crowded, earlier_named, in_turn, request_of, suspension
-from keyturn.gateway.sweep import NotSwept, catch_up
+from keyturn.gateway.submit import crowded, earlier_named, in_turn, suspension
+from keyturn.gateway.sweep import NotSwept, catch_up, sweep, swept
 from keyturn.gateway.threads import on_ledger
-from keyturn.gateway.tightening import overdue
 from keyturn.gateway.turns import Crowded
 from keyturn.model.decision import Deny, Permit, Reason
 from keyturn.model.errors import ConnectorError
@@ -33,7 +33,7 @@ async def read(gate: Gateway, call: Call) -> Answer:
         earlier = await earlier_named(gate, call)
         plan = await bounded(lambda: tool.locate(call.arguments, earlier), gate.plan_timeout)
         # Decided before the system is read: a read that is not allowed does not happen.
-        judged = await gate.ferry.look(lambda view: _judge(gate, view, call, plan))
+        judged = await _judged(gate, call, plan)
         if not isinstance(judged, Permit):
             return await refused(gate, _refusal(call, "policy", judged, plan))
         async with in_turn(gate, call):
@@ -59,6 +59,20 @@ async def read(gate: Gateway, call: Call) -> Answer:
             await on_ledger(gate.ledger.transact, partial(catch_up, gate))
 
 
+async def _judged(gate: Gateway, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
+    """Judge a read as `_judge`; where it is refused, what has expired is written down first: it may be why."""
+
+    def look(view: Look) -> tuple[Permit | tuple[Reason, ...], bool]:
+        judged = _judge(gate, view, call, plan)
+        return judged, not isinstance(judged, Permit) and bool(view.state.overdue(view.now))
+
+    judged, expired = await gate.ferry.look(look)
+    if not expired:
+        return judged
+    await gate.ferry.transact(sweep)
+    return await gate.ferry.look(lambda view: _judge(gate, view, call, plan))
+
+
 def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[Reason, ...]:
     """Return the permit for a read, or the reasons there is none."""
     policy, state = gate.policies.in_force(view), view.state
@@ -70,8 +84,7 @@ def _judge(gate: Gateway, view: Look, call: Call, plan: Plan) -> Permit | tuple[
 
 
 def _record(gate: Gateway, tx: Job, call: Call, plan: Plan, result: Mapping[str, Json]) -> Answer:
-    if overdue(gate, tx):
-        raise NotSwept
+    swept(gate, tx)
     # Decided again on the fold of this transaction, so that limits on reads are exact between processes.
     if (fallen := fallen_token(tx, call.caller)) is not None:
         return record(gate, tx, _refusal(call, "policy", (fallen,), plan))

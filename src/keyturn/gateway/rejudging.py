@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from keyturn.approvals.action import Action, Review
 from keyturn.approvals.judgement import unmet
+from keyturn.gateway.asked import recorded_request
 from keyturn.gateway.desk import Look
-from keyturn.gateway.payloads import read_arguments, read_plan
 from keyturn.log.entry import Entry
-from keyturn.model.decision import Decision, Deny, Hold, Permit, Reason, Request, Shadow
+from keyturn.model.decision import Decision, Deny, Hold, Permit, Reason, Shadow
 from keyturn.model.sshkey import PublicKey
 from keyturn.policy import Policy, evaluate
 
@@ -35,8 +36,8 @@ def frozen_action(policy: Policy, view: Look, action: Action) -> Reason | None:
     return Reason("frozen", f"frozen: {'; '.join(missing)}", min(asking)) if missing else None
 
 
-def policy_objects(policy: Policy, view: Look, action: Action, request: Entry) -> tuple[Reason, ...]:
-    """Return why the policy in force does not let an approved action run; empty when it does."""
+def judge_again(policy: Policy, view: Look, action: Action, request: Entry) -> tuple[Reason, ...] | Permit | Hold:
+    """Return why the policy in force does not let an approved action run, or what it says that lets it."""
     decision = decided_again(policy, view, action, request)
     if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
         # People reviewed it, and limits counted it, as one of another environment.
@@ -50,12 +51,14 @@ def policy_objects(policy: Policy, view: Look, action: Action, request: Entry) -
             )
         case Hold():
             missing = unmet(under(action, decision), view.now)
-            return tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+            more = tuple(Reason("obligation", f"the policy in force asks for more: {text}") for text in missing)
+            return more or decision
         case Permit():
-            return ()
+            return decision
         case Shadow():
             return (Reason("shadow", "the policy in force only records such an action, in shadow"),)
-    return ()
+        case never:
+            assert_never(never)
 
 
 def under(action: Action, decision: Hold) -> Action:
@@ -75,21 +78,5 @@ def under(action: Action, decision: Hold) -> Action:
 
 def decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
     """Decide the request of an action as if it were made now, what it has taken from limits left out."""
-    usage = view.state.usage.at_claim(action.id)
-    return evaluate(policy, _request_again(view, action, request), usage, view.now, view.state.circumstances)
-
-
-def _request_again(view: Look, action: Action, request: Entry) -> Request:
-    plan, named = read_plan(view, request), request.optional_text("token")
-    scopes = None if named is None else view.state.tokens[named].scopes
-    return Request(
-        principal=action.principal,
-        token_scopes=None if scopes is None else frozenset(scopes),
-        tool=action.tool,
-        arguments=read_arguments(view, request),
-        target=plan.target,
-        environment=plan.environment,
-        view=plan.view,
-        effects=action.effects,
-        diff=plan.diff,
-    )
+    asked, usage = recorded_request(view, request, view.state.tokens), view.state.usage.at_claim(action.id)
+    return evaluate(policy, asked, usage, view.now, view.state.circumstances)

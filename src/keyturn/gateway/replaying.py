@@ -16,8 +16,9 @@ from typing import Any
 from keyturn.approvals.life import obligation_to_json
 from keyturn.canon import Json
 from keyturn.fold.state import State
+from keyturn.gateway.asked import recorded_request
 from keyturn.gateway.desk import Look
-from keyturn.gateway.payloads import ARGUMENT, read_arguments, read_plan
+from keyturn.gateway.payloads import ARGUMENT
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.log.kinds import REQUESTS
@@ -29,7 +30,6 @@ from keyturn.policy import Policy, evaluate
 PLAYED = REQUESTS | {"read.served"}
 _CHUNK = 512
 _ORDER = ("permit", "hold", "shadow", "deny")
-_NO_EFFECTS: Mapping[str, int] = {"calls": 1, "files_changed": 0, "lines_changed": 0, "recipients": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,19 +230,7 @@ def _request(view: Look, state: State, entry: Entry) -> Request | None:
     """Return what the policy was asked; None where a payload that it follows from was erased."""
     if any(view.erased(entry, name) for name in entry.data if name in {"plan", "diff"} or name.startswith(ARGUMENT)):
         return None
-    token = state.tokens.get(entry.optional_text("token") or "")
-    planned: dict[str, Any] = {"target": entry.text("target"), "view": {}, "effects": _NO_EFFECTS}
-    if entry.kind in REQUESTS:
-        plan = read_plan(view, entry)
-        planned |= {"environment": plan.environment, "view": plan.view, "diff": plan.diff}
-        planned["effects"] = {"calls": 1, **plan.effects.to_json()}
-    return Request(
-        principal=entry.text("principal"),
-        token_scopes=None if token is None or token.scopes is None else frozenset(token.scopes),
-        tool=entry.text("tool"),
-        arguments=read_arguments(view, entry),
-        **planned,
-    )
+    return recorded_request(view, entry, state.tokens)
 
 
 def _differs(before: Said, after: Said) -> bool:

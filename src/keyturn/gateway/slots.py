@@ -8,41 +8,55 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
 class Slots:
-    """The slots of one home, in `folder`, which is made when the first is taken."""
+    """The slots of one home, in `folder`, which is made when a slot is wanted and it is not there."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def take(self, wanted: Mapping[str, int]) -> list[int] | None:
+    @property
+    def place(self) -> str:
+        """The folder as people know it: where it lies in the home."""
+        return "/".join(self._folder.parts[-3:])
+
+    def take(self, wanted: Mapping[str, int], busy: dict[str, int] | None = None) -> list[int] | None:
         """Take a slot of each name that has as many as said; None, and nothing taken, when one has none free.
 
-        Returns the open files; `give_back` ends it. Raises `OSError` when a file cannot be had.
+        Returns the open files; `give_back` ends it. `busy` keeps, from one take of a look to the next, how many of
+        the first slots of a name are taken: no file is opened twice to find that out. Raises `OSError` when a file
+        cannot be had.
         """
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        taken: list[int] = []
+        passed = {} if busy is None else busy
+        if any(passed.get(name, 0) >= most for name, most in wanted.items()):
+            return None
+        taken: dict[str, int] = {}
         try:
             for name, most in wanted.items():
-                slot = self._one(name, most)
+                slot = self._one(name, most, passed)
                 if slot is None:
-                    give_back(taken)
-                    return None
-                taken.append(slot)
+                    break
+                taken[name] = slot
+            else:
+                return list(taken.values())
         except BaseException:
-            give_back(taken)
+            give_back(taken.values())
             raise
-        return taken
+        give_back(taken.values())
+        for name in taken:
+            passed[name] -= 1
+        return None
 
-    def _one(self, name: str, most: int) -> int | None:
+    def _one(self, name: str, most: int, passed: dict[str, int]) -> int | None:
         stem = hashlib.sha256(name.encode()).hexdigest()[:32]
-        for number in range(most):
-            slot = os.open(self._folder / f"{stem}.{number}", _FLAGS, 0o600)
+        for number in range(passed.get(name, 0), most):
+            slot = self._opened(f"{stem}.{number}")
+            passed[name] = number + 1
             try:
                 fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -54,8 +68,16 @@ class Slots:
                 return slot
         return None
 
+    def _opened(self, name: str) -> int:
+        path = self._folder / name
+        try:
+            return os.open(path, _FLAGS, 0o600)
+        except FileNotFoundError:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            return os.open(path, _FLAGS, 0o600)
 
-def give_back(taken: list[int]) -> None:
+
+def give_back(taken: Iterable[int]) -> None:
     """Let go of slots."""
     for slot in taken:
         os.close(slot)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, nullcontext
 from dataclasses import replace
-from typing import Any
 
 import anyio.to_thread
 
@@ -19,6 +18,7 @@ from keyturn.contracts import RefusedArguments, parse_arguments
 from keyturn.fold.undoing import APART
 from keyturn.gateway.acts import origin_of
 from keyturn.gateway.admission import Admission, act_asking, admit, without_asker
+from keyturn.gateway.asked import request_of
 from keyturn.gateway.callers import fallen_token
 from keyturn.gateway.claim import Claimed, Taken, taking
 from keyturn.gateway.core import Gateway, Job, Look
@@ -35,7 +35,7 @@ from keyturn.gateway.turns import Crowded
 from keyturn.gateway.undone import undo_of
 from keyturn.log.entry import EntryError
 from keyturn.model.contract import Contract
-from keyturn.model.decision import Decision, Deny, Hold, Reason, Request
+from keyturn.model.decision import Decision, Deny, Hold, Reason
 from keyturn.model.errors import ConnectorError, Refused
 from keyturn.model.plan import Plan
 from keyturn.model.principal import Caller
@@ -59,26 +59,6 @@ def parse_call(gate: Gateway, caller: Caller, contract: Contract, incoming: Inco
         )
     plain = {name: value for name, value in parsed.plain().items() if name not in APART}
     return Call(caller=caller, contract=contract, arguments=parsed, plain=plain, size=incoming.size)
-
-
-def request_of(call: Call, plan: Plan | None = None) -> Request:
-    """Return what the policy judges; before planning, what depends on the plan is left open."""
-    planned: dict[str, Any] = {}
-    if plan is not None:
-        planned = {
-            "target": plan.target,
-            "environment": plan.environment,
-            "view": plan.view,
-            "effects": {"calls": 1, **plan.effects.to_json()},
-            "diff": plan.diff,
-        }
-    return Request(
-        principal=call.caller.principal,
-        token_scopes=call.caller.scopes,
-        tool=call.contract.tool,
-        arguments=call.plain,
-        **planned,
-    )
 
 
 def screened_out(gate: Gateway, call: Call) -> Answer | None:

@@ -5,21 +5,16 @@ Each transaction that lets anything begin looks first, so no process decides on 
 
 from __future__ import annotations
 
-from keyturn.fold.suspensions import Scope, stricter
+from keyturn.fold.degrading import scope_of, still_due
 from keyturn.gateway.core import Gateway, Job, Look
 from keyturn.gateway.review import Actor
 from keyturn.gateway.suspensions import Halted, halt
-from keyturn.policy.degrade import Due, due
+from keyturn.policy.degrade import Due
 
 
 def overdue(gate: Gateway, view: Look) -> tuple[Due, ...]:
     """Return what the policy in force wants suspended now and is not, as far as it wants."""
-    rules = gate.policies.in_force(view).degrade
-    if not rules:
-        return ()
-    present = view.state.suspensions
-    asked = due(rules, view.state.alarms(view.now), view.now)
-    return tuple(item for item in asked if stricter(present.of(scope_of(item)), item.mode))
+    return tuple(still_due(gate.policies.in_force(view).degrade, view.state, view.now))
 
 
 def tighten(gate: Gateway, tx: Job) -> Halted | None:
@@ -31,8 +26,3 @@ def tighten(gate: Gateway, tx: Job) -> Halted | None:
     if item is None:
         return None
     return halt(tx, scope_of(item), item.mode, Actor("policy", item.rule), f"{item.rule}: {item.why}")
-
-
-def scope_of(item: Due) -> Scope:
-    """Return the scope that a rule wants suspended."""
-    return Scope("all") if item.environment is None else Scope("environment", item.environment)

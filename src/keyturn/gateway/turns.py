@@ -7,6 +7,7 @@ keeps nobody else waiting for more than one of them.
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +19,8 @@ from keyturn.gateway.slots import Slots, give_back
 from keyturn.policy import Queue
 
 _LOOK = 0.05  # seconds between two looks whether another process has let go of a slot
+
+_log = logging.getLogger(__name__)
 
 
 class Crowded(Exception):
@@ -50,7 +53,7 @@ class Turns:
         line = self._lines.setdefault(principal, deque())
         line.append(mine)
         try:
-            self._let_in()
+            self._let_in_for(mine)
             if mine.taken is None and len(line) > queue.waiting:
                 raise Crowded(f"{queue.waiting} calls of {principal} wait for their turn already")
             await self._wait(mine, queue.patience.total_seconds(), principal)
@@ -64,21 +67,34 @@ class Turns:
                 with anyio.move_on_after(_LOOK):
                     await mine.ready.wait()
                 if self._foremost() is mine:
-                    self._let_in()  # another process tells nobody that it has let go
+                    self._let_in_for(mine)  # another process tells nobody that it has let go
         if mine.taken is None:
             raise Crowded(f"as many calls of {principal}, of its owner or of all as may be are under way")
 
     def _foremost(self) -> _Waiting | None:
         return next((line[0] for line in self._lines.values()), None)
 
+    def _let_in_for(self, mine: _Waiting) -> None:
+        """Do what `_let_in` does. Where slots cannot be had at all, no call goes on without: raises `Crowded`."""
+        try:
+            self._let_in()
+        except OSError as error:
+            _log.warning("no turn can be had: %s", error)
+            if mine.taken is None:
+                raise Crowded(
+                    f"no turn can be counted in {self._slots.place} of the home ({error.strerror}): it has to be a "
+                    "folder that Keyturn can write, with room on the disk"
+                ) from error
+
     def _let_in(self) -> None:
         """Give slots to those who wait, the principals one after the other, as long as there are any."""
+        busy: dict[str, int] = {}
         progress = True
         while progress:
             progress = False
             for principal in list(self._lines):
                 line = self._lines[principal]
-                line[0].taken = self._slots.take(line[0].wanted)
+                line[0].taken = self._slots.take(line[0].wanted, busy)
                 if line[0].taken is not None:
                     line.popleft().ready.set()
                     self._lines.move_to_end(principal)
@@ -94,7 +110,10 @@ class Turns:
             line.remove(mine)
             if not line:
                 del self._lines[principal]
-        self._let_in()
+        try:
+            self._let_in()
+        except OSError as error:  # what was done is done; those who wait look for themselves
+            _log.warning("no turn can be had: %s", error)
 
 
 def _wanted(queue: Queue, principal: str, owner: str | None) -> dict[str, int]:

@@ -6,7 +6,6 @@ open, and once it has succeeded, it answers every further request to undo the sa
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, replace
 
 from keyturn import canon
@@ -14,7 +13,7 @@ from keyturn.approvals.action import status
 from keyturn.approvals.statement import ActStatement
 from keyturn.canon import Json
 from keyturn.fold.undoing import normal
-from keyturn.gateway.acts import statement_of
+from keyturn.gateway.acts import signed_fact, statement_of
 from keyturn.gateway.admission import act_asking
 from keyturn.gateway.core import Gateway, Look
 from keyturn.gateway.envelope import Answer, answer
@@ -116,10 +115,7 @@ async def submit_undo(gate: Gateway, draft: UndoDraft, signature: bytes) -> Answ
 
     What may run at once is approved with it, and somebody has to be called who executes.
     """
-    act: dict[str, Json] = {
-        "statement": draft.statement.to_json(),
-        "signature": base64.b64encode(signature).decode("ascii"),
-    }
+    act = signed_fact(draft.statement, signature)
     if draft.call.signed is None:
         raise Refused("not_signed", "the draft names nobody who asks")
     call = replace(draft.call, signed=replace(draft.call.signed, act=act))

@@ -31,11 +31,6 @@ class Validity:
             return f"was valid until {format_timestamp(self.until)} only"
         return ""
 
-    def next_change(self, now: datetime) -> datetime | None:
-        """Return when it begins or ceases to count after `now`, if it ever does."""
-        ends = [end for end in (self.since, self.until) if end is not None and now < end]
-        return min(ends, default=None)
-
 
 ALWAYS = Validity()
 """Counts at any time."""
