@@ -22,7 +22,7 @@ from tests.log.test_note import Signer
 from tests.witness.test_witness import FORKED, KEY, LOG, TREE
 
 CONFLICT = "text/x.tlog.size"
-Serve = Callable[[Script], WitnessAnchor]
+Serve = Callable[..., WitnessAnchor]
 
 
 @dataclass
@@ -57,7 +57,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
 
 
 def built(folder: Path, url: str, **given: Any) -> WitnessAnchor:
-    chosen = {"verifier": str(KEY.key), "timeout": 1, "deadline": 2, **given}
+    chosen = {"verifier": str(KEY.key), "timeout": 10, "deadline": 20, **given}
     return witness.build("w", settings(witness, kind="witness", url=url, private=True, **chosen), world(folder))
 
 
@@ -184,7 +184,7 @@ def test_a_refusal_says_what_has_to_be_done(serve: Serve, status: int, why: str)
 
 
 def test_a_slow_witness_and_one_that_is_gone_are_told_in_time(serve: Serve, tmp_path: Path) -> None:
-    anchor = serve(lambda _: Saying((), "hold"))
+    anchor = serve(lambda _: Saying((), "hold"), timeout=1, deadline=2)
     began = now()
     with pytest.raises(ConnectorError, match="within"):
         anchor.put(offer(10))

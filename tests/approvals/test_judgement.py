@@ -109,6 +109,20 @@ def test_the_clocks_of_people_may_be_five_minutes_off_and_no_more() -> None:
     assert code(FOUR_EYES, statement(FOUR_EYES, at=late + MICROSECOND)) == "from_the_future"
 
 
+def test_what_was_signed_until_the_ledger_was_restored_does_not_count() -> None:
+    action = replace(FOUR_EYES, signed_after=SOON)
+    assert code(action, statement(action, at=SOON - MICROSECOND)) == "before_the_restore"
+    assert code(action, statement(action, at=SOON)) == "before_the_restore"
+    assert code(action, statement(action, at=SOON + MICROSECOND)) == ""
+
+
+def test_who_asks_for_it_may_not_review_it() -> None:
+    action = replace(FOUR_EYES, asked_by="alice")
+    assert code(action, statement(action, "alice")) == "asker_excluded"
+    assert code(action, statement(action, "alice", "reject")) == "asker_excluded"
+    assert code(action, statement(action, "bob")) == ""
+
+
 def test_the_owner_may_not_review_even_if_listed() -> None:
     action = held(obligation("alice", "olga"), owner="olga", excluded=["olga"])
     assert code(action, statement(action, "olga")) == "owner_excluded"

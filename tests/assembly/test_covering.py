@@ -6,14 +6,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 
-from keyturn.anchors import Offer, file
+from keyturn.anchors import file
 from keyturn.assembly.anchoring import Declared
 from keyturn.assembly.bringing import take_turn
 from keyturn.assembly.covering import Coverage, check_log_key, coverage_of
@@ -27,10 +27,11 @@ from keyturn.ledger.checkpoints import LogSigner
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
 from keyturn.log.entry import Entry
 from keyturn.log.note import Note, parse_note, signature_of, to_sign
-from keyturn.model.errors import ConfigurationError, ConnectorError
+from keyturn.model.errors import ConfigurationError
 from keyturn.model.outcome import CannotHappen, CannotTell, Happened, Probe
 from keyturn.verifier import AnchoredBefore, verify_ledger
 from tests.assembly import dying
+from tests.assembly.outside import Outside
 from tests.connectors.surroundings import world_at
 from tests.gateway import conftest as gateway
 from tests.gateway.world import Simulator, World
@@ -43,28 +44,6 @@ COMMENTS = 'id = "assistants comment on tickets"'
 STATUS = 'id = "ticket status needs a person"'
 BEFORE = '\nanchor = "before"'
 ANCHOR = '\n[anchors.mount]\nkind = "file"\npath = "mount"\nsame_filesystem = true\nrequired = true\n'
-
-
-@dataclass
-class Outside:
-    """An anchor of the test's own: counts what it gets, and fails or hangs when told to."""
-
-    name: str = "own"
-    type: Any = "witness"
-    seconds: float = 5.0
-    fails: str = ""
-    gate: threading.Event = field(default_factory=threading.Event)
-    got: list[int] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.gate.set()
-
-    def put(self, offer: Offer) -> bytes:
-        self.gate.wait(30)
-        if self.fails:
-            raise ConnectorError(self.fails)
-        self.got.append(offer.checkpoint.size)
-        return offer.note
 
 
 def asked_first(world: World, *rules: str) -> None:

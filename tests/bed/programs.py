@@ -73,7 +73,7 @@ def program(
         end(running.process)
 
 
-def end(process: subprocess.Popen[bytes], *, within: float = 5) -> None:
+def end(process: subprocess.Popen[bytes], *, within: float = 20) -> None:
     """End a process that we started, with its children (it leads a group of its own); kill it if it stays."""
     if process.poll() is None:
         os.killpg(process.pid, signal.SIGTERM)

@@ -107,7 +107,7 @@ def test_one_that_hangs_is_given_up_and_the_others_are_told_meanwhile(odd: Opera
     declare(odd, "slower", "hangs")
     began = time.monotonic()
     said = odd.tell("connector", "check", "--json")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 30
     assert said.code == 1
     for name in ("slow", "slower"):
         assert texts(said.json, name) == [

@@ -25,12 +25,7 @@ from keyturn.assembly.wiring import Notify
 from keyturn.gateway.events import Told
 from tests.cli.operator import Operator, tell
 from tests.cli.test_terminal import Terminal, bare
-from tests.gateway.world import Founded, World, files_under, found
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    return found(tmp_path_factory.mktemp("populated"))
+from tests.gateway.world import Founded, World, files_under
 
 
 def findings(operator: Operator, code: int = 0) -> dict[str, list[dict[str, Any]]]:

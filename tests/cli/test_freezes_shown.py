@@ -10,12 +10,7 @@ import pytest
 
 from tests.cli.test_terminal import bare, shown
 from tests.gateway.test_freezes import freeze_from, override
-from tests.gateway.world import Founded, World, found
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    return found(tmp_path_factory.mktemp("populated"))
+from tests.gateway.world import Founded, World
 
 
 @pytest.fixture

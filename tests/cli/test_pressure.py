@@ -24,12 +24,7 @@ from keyturn.model.time import format_timestamp
 from tests.cli.operator import Said, tell
 from tests.cli.test_terminal import COLUMNS, bare, shown
 from tests.gateway.hands import claim_next
-from tests.gateway.world import Founded, World, found
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    return found(tmp_path_factory.mktemp("populated"))
+from tests.gateway.world import Founded, World
 
 
 @pytest.fixture

@@ -2,31 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
-from keyturn.assembly.standing import take_worker_turn
 from keyturn.gateway.claim import claim_ready
 from tests.cli.operator import tell
 from tests.cli.test_terminal import bare, shown
-from tests.gateway.world import Founded, World, found
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    return found(tmp_path_factory.mktemp("populated"))
-
-
-@pytest.fixture
-def world(tmp_path: Path, populated: Founded) -> Iterator[World]:
-    world = World(tmp_path / "home", populated)
-    give_up = take_worker_turn(world.home)
-    assert give_up is not None
-    yield world
-    give_up()
-    world.close()
+from tests.gateway.world import World
 
 
 def test_a_suspension_lists_what_it_cancels_and_what_runs_on(world: World) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import re
+import resource
 import select
 import shutil
 import signal
@@ -14,34 +15,17 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from keyturn.assembly.standing import take_worker_turn
-from tests.gateway.world import Founded, World, found
+from tests.gateway.world import Founded, World
 from tests.sshsig.keys import agent
 
 PROGRAM = str(Path(sys.executable).with_name("keyturn"))
 COLUMNS = 80
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 HOSTILE = {"title": "Raise " + "x" * 150, "reason": "a\nDigest     sha256:0 \x1b[2J\u202e\u200b"}
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    return found(tmp_path_factory.mktemp("populated"))
-
-
-@pytest.fixture
-def world(tmp_path: Path, populated: Founded) -> Iterator[World]:
-    world = World(tmp_path / "home", populated)
-    give_up = take_worker_turn(world.home)
-    assert give_up is not None
-    yield world
-    give_up()
-    world.close()
 
 
 class Terminal:
@@ -293,12 +277,13 @@ def test_verbs_load_nothing_heavy_that_they_do_not_need(
 
 
 def test_the_inbox_is_there_about_as_soon_as_python_is(world: World) -> None:
-    """The best of five, and generous: a test run shares its machine."""
+    """In processor time, and the better of two: a test run shares its machine."""
     times = []
-    for _ in range(5):
-        start = time.monotonic()
+    for _ in range(2):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([PROGRAM, "--home", str(world.home.folder), "inbox"], check=True, capture_output=True)
-        times.append(time.monotonic() - start)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        times.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(times) < 1
 
 

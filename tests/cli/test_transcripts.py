@@ -10,13 +10,7 @@ import pytest
 
 from keyturn.assembly.standing import take_worker_turn
 from tests.cli import transcripts
-from tests.gateway.world import Founded, World, found
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    """A home with claude (bob answers for it), codex (nobody does), and the reviewers alice, carol and bob."""
-    return found(tmp_path_factory.mktemp("populated"))
+from tests.gateway.world import Founded, World
 
 
 @pytest.fixture

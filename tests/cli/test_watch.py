@@ -10,31 +10,14 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
-from keyturn.assembly.standing import take_worker_turn
 from keyturn.gateway.changes import Change, Changes
 from keyturn.gateway.sweep import sweep
 from tests.cli.operator import tell
 from tests.cli.test_terminal import PROGRAM, Terminal, bare
-from tests.gateway.world import Founded, World, found
-
-
-@pytest.fixture(scope="module")
-def populated(tmp_path_factory: pytest.TempPathFactory) -> Founded:
-    return found(tmp_path_factory.mktemp("populated"))
-
-
-@pytest.fixture
-def world(tmp_path: Path, populated: Founded) -> Iterator[World]:
-    world = World(tmp_path / "home", populated)
-    give_up = take_worker_turn(world.home)
-    assert give_up is not None
-    yield world
-    give_up()
-    world.close()
+from tests.gateway.world import World
 
 
 @contextmanager

@@ -252,12 +252,12 @@ def test_a_program_without_a_credential_is_told(tmp_path: Path, words: str, told
 def test_a_program_that_does_not_end_is_ended_with_all_it_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keyturn.connectors.credentials.RUNS", 0.3)
+    monkeypatch.setattr("keyturn.connectors.credentials.RUNS", 1.5)
     began = time.monotonic()
-    with pytest.raises(ConnectorError, match=r"took longer than 0\.3 s and was ended") as late:
+    with pytest.raises(ConnectorError, match=r"took longer than 1\.5 s and was ended") as late:
         value(from_program(tmp_path, "sh -c 'sleep 60 & echo $! > child; wait'"))
     assert late.value.kind == "retry"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     child = int((tmp_path / "child").read_text())
     assert _ended(child)
 
@@ -265,7 +265,7 @@ def test_a_program_that_does_not_end_is_ended_with_all_it_started(
 def test_what_a_program_leaves_running_keeps_nobody_waiting(tmp_path: Path) -> None:
     began = time.monotonic()
     assert value(from_program(tmp_path, "sh -c 'sleep 60 & echo the-token'")) == "the-token"
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
 
 
 def _ended(process: int) -> bool:

@@ -47,6 +47,6 @@ def test_ordinary_lines_may_be_posted_everywhere(post: Callable[[str], object], 
 
 @pytest.mark.parametrize("line", ["fix" + " " * 9_900 + "x", "fix:" + "\t" * 9_900, "closes " + "a/" * 4_900])
 def test_a_line_that_nearly_closes_an_issue_takes_linear_time(line: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     check_comment(line)
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

@@ -9,6 +9,7 @@ import pytest
 
 from keyturn.approvals.action import status
 from keyturn.canon import Json
+from keyturn.fold.freezes import OVERRIDE, overriding
 from keyturn.fold.recovery import CLOCK, RECOVER, RESTORED, recovery_digest
 from keyturn.fold.state import State
 from keyturn.fold.story import tell
@@ -17,6 +18,7 @@ from keyturn.log.fold import STANDING, FoldError
 from keyturn.model.time import format_timestamp
 from tests.approvals.world import action_id, obligation, seconds
 from tests.fold.people import ALICE, BOB, MALLORY, Person
+from tests.fold.test_budgets import release, withhold
 from tests.fold.test_state import restored
 from tests.fold.world import WORDS, World
 
@@ -110,6 +112,31 @@ def test_an_earlier_no_that_was_taken_back_does_not_come_back(world: World) -> N
     restore(world)
     assert world.state.actions[action_id(1)].reviews == ()
     assert state_of(world) == "pending"
+
+
+def test_a_freeze_that_was_set_aside_is_on_again(world: World) -> None:
+    until = format_timestamp(world.now + timedelta(hours=1))
+    facts: dict[str, Json] = {"freeze": "nights", "until": until}
+    act = world.act(OVERRIDE, "nights", overriding(facts, WORDS).digest)
+    world.add("freeze.overridden", {**facts, "act": act}, data={"reason": WORDS})
+    assert set(world.state.overrides) == {"nights"}
+    restore(world)
+    assert world.state.overrides == {}
+
+
+def test_who_signed_for_an_execution_signs_anew(world: World) -> None:
+    world.ask()
+    withhold(world)
+    world.review(ALICE)
+    release(world)
+    restore(world)
+    again = world.review(ALICE)
+    assert world.state.actions[action_id(1)].waits_for_a_hand
+    with pytest.raises(FoldError, match="nobody has signed for it"):
+        world.start(again.seq)
+    release(world)
+    world.start(again.seq)
+    assert state_of(world) == "running"
 
 
 def test_what_was_permitted_and_had_not_begun_never_begins(world: World) -> None:

@@ -521,6 +521,14 @@ def test_refusals_are_forgotten_and_bounded_also_after_a_snapshot() -> None:
     assert made.state.denials == {}
 
 
+def test_an_anchor_is_recorded_of_entries_that_were_there_before() -> None:
+    made = World().found()
+    facts: dict[str, Json] = {"anchor": "mount", "type": "file", "root": "0" * 64}
+    with pytest.raises(FoldError, match="more than there were"):
+        made.add("anchor.recorded", {**facts, "size": len(made.entries) + 1})
+    made.add("anchor.recorded", {**facts, "size": len(made.entries)})
+
+
 def test_a_fault_names_the_entry_and_its_kind() -> None:
     made = World().found()
     entry = Book.add(World(), "token.revoked", {"token": token(9), "by": {"type": "account", "name": "root"}})

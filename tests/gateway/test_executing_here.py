@@ -34,7 +34,7 @@ def serving(world: World, calls: Callable[[anyio.Event], Awaitable[None]]) -> No
         with anyio.fail_after(60):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(lambda: work(world.gate, world.executor, world.home.place.run, idle=None, stop=stop))
-                with anyio.fail_after(10):
+                with anyio.fail_after(30):
                     while not world.executor.accepting:  # noqa: ASYNC110 - the loop opens its doors without a word
                         await anyio.sleep(0.001)
                 await calls(stop)

@@ -88,7 +88,7 @@ def test_different_targets_run_side_by_side_and_one_that_hangs_holds_up_only_its
 
     async def meanwhile(stop: anyio.Event) -> None:
         await until(over(world, 1))
-        assert hanging in gates
+        await until(lambda: hanging in gates and world.executor.running == {hanging})
         stop.set()
         await anyio.sleep(0.3)
         assert world.executor.running == {hanging}

@@ -58,7 +58,7 @@ def running(work: Callable[..., None], *arguments: object) -> Iterator[tuple[For
         ours.close()
 
 
-def told(connection: Connection, seconds: float = 20) -> Any:
+def told(connection: Connection, seconds: float = 60) -> Any:
     """Return the next thing a process says, within a bound."""
     assert connection.poll(seconds), "the process said nothing"
     return connection.recv()

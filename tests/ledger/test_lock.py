@@ -41,7 +41,7 @@ def test_a_lock_waits_for_its_holder_and_then_is_held(tmp_path: Path) -> None:
 
         waiting = pool.submit(second)
         said.send("let go")
-        assert waiting.result(10) == "second"
+        assert waiting.result(60) == "second"
 
 
 def test_a_wait_that_is_too_long_names_the_holder(tmp_path: Path) -> None:

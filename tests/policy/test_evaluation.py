@@ -44,7 +44,7 @@ def test_a_grant_without_approval_permits_for_fifteen_minutes() -> None:
 def test_an_approval_holds_and_names_who_may_review_with_their_keys() -> None:
     approval = (
         '{ quorum = 1, from = ["group:sre", "carol"], rejects = 2, expires = "2h", '
-        'escalate = [{ after = "90m", to = "group:oncall" }, { after = "1h", to = ["alice"] }] }'
+        'escalate = [{ after = "90m", to = "group:oncall" }, { after = "1h", to = ["alice", "carol"] }] }'
     )
     decision = evaluate(policy(grant(approval=approval)), request("codex"), Usage(), NOW)
     assert isinstance(decision, Hold)

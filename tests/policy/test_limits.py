@@ -100,6 +100,15 @@ def test_uses_are_counted_apart_for_each_value_of_per(per: str, blocked: object,
         assert free is None or isinstance(evaluate(rules, free, usage, NOW), Permit)  # type: ignore[arg-type]  # as above
 
 
+def test_several_limits_without_room_are_told_in_the_order_of_their_rules() -> None:
+    usage = Usage()
+    use(usage, "a", NOW)
+    rules = policy(grant(limits='["1 call per hour"]'), budget("a", limits='["1 call per day"]'))
+    decision = evaluate(rules, request(), usage, NOW)
+    assert isinstance(decision, Deny)
+    assert [reason.rule for reason in decision.reasons] == list(decision.rules) == ["a", "g"]
+
+
 def test_who_has_no_owner_is_counted_as_their_own() -> None:
     rules, usage = policy(grant(limits='["1 call per hour per owner"]')), Usage()
     use(usage, "a", NOW, principal="other", owner=None)

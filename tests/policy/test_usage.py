@@ -107,6 +107,7 @@ def test_what_no_window_sees_is_dropped_but_waiting_requests_stay() -> None:
     use(usage, "late", NOW)
     assert [row[0] for row in rows(usage)] == ["waits", "new"]
     usage.unpend("waits")
+    assert usage.used("pending", ALL, None, NOW) == Used(0)
     assert [row[0] for row in rows(usage)] == ["new"]
 
 
@@ -200,7 +201,20 @@ def packed(data: bytes, compressed: bool = True) -> str:
 
 FACTS = ["p", None, "t", "x", "e"]
 TIME = "2026-01-01T00:00:00.000000Z"
-SHAPE: dict[str, Json] = {"version": 3, "latest": None, "kept": [], "open": []}
+SHAPE: dict[str, Json] = Usage().to_json()
+FITTING: list[dict[str, Json]] = [
+    {"open": [["a", *FACTS, TIME, {"calls": 1}, False]]},
+    {"kept": [["calls", *FACTS, ["0", "1"]]]},
+    {"kept": [["calls", *FACTS, packed(struct.pack("<2q", 0, 1))]]},
+]
+
+
+@pytest.mark.parametrize("part", FITTING)
+def test_a_snapshot_of_this_shape_is_read(part: dict[str, Json]) -> None:
+    again = Usage.from_json({**SHAPE, "latest": "1970-01-01T00:00:00.000000Z", **part}).to_json()
+    [name] = part
+    assert isinstance(again, dict)
+    assert again[name]
 
 
 @pytest.mark.parametrize(
@@ -208,10 +222,11 @@ SHAPE: dict[str, Json] = {"version": 3, "latest": None, "kept": [], "open": []}
     [
         None,
         [],
-        {**SHAPE, "version": 2},
+        {**SHAPE, "version": 3},
+        {**SHAPE, "history": None},
         {**SHAPE, "open": {}},
         {**SHAPE, "more": 1},
-        {"version": 3, "latest": None, "kept": []},
+        {name: value for name, value in SHAPE.items() if name != "open"},
         {**SHAPE, "latest": "yesterday"},
         {**SHAPE, "open": [[]]},
         {**SHAPE, "open": [None]},

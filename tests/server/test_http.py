@@ -188,15 +188,19 @@ async def test_a_signal_in_the_middle_of_an_effect_waits_for_it_and_answers_thos
     with site(slow) as running:
         action = await _begin(running)
         answers: list[str] = []
+        asking: list[Mode] = []
 
         async def wait_for_it(mode: Mode) -> None:
             async with web_assistant(running, mode, slow.token) as claude:
+                asking.append(mode)
                 answers.append((await claude.call("get_action", action_id=action, wait_seconds=45))["status"])
 
-        with anyio.move_on_after(5):
+        with anyio.move_on_after(40):
             async with anyio.create_task_group() as tasks:
                 for mode in MODES:
                     tasks.start_soon(wait_for_it, mode)
+                while len(asking) < len(MODES):  # noqa: ASYNC110 - both have their session, and ask
+                    await anyio.sleep(0.02)
                 await anyio.sleep(1)
                 running.process.send_signal(number)
         assert answers == ["running", "running"]

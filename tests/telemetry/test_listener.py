@@ -127,20 +127,26 @@ def test_who_asks_slowly_keeps_nobody_waiting(listening: Listener) -> None:
 
 def test_more_questions_than_may_wait_are_turned_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listener, "QUEUE", 2)
-    go_on = threading.Event()
+    go_on, begun = threading.Event(), threading.Semaphore(0)
 
     def page() -> bytes:
-        go_on.wait(10)
+        begun.release()
+        go_on.wait(60)
         return PAGE
 
     with closing(Listener(Address("127.0.0.1", 0), page, "text/plain")) as served:
         request = f"GET /metrics HTTP/1.1\r\nHost: {served.address}\r\n\r\n".encode()
         answers = []
         waiting = []
-        for _ in range(listener.THREADS + 2 + 3):
+        for number in range(listener.THREADS + 2 + 3):
             waiting.append(socket.create_connection((served.address.host, served.address.port), timeout=10))
             waiting[-1].sendall(request)
-            time.sleep(0.05)  # one after the other, so that each thread has taken its own
+            # One after the other, so that each thread has taken its own, and the queue each of those that may wait.
+            if number < listener.THREADS:
+                assert begun.acquire(timeout=20)
+            elif number < listener.THREADS + 2:
+                while served._asked.qsize() <= number - listener.THREADS:
+                    time.sleep(0.005)
         go_on.set()
         for connection in waiting:
             with connection:

@@ -218,13 +218,13 @@ def test_a_ledger_that_was_rewritten_ends_the_counting_and_is_told(world: World,
 
 def test_a_ledger_that_cannot_be_read_for_the_moment_is_waited_for(world: World, served: Served) -> None:
     following = served._metrics
-    world.held()
     real = following._tail.read
 
     def unavailable(count: int) -> Any:
         raise LedgerUnavailable("locked")
 
     following._tail.read = unavailable  # type: ignore[method-assign]  # a disk that fails for a moment
+    world.held()
     waiting = samples(served)
     following._tail.read = real  # type: ignore[method-assign]
     assert one(waiting, "keyturn_ledger_readable") == 1

@@ -392,12 +392,30 @@ def test_a_request_on_a_transport_its_token_is_not_for_is_named(thief: Thief) ->
     named(thief, thief.request("permitted", transport="pigeon").seq)
 
 
-def test_an_action_id_of_another_time_is_named(thief: Thief) -> None:
+def requested_under_an_id(thief: Thief, later: timedelta) -> int:
+    """Request an action whose id was made so much later than its request; return the entry's place."""
     like = thief.find("action.requested", "permitted")
     at = thief.all[-1].at + timedelta(seconds=1)
     facts = {**like.facts, "expires_at": format_timestamp(at + timedelta(minutes=15))}
-    old = new_id(at - timedelta(days=8))
-    named(thief, thief.append("action.requested", facts, action=old, data=thief.payloads_of(like.seq)).seq)
+    action = new_id(at + later)
+    return thief.append("action.requested", facts, action=action, data=thief.payloads_of(like.seq)).seq
+
+
+def test_an_action_id_of_another_time_is_named(thief: Thief) -> None:
+    named(thief, requested_under_an_id(thief, -timedelta(days=8)))
+
+
+def test_an_action_id_of_half_an_hour_before_is_named(thief: Thief) -> None:
+    named(thief, requested_under_an_id(thief, -timedelta(minutes=30, seconds=2)))
+
+
+def test_an_action_id_of_half_an_hour_later_is_named(thief: Thief) -> None:
+    named(thief, requested_under_an_id(thief, timedelta(minutes=30, seconds=2)))
+
+
+def test_an_action_id_of_nearly_half_an_hour_before_is_not(thief: Thief) -> None:
+    requested_under_an_id(thief, -timedelta(minutes=29, seconds=58))
+    assert thief.world.verify().first_bad is None
 
 
 def test_an_action_requested_twice_is_named(thief: Thief) -> None:

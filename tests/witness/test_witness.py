@@ -196,6 +196,7 @@ def test_a_memory_is_made_once_and_never_in_passing(memory: Path) -> None:
 
 @pytest.mark.parametrize("spoil", [lambda path: path.write_bytes(b""), lambda path: path.write_bytes(b"x" * 9000)])
 def test_what_is_no_memory_of_a_witness_is_refused(memory: Path, spoil: Callable[[Path], object]) -> None:
+    Store(memory)
     spoil(memory)
     with pytest.raises(LedgerError):
         Store(memory)

@@ -13,6 +13,8 @@ import click
 
 from keyturn.cli.by_hand import ByHand
 from keyturn.cli.frame import may_ask
+from keyturn.cli.output import note
+from keyturn.cli.screen import plain
 from keyturn.model.errors import ConfigurationError, Refused
 
 if TYPE_CHECKING:
@@ -88,6 +90,22 @@ def signer_of(people: Mapping[str, Sequence[str]], key: Path | None, as_name: st
         name = _only(list(wanted), f"--key {ELSEWHERE}")
         return Signer(name, ByHand(name, wanted[name]))
     return _with_own_key(wanted) if key is None else _with_key(wanted, key.expanduser())
+
+
+def announced(
+    key: Path | None, as_name: str | None, deed: str
+) -> Callable[[Mapping[str, Sequence[str]]], tuple[str, Callable[[bytes, str], bytes]]]:
+    """Return what finds the signer among those who may sign, and says on stderr in whose name `deed` is done.
+
+    It gives the person's name and what signs, and raises as `signer_of` does.
+    """
+
+    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
+        chosen = signer_of(people, key, as_name)
+        note(f"{deed}, in the name of {plain(chosen.name)}")
+        return chosen.name, chosen.sign
+
+    return signer
 
 
 def _with_key(wanted: Mapping[str, Sequence[str]], path: Path) -> Signer:

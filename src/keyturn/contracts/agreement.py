@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
+from functools import cache
 from itertools import takewhile
 
 from pydantic import BaseModel
@@ -32,7 +33,7 @@ _AROUND = 60  # characters of what is equal before it and after it
 
 def disagreements(contract: Contract, model: type[BaseModel]) -> tuple[str, ...]:
     """Return where the contract's `input` and `model` differ, with dotted paths; empty when they agree."""
-    described: Mapping[str, Json] = model.model_json_schema()
+    described = _described(model)
     defined = as_object(described.get("$defs")) or {}
     return tuple(
         f"{contract.tool}.v{contract.version}.json: {difference}"
@@ -40,6 +41,11 @@ def disagreements(contract: Contract, model: type[BaseModel]) -> tuple[str, ...]
             _normal(contract.input, {}), _normal(described, defined), "input", ("file", "model")
         )
     )
+
+
+@cache
+def _described(model: type[BaseModel]) -> Mapping[str, Json]:
+    return model.model_json_schema()
 
 
 def changes(old: Contract, new: Contract) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -52,17 +53,22 @@ def read_catalog(folder: Path) -> Catalog:
     return catalog_of(files)
 
 
+@lru_cache(maxsize=32)  # whoever verifies a log, or many, meets the same few texts again and again
+def _read(name: str, text: str, envelope: str) -> tuple[Contract | None, tuple[str, ...]]:
+    return read_contract(name, text, read_json(envelope)[0])
+
+
 def catalog_of(files: Mapping[str, str]) -> Catalog:
     """Build the catalog from texts by file name, wherever they come from. Raises as `read_catalog` does."""
     problems: list[str] = []
-    envelope, wrong = read_json(files.get(ENVELOPE, ""))
+    _, wrong = read_json(files.get(ENVELOPE, ""))
     problems += [f"{ENVELOPE}: {problem}" for problem in wrong]
     contracts: dict[str, Contract] = {}
     for name in sorted(files.keys() - {ENVELOPE}):
         if not is_contract_name(name):
             problems.append(f"{name}: contracts are named <tool>.v<N>.json; rename the file or take it away")
             continue
-        contract, wrong = read_contract(name, files[name], envelope)
+        contract, wrong = _read(name, files[name], files.get(ENVELOPE, ""))
         problems += [f"{name}: {problem}" for problem in wrong]
         if contract is not None and contract.tool in contracts:
             problems.append(f"{name}: another version of this tool is here; keep the one that is to be served")

@@ -222,6 +222,6 @@ def test_line_ends_are_counted_across_the_chunks_of_a_file(world: World, monkeyp
 
 @pytest.mark.parametrize("text", ["\n" * 60_000, "key" * 20_000, "-" * 20_000 + "key" * 10_000, "key\n" * 20_000])
 def test_a_text_that_nearly_holds_secrets_is_searched_in_linear_time(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert hide_pair(text, "x") == (text, "x")
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2

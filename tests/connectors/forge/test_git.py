@@ -23,6 +23,7 @@ from keyturn.connectors.forge import FileChange, Landed
 from keyturn.connectors.forge.git import GitForge, Settings, build
 from keyturn.connectors.forge.objects import object_id
 from keyturn.connectors.forge.process import Git
+from keyturn.connectors.forge.record import read_record
 from keyturn.model.errors import ConfigurationError, ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from keyturn.model.tool import ActionRef
@@ -469,6 +470,10 @@ RECORD: dict[str, canon.Json] = {
     "draft": True,
     "updates": [],
 }
+
+
+def test_a_record_of_this_shape_is_read() -> None:
+    assert read_record(canon.encode(RECORD)).commit == RECORD["commit"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import logging
 import pickle
+import sys
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -20,6 +22,14 @@ from tests.connectors.http.sources import CANARY
 from tests.connectors.surroundings import world_at
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(autouse=True)
+def _apart() -> Iterator[None]:
+    """What tests before this one left in the process is not looked at: it is much, and not of this test."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def shown(error: BaseException) -> str:
@@ -39,8 +49,11 @@ def shown(error: BaseException) -> str:
 
 
 def live() -> str:
-    """Return the `repr` of every object of ours that is alive."""
-    ours = [found for found in gc.get_objects() if str(type(found).__module__).startswith("keyturn")]
+    """Return the `repr` of every object of ours that the test made or that a module keeps."""
+    kept = [
+        value for name, module in sys.modules.items() if name.startswith("keyturn") for value in vars(module).values()
+    ]
+    ours = [found for found in (*gc.get_objects(), *kept) if str(type(found).__module__).startswith("keyturn")]
     return "\n".join(map(repr, ours))
 
 
@@ -113,6 +126,7 @@ async def test_no_answer_that_is_fine_shows_what_it_holds(serve: Serve, door_to:
     answer = await door_to(serve(echo)).read("/200")
     assert CANARY in answer.json()["message"]
     assert CANARY not in repr(answer)
+    assert repr(answer) in live()  # it is looked at
     assert CANARY not in live()
 
 

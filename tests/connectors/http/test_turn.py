@@ -68,13 +68,12 @@ def test_a_process_that_is_killed_in_its_turn_lets_go_of_it(serve: Serve, tmp_pa
     begin(racer)
     let_go(racer)
     assert arrived.wait(10)
-    door = door_to(server, deadline=0.3)
     with pytest.raises(ConnectorError, match=r"other changes on 127\.0\.0\.1:.* were under way all the time") as held:
         anyio.run(change, door_to(server, deadline=0.3))
     assert held.value.kind == "retry"
     racer.kill()
     assert ended(racer) == -9
-    anyio.run(change, door)
+    anyio.run(change, door_to(server))
     assert len(server.heard) == 2
 
 
@@ -97,14 +96,13 @@ async def test_tasks_of_one_process_take_their_turn_too(serve: Serve, door_to: O
 async def test_changes_on_different_hosts_do_not_wait_for_each_other(serve: Serve, door_to: Open) -> None:
     slow, quick = serve(in_turn(Saying((), "hold"))), serve(in_turn(said(200, {})))
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_lost, door_to(slow, deadline=0.5))
-        await change(door_to(quick))
-        assert len(quick.heard) == 1
-
-
-async def _lost(door: object) -> None:
-    with pytest.raises(ConnectorError):
-        await change(door)
+        tasks.start_soon(change, door_to(slow))
+        with anyio.fail_after(20):
+            while not slow.heard:  # noqa: ASYNC110 - the server hears in a thread of its own
+                await anyio.sleep(0.01)
+        await change(door_to(quick, deadline=10))
+        tasks.cancel_scope.cancel()
+    assert len(quick.heard) == 1
 
 
 @pytest.mark.anyio
@@ -115,23 +113,20 @@ async def test_a_clock_that_was_set_back_keeps_nobody_waiting(tmp_path: Path) ->
         assert isinstance(mine, Standing)
         mine.rest = clock[0] + 0.1
     clock[0] = 1_000_000_000.0
-    began = time.monotonic()
-    async with turn.taken(anyio.current_time() + 0.05) as mine:
-        assert isinstance(mine, Pausing)
-        assert mine.seconds <= 3600
-    assert time.monotonic() - began < 1
+    with anyio.fail_after(20):
+        async with turn.taken(anyio.current_time() + 0.05) as mine:
+            assert isinstance(mine, Pausing)
+            assert mine.seconds <= 3600
 
 
 @pytest.mark.anyio
 async def test_the_pause_counts_from_the_end_of_the_last_change(tmp_path: Path) -> None:
     turn = turn_of(tmp_path, "h.example", 0.2, time.time)
-    for _ in range(2):
-        async with turn.taken(anyio.current_time() + 9):
-            before = time.monotonic()
-    began = time.monotonic()
     async with turn.taken(anyio.current_time() + 9):
-        assert time.monotonic() - began >= 0.15
-        assert time.monotonic() - before >= 0.2 - LATE
+        await anyio.sleep(0.2)  # counted from its beginning, the pause would be over by now
+        end = time.monotonic()
+    async with turn.taken(anyio.current_time() + 9):
+        assert time.monotonic() - end >= 0.2 - LATE
 
 
 @pytest.mark.anyio

@@ -6,9 +6,10 @@ The outcome is right, or unknown and then settled, and the effect is there at mo
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -80,6 +81,16 @@ def creation(world: IssuesWorld) -> Write:
         partial(anyio.run, world.port.probe_creation, ticket, ONE),
         lambda: len(world.tickets()) - before,
     )
+
+
+def through(port: Any, write: Write) -> Write:
+    """Return the same write by way of another port."""
+
+    def of(call: Any) -> Callable[[], Any]:
+        method, *rest = call.args
+        return partial(anyio.run, getattr(port, method.__name__), *rest)
+
+    return replace(write, apply=of(write.apply), probe=of(write.probe))
 
 
 WRITES = [comment, status, creation]
@@ -250,12 +261,11 @@ def test_where_what_came_of_it_cannot_be_read_it_is_unknown_until_it_can(
 def test_what_arrives_late_is_unknown_until_it_is_there_and_is_there_once(
     world: IssuesWorld, make: Callable[[IssuesWorld], Write]
 ) -> None:
-    name, gate = world.repository.full_name, Gate()
-    world.port = open_issues(world.home, world.forge, name, timeout=1, deadline=2)
-    write = make(world)
+    name, gate, write = world.repository.full_name, Gate(), make(world)
+    hurried = through(open_issues(world.home, world.forge, name, timeout=2, deadline=4), write)
     strike(world, write, Hold(gate))
-    assert isinstance(write.apply(), Unknown)
-    assert isinstance(write.probe(), CannotTell)
+    assert isinstance(hurried.apply(), Unknown)
+    assert isinstance(hurried.probe(), CannotTell)
     gate.open()
     for _ in range(1000):  # each look is a request: no waiting by the clock
         if write.effects():

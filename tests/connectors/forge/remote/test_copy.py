@@ -186,7 +186,7 @@ def test_a_copy_of_too_many_packs_is_made_anew(shop: Remote) -> None:
 
 
 def test_a_copy_that_others_hold_is_waited_for_and_given_up(shop: Remote) -> None:
-    forge = shop.forge(timeout=2)
+    forge = shop.forge()
     snapshot(forge, "main", "README.md")
     object.__setattr__(forge._mirror, "patience", 0.1)
     lock = os.open(f"{folder(shop)}.lock", os.O_RDWR)
@@ -200,7 +200,7 @@ def test_a_copy_that_others_hold_is_waited_for_and_given_up(shop: Remote) -> Non
 
 
 def test_a_turn_that_others_hold_is_waited_for_and_given_up(shop: Remote) -> None:
-    forge = shop.forge(timeout=2)
+    forge = shop.forge()
     change = opening(forge, CHANGE)
     object.__setattr__(forge._line, "timeout", 0)
     lock = os.open(forge._turn.path, os.O_RDWR | os.O_CREAT)

@@ -165,14 +165,15 @@ def test_a_server_that_answers_too_late_leaves_a_push_unknown_and_a_read_to_be_t
         snapshot(forge, "main", "README.md")
     assert refusal.value.kind == "retry"
     gate.set()
-    change = opening(forge, CHANGE)
+    patient = shop.forge()
+    change = opening(patient, CHANGE)
     held = threading.Event()
     server.manners.before = lambda exchange: None if not exchange.pushing or held.wait(20) else 500
     with pytest.raises(ConnectorError, match="took longer") as doubt:
         apply(forge, change, action(1))
     assert doubt.value.kind == "unknown"
     held.set()
-    assert isinstance(anyio.run(forge.probe, change, action(1)), Landed | CannotHappen)
+    assert isinstance(anyio.run(patient.probe, change, action(1)), Landed | CannotHappen)
 
 
 def test_a_probe_that_cannot_reach_the_server_cannot_tell(server: Server, shop: Remote) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -11,7 +10,7 @@ from keyturn.cli.files import write_new
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import announced, signer_options
 
 _COLUMNS = (
     Column("ENTRY", "entry"),
@@ -51,11 +50,7 @@ def command(
     """
     from keyturn.assembly.ending import close_log
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"close the log for good, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, "close the log for good")
     done = close_log(home_of(ctx), successor, signer)
     if out is not None:
         write_new(out, done.note)

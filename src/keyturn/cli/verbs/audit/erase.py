@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,7 @@ from keyturn.cli.ids import full_id
 from keyturn.cli.looking import look
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import announced, signer_options
 
 if TYPE_CHECKING:
     from keyturn.gateway.desk import Look
@@ -52,11 +51,7 @@ def command(
     """
     from keyturn.assembly.erasing import erase_payloads
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"erase {plain(', '.join(fields))} of {plain(named)}, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, f"erase {plain(', '.join(fields))} of {plain(named)}")
     meant = look(ctx, lambda view: _meant(view, named))
     done = erase_payloads(home_of(ctx), meant, fields, basis=basis, signer=signer)
     rows = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from keyturn.cli.frame import home_of
 from keyturn.cli.moments import moment_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import announced, signer_options
 
 _COLUMNS = (
     Column("ENVIRONMENT", "environment"),
@@ -54,11 +53,7 @@ def command(
     from keyturn.assembly.pruning import prune_payloads
     from keyturn.gateway.pruning import Wish
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"prune payloads on the ground of {plain(basis)}, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, f"prune payloads on the ground of {plain(basis)}")
     wish = Wish(before=_bound(before), environment=environment, basis=basis)
     done = prune_payloads(home_of(ctx), wish, signer)
     rows = [

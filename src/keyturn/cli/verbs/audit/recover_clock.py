@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from keyturn.cli.frame import home_of
-from keyturn.cli.output import AsJson, Column, emit, json_option, note
-from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.output import AsJson, Column, emit, json_option
+from keyturn.cli.signer import announced, signer_options
 
 _COLUMNS = (
     Column("ENTRY", "entry"),
@@ -33,10 +31,6 @@ def command(ctx: click.Context, /, reason: str, key: Path | None, as_name: str |
     from keyturn.assembly.restoring import recover_clock
     from keyturn.model.time import format_timestamp
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"the clock says {format_timestamp(moment().wall)}; it is right, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, f"the clock says {format_timestamp(moment().wall)}; it is right")
     entry, by = recover_clock(home_of(ctx), reason=reason, signer=signer)
     emit({"entry": entry, "by": by}, as_json=as_json, columns=_COLUMNS)

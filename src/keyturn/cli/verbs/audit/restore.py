@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,7 @@ import click
 
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
-from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import announced, signer_options
 from keyturn.verifier import in_words
 
 if TYPE_CHECKING:
@@ -55,11 +53,7 @@ def command(
     """
     from keyturn.assembly.restoring import NotProvedWhole, restore
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"restore {file}, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, f"restore {file}")
     try:
         done = restore(home_of(ctx), file, expected=expect, reason=reason, signer=signer)
     except NotProvedWhole as failure:

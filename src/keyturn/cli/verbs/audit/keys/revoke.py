@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from keyturn.cli.frame import home_of
 from keyturn.cli.key_changes import tell
-from keyturn.cli.output import AsJson, json_option, note
+from keyturn.cli.output import AsJson, json_option
 from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.signer import announced, signer_options
 
 
 @click.command(short_help="End a key that somebody else may have, signed.")
@@ -30,9 +29,5 @@ def command(
     """
     from keyturn.assembly.keys import revoke_key
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"end the entry key {plain(named)} as compromised, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, f"end the entry key {plain(named)} as compromised")
     tell(revoke_key(home_of(ctx), named, signer), as_json)

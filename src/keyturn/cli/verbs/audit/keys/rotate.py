@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import click
 
 from keyturn.cli.frame import home_of
 from keyturn.cli.key_changes import tell
-from keyturn.cli.output import AsJson, json_option, note
-from keyturn.cli.screen import plain
-from keyturn.cli.signer import signer_of, signer_options
+from keyturn.cli.output import AsJson, json_option
+from keyturn.cli.signer import announced, signer_options
 
 
 @click.command(short_help="Change the entry key, signed.")
@@ -26,9 +24,5 @@ def command(ctx: click.Context, /, key: Path | None, as_name: str | None, as_jso
     """
     from keyturn.assembly.keys import rotate_key
 
-    def signer(people: Mapping[str, Sequence[str]]) -> tuple[str, Callable[[bytes, str], bytes]]:
-        chosen = signer_of(people, key, as_name)
-        note(f"change the entry key, in the name of {plain(chosen.name)}")
-        return chosen.name, chosen.sign
-
+    signer = announced(key, as_name, "change the entry key")
     tell(rotate_key(home_of(ctx), signer), as_json)
