@@ -35,7 +35,7 @@ class Variable(BaseModel):
     model_config = _STRICT
 
     name: str = Field(min_length=1)
-    value: str
+    value: str = Field(repr=False)
 
 
 class Plugin(BaseModel):
@@ -47,7 +47,7 @@ class Plugin(BaseModel):
         alias="apiVersion"
     )
     command: str = Field(min_length=1)
-    args: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = Field(default=None, repr=False)
     env: tuple[Variable, ...] | None = None
     advice: str | None = Field(default=None, alias="installHint")
     told: bool = Field(default=False, alias="provideClusterInfo")
@@ -100,13 +100,14 @@ class _Context(BaseModel):
 class Chosen:
     """What one context says, with the files it names read; how the user proves itself is one of four.
 
-    `files` are those that were read: where one of them changes, all of this may be different.
+    `files` are those that were read: where one of them changes, all of this may be different. What somebody may have
+    written a password into, the addresses too, is left out of its `repr`.
     """
 
-    server: str
+    server: str = field(repr=False)
     trusted: str | None = field(repr=False)
     name: str | None
-    proxy: str | None
+    proxy: str | None = field(repr=False)
     namespace: str | None
     extensions: Any = field(repr=False)
     certificate: Certificate | None = None
@@ -138,7 +139,18 @@ def read_kubeconfig(place: str, path: Path, context: str | None) -> Chosen:
 
     Raises `ConnectorError` that names the place in the file and the way out, and repeats no value.
     """
-    return _Reading(place, path).chosen(context)
+    found = _chosen(place, path, context)
+    if isinstance(found, Chosen):
+        return found
+    raise ConnectorError(found)
+
+
+def _chosen(place: str, path: Path, context: str | None) -> Chosen | str:
+    """Return what a context means, or what is wrong: the frames of the error inside hold what the file says."""
+    try:
+        return _Reading(place, path).chosen(context)
+    except ConnectorError as error:
+        return str(error)
 
 
 @dataclass(frozen=True, slots=True)
