@@ -245,6 +245,8 @@ async def test_a_packed_answer_is_unpacked(serve: Serve, door_to: Open) -> None:
         (b"x", "gzip, gzip", "packed in a way", "refused"),
         (b"not gzip", "gzip", "is not", "refused"),
         (gzip.compress(b"{}" * 999, mtime=0)[:-9], "gzip", "cut off", "retry"),
+        (gzip.compress(b"[", mtime=0) + gzip.compress(b"]", mtime=0), "gzip", "goes on after the end", "refused"),
+        (gzip.compress(b"{}", mtime=0) + b"x" * 20_000_000, "gzip", "goes on after the end", "refused"),
     ],
 )
 async def test_what_cannot_be_unpacked_is_refused(
