@@ -5,9 +5,9 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 _MODEL = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -66,12 +66,24 @@ class Selector(BaseModel):
     expressions: tuple[Requirement, ...] | None = Field(default=None, alias="matchExpressions")
 
 
+def _labelled(template: dict[str, Any]) -> dict[str, Any]:
+    metadata = template.get("metadata")
+    fits = isinstance(metadata, dict | None) and isinstance((metadata or {}).get("labels"), dict | None)
+    if not fits:
+        raise ValueError("its metadata, and the labels there, have to be objects")
+    return template
+
+
+Template = Annotated[dict[str, Any], AfterValidator(_labelled)]
+"""A pod template: taken as it is, but for where its labels stand."""
+
+
 class DeploymentSpec(BaseModel):
     """A Deployment's `spec`."""
 
     model_config = _MODEL
 
-    template: dict[str, Any]
+    template: Template
     selector: Selector
     replicas: int | None = None
     paused: bool | None = None
@@ -118,7 +130,7 @@ class ReplicaSetSpec(BaseModel):
 
     model_config = _MODEL
 
-    template: dict[str, Any]
+    template: Template
 
 
 class ReplicaSet(BaseModel):
