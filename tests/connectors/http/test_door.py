@@ -342,6 +342,11 @@ async def test_a_path_stays_below_the_url(serve: Serve, door_to: Open, path: str
     assert server.heard == []
 
 
+async def test_a_query_that_is_no_text_is_refused(serve: Serve, door_to: Open) -> None:
+    with pytest.raises(ConnectorError, match="is no path below the url"):
+        await door_to(serve(in_turn(said(200)))).read("/x", params={"continue": "\ud800"})
+
+
 async def test_fields_of_ours_cannot_smuggle_lines(serve: Serve, door_to: Open) -> None:
     with pytest.raises(ValueError, match="cannot be sent as a field"):
         await door_to(serve(in_turn(said(200)))).read("/x", headers={"X": "a\r\nY: b"})
