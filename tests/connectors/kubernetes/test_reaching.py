@@ -280,6 +280,23 @@ def test_a_secret_that_others_may_read_is_refused(secure: Kubernetes, tmp_path: 
         reach(tmp_path, kubeconfig="config").way.server()
 
 
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_kubeconfig_that_others_may_write_to_runs_no_program_of_theirs(tmp_path: Path, mode: int) -> None:
+    plugin(tmp_path, handing_out(token="x")).chmod(mode)
+    with pytest.raises(ConnectorError, match=r"the file may be changed by others: chmod go-w .*config"):
+        anyio.run(reach(tmp_path, kubeconfig="config").find, DEPLOYMENT)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_files_of_another_account_are_no_place_for_a_secret_or_a_program(tmp_path: Path) -> None:
+    path = written(tmp_path, _CLUSTER, _USER)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(path, 65534, -1)
+    with pytest.raises(ConnectorError, match="the file belongs to another account"):
+        reach(tmp_path, kubeconfig="config").way.server()
+
+
 def test_an_encrypted_key_is_refused_and_nobody_is_asked_for_its_words(secure: Kubernetes, tmp_path: Path) -> None:
     from cryptography.hazmat.primitives.serialization import (  # noqa: PLC0415 - this test alone
         BestAvailableEncryption,

@@ -194,7 +194,9 @@ class _Reading:
 
     def _whole(self) -> tuple[Mapping[str, Any], str | None]:
         """Return the file, and why it is no place for a secret, if it is none."""
-        data, problem = self._bytes(self.path, "the file")
+        data, status = self._bytes(self.path, "the file")
+        if changeable := _changeable(self.path, status):  # it names programs that are run, and who is trusted
+            raise self.wrong("the file", changeable)
         try:
             value = yaml.load(data, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader: plain values alone
         except (yaml.YAMLError, RecursionError, ValueError) as error:
@@ -206,7 +208,7 @@ class _Reading:
             raise value  # without the error that quotes the text
         if not isinstance(value, dict) or value.get("kind", "Config") != "Config" or value.get("apiVersion") != "v1":
             raise self.wrong("the file", "is no kubeconfig (apiVersion: v1, kind: Config)")
-        return value, problem
+        return value, _exposed(self.path, status)
 
     def _entry(self, whole: Mapping[str, Any], lists: str, member: str, name: str, model: type[_M]) -> _M:
         entries = whole.get(lists)
@@ -275,8 +277,8 @@ class _Reading:
     def _text(self, where: str, path: str | None, *, secret: bool = False) -> str | None:
         if not path:
             return None
-        data, problem = self._bytes(self._beside(path), where)
-        if secret and problem:
+        data, status = self._bytes(self._beside(path), where)
+        if secret and (problem := _changeable(self._beside(path), status) or _exposed(self._beside(path), status)):
             raise self.wrong(where, problem)
         try:
             return data.decode("ascii")
@@ -290,8 +292,8 @@ class _Reading:
             pass  # raised below, without the error that quotes the text
         raise self.wrong(where, "is not base64 of PEM")
 
-    def _bytes(self, path: Path, where: str) -> tuple[bytes, str | None]:
-        """Return what is in a regular file, and why it is no place for a secret, if it is none."""
+    def _bytes(self, path: Path, where: str) -> tuple[bytes, os.stat_result]:
+        """Return what is in a regular file, and whose it is."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
@@ -300,7 +302,14 @@ class _Reading:
             raise self.wrong(where, f"cannot be read: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode) or len(data) > LARGEST:
             raise self.wrong(where, f"is no regular file of at most {LARGEST} bytes")
-        return data, _exposed(path, status)
+        return data, status
+
+
+def _changeable(path: Path, status: os.stat_result) -> str | None:
+    """Say who else may write to a file, as for every credential."""
+    if status.st_uid not in (0, os.geteuid()):
+        return "belongs to another account: give it to the account that runs Keyturn, or to root"
+    return f"may be changed by others: chmod go-w {path}" if status.st_mode & 0o022 else None
 
 
 def _exposed(path: Path, status: os.stat_result) -> str | None:
