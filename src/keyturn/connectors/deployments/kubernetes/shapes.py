@@ -9,6 +9,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+DEEPEST = 100
+"""Containers within one another that a pod template may have; it has a tenth of that."""
+
 _MODEL = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
 
@@ -71,7 +74,18 @@ def _labelled(template: dict[str, Any]) -> dict[str, Any]:
     fits = isinstance(metadata, dict | None) and isinstance((metadata or {}).get("labels"), dict | None)
     if not fits:
         raise ValueError("its metadata, and the labels there, have to be objects")
+    if _deeper(template, DEEPEST):
+        raise ValueError(f"it is nested deeper than {DEEPEST}")
     return template
+
+
+def _deeper(value: object, most: int) -> bool:
+    """Whether containers stand more than so many deep. Looked at level by level: what is too deep ends recursion."""
+    level: list[object] = [value]
+    for _ in range(most):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level = [item for items in inner for item in items]
+    return any(isinstance(item, dict | list) for item in level)
 
 
 Template = Annotated[dict[str, Any], AfterValidator(_labelled)]
