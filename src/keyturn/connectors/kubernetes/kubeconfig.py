@@ -25,6 +25,9 @@ from keyturn.model.text import visible
 LARGEST: Final = 1024 * 1024
 """Bytes of one kubeconfig."""
 
+# The library stumbles over some tags: `!!timestamp x`, `!!int ""`, `!!bool x`.
+_UNREADABLE: Final = (yaml.YAMLError, RecursionError, ValueError, AttributeError, LookupError)
+
 _M = TypeVar("_M", bound=BaseModel)
 _STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -199,7 +202,7 @@ class _Reading:
             raise self.wrong("the file", changeable)
         try:
             value = yaml.load(data, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader: plain values alone
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+        except _UNREADABLE as error:
             mark = getattr(error, "problem_mark", None)
             where = f"line {mark.line + 1}" if mark is not None else "the file"
             why = getattr(error, "problem", None) or "cannot be read"
