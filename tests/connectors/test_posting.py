@@ -18,7 +18,8 @@ POSTED: list[Callable[[str], object]] = [check_comment, clean_body, clean_title]
 @pytest.mark.parametrize(
     "line",
     ["closes !4", "Fixes: acme/shop!3", "implements #4", "Resolves issue #9", "fix GH-7", "closing https://e.org/1",
-     "closed   :  #1", "/close", "> @bot do it", "- /retest"],
+     "closed   :  #1", "Fixes &#35;1", "Clos&#x65;s &num;1", "Fixes GH&#45;1", "&#64;bot do it", "&sol;close",
+     "/close", "> @bot do it", "- /retest"],
 )  # fmt: skip
 def test_what_bots_would_act_on_is_refused_everywhere(post: Callable[[str], object], line: str) -> None:
     with pytest.raises(ConnectorError, match=r"would close an issue|bots read as a command"):
@@ -39,7 +40,16 @@ def test_text_that_only_programs_would_see_is_refused_everywhere(post: Callable[
 
 @pytest.mark.parametrize("post", POSTED)
 @pytest.mark.parametrize(
-    "line", ["the fix is in #12", "prefix !1", "⚠️ careful 👩‍🚒", "می‌خواهم", "a / b", "10\u00a0km"]
+    "line",
+    [
+        "the fix is in #12",
+        "prefix !1",
+        "⚠️ careful 👩‍🚒",
+        "می‌خواهم",
+        "a / b",
+        "10\u00a0km",
+        "R&D closes at 5 &amp; opens at 8",
+    ],
 )
 def test_ordinary_lines_may_be_posted_everywhere(post: Callable[[str], object], line: str) -> None:
     post(line)

@@ -106,6 +106,24 @@ def test_every_failure_of_a_system_while_planning_or_reading_is_a_refusal(world:
     ]
 
 
+@pytest.mark.parametrize(
+    ("odd", "place"),
+    [
+        ({"summary": "\ud800"}, "plan.summary: lone surrogate"),
+        ({"diff": "\ud800"}, "plan.diff: lone surrogate"),
+        ({"facts": {"issue": 10**30}}, "plan.facts.issue: integer outside"),
+        ({"view": {"title": ["\ud800"]}}, "plan.view.title[0]: lone surrogate"),
+        ({"guard": {"priority": 0.5}}, "plan.guard.priority: float is not part"),
+    ],
+)
+def test_a_plan_of_what_no_entry_can_hold_is_refused(world: World, odd: dict[str, Any], place: str) -> None:
+    real = world.gate.governed["update_ticket"]
+    world.with_tool(Simulator(real, plans=lambda plan: replace(plan, **odd)))
+    answer = world.comment("Hello.")
+    assert (answer.envelope["status"], codes(world)) == ("denied", ["plan_unreadable"])
+    assert place in str(answer.envelope["message"])
+
+
 def test_a_ticket_that_is_not_there_cannot_be_read(world: World) -> None:
     answer = world.call("get_ticket", ticket="OPS-99")
     assert (answer.is_error, codes(world)) == (True, ["read_refused"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -138,9 +139,17 @@ def _one(port: str, name: str, settings: Any, world: World) -> _Built:
 
 def _location(settings: Any) -> str:
     """Say where a back end is by its settings, for one that has no single place or could not be built."""
-    said = [str(text) for text in (getattr(settings, name, None) for name in ("url", "path", "repository")) if text]
+    url = _address(getattr(settings, "url", None) or "")
+    said = [url, *(str(getattr(settings, name, None) or "") for name in ("path", "repository"))]
     environments = getattr(settings, "environments", None)
-    return " ".join(said) or ", ".join(str(name) for name in environments or ())
+    return " ".join(filter(None, said)) or ", ".join(str(name) for name in environments or ())
+
+
+def _address(url: str) -> str:
+    """Return a URL without name, password and query: somebody may have written some, and it is refused for that."""
+    scheme = "".join(re.findall(r"\A[a-z]+://", url))
+    rest = url.removeprefix(scheme).rpartition("@")[2]
+    return scheme + re.split("[?#]", rest)[0]
 
 
 def _chosen(built: list[_Built], names: Sequence[str]) -> list[_Built]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 from keyturn.model.text import invisible
 
@@ -25,8 +26,10 @@ def line_problem(line: str) -> str | None:
     """
     if hidden := invisible(line, keep="\t"):
         return f"holds an invisible or direction-turning character at place {hidden[0] + 1}"
-    if _COMMAND.match(line):
+    # As it is written, for bots, and as Markdown shows it, for trackers: there `&#35;1` is `#1`.
+    either = (line, unescape(line))
+    if any(map(_COMMAND.match, either)):
         return "begins with / or @, which bots read as a command"
-    if _CLOSING.search(line):
+    if any(map(_CLOSING.search, either)):
         return "would close an issue; name the issue without a closing word"
     return None

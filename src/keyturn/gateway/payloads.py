@@ -32,6 +32,15 @@ def request_payloads(arguments: Mapping[str, Json], plan: Plan, reason: str, cli
     return fields
 
 
+def unrecordable(plan: Plan) -> str | None:
+    """Say what in a plan no payload can hold, None where all fits: much of it is what another system answered."""
+    try:
+        canon.check({**plan.to_json(), "diff": plan.diff}, "plan")
+    except canon.CanonError as error:
+        return str(error)
+    return None
+
+
 def read_arguments(view: View[State], entry: Entry) -> dict[str, Json]:
     """Return the arguments of a requested action."""
     names = [name for name in entry.data if name.startswith(ARGUMENT)]

@@ -26,7 +26,7 @@ from keyturn.gateway.earlier import earlier_action
 from keyturn.gateway.envelope import Answer, answer
 from keyturn.gateway.incoming import Call, Incoming
 from keyturn.gateway.patience import TookTooLong, bounded
-from keyturn.gateway.payloads import read_plan
+from keyturn.gateway.payloads import read_plan, unrecordable
 from keyturn.gateway.refusals import Refusal, record, refuse, refused
 from keyturn.gateway.suspensions import suspended
 from keyturn.gateway.sweep import NotSwept, catch_up, sweep, swept
@@ -104,7 +104,9 @@ async def plan_call(gate: Gateway, call: Call) -> Plan | Refusal:
         reason = Reason(f"plan_{error.kind}", str(error))
     else:
         await _look_through(plan.diff)
-        return plan
+        if (problem := unrecordable(plan)) is None:
+            return plan
+        reason = Reason("plan_unreadable", f"what the system holds cannot be recorded, and so not shown: {problem}")
     return _refusal(call, "plan", (reason,))
 
 

@@ -90,6 +90,10 @@ def test_every_form_that_a_resolver_takes_is_seen_as_an_address(host: str) -> No
     assert literal(host) == IPv4Address("127.0.0.1")
 
 
-def test_a_name_is_no_address() -> None:
-    assert literal("api.github.com") is None
+@pytest.mark.parametrize("host", ["api.github.com", "127.0.0.1 x", "127.1\tx", "127.1 ", ""])
+def test_what_is_no_address_is_not_taken_for_one(host: str) -> None:
+    assert literal(host) is None
+
+
+def test_an_address_of_the_sixth_version_is_one() -> None:
     assert literal("::1") == IPv6Address("::1")

@@ -74,7 +74,7 @@ def test_private_addresses_are_allowed_where_that_is_said() -> None:
     ("proxy", "words"),
     [
         ("socks5://p:1", "must be https://HOST"),
-        ("http://me:hush@p:1", "must not hold a name or password"),
+        ("http://me:hush@p:1", "must not hold a name or password; proxies that want one cannot be used"),
         ("http://p:1/path", "without a path"),
         ("http://169.254.169.254", "is no address of a proxy"),
     ],

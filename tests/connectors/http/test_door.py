@@ -245,6 +245,8 @@ async def test_a_packed_answer_is_unpacked(serve: Serve, door_to: Open) -> None:
         (b"x", "gzip, gzip", "packed in a way", "refused"),
         (b"not gzip", "gzip", "is not", "refused"),
         (gzip.compress(b"{}" * 999, mtime=0)[:-9], "gzip", "cut off", "retry"),
+        (gzip.compress(b"[", mtime=0) + gzip.compress(b"]", mtime=0), "gzip", "goes on after the end", "refused"),
+        (gzip.compress(b"{}", mtime=0) + b"x" * 20_000_000, "gzip", "goes on after the end", "refused"),
     ],
 )
 async def test_what_cannot_be_unpacked_is_refused(
@@ -338,6 +340,11 @@ async def test_a_path_stays_below_the_url(serve: Serve, door_to: Open, path: str
     with pytest.raises(ConnectorError, match="is no path below the url"):
         await door_to(server).read(path)
     assert server.heard == []
+
+
+async def test_a_query_that_is_no_text_is_refused(serve: Serve, door_to: Open) -> None:
+    with pytest.raises(ConnectorError, match="is no path below the url"):
+        await door_to(serve(in_turn(said(200)))).read("/x", params={"continue": "\ud800"})
 
 
 async def test_fields_of_ours_cannot_smuggle_lines(serve: Serve, door_to: Open) -> None:

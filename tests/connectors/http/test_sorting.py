@@ -27,6 +27,8 @@ NOW = 1_795_281_600.0  # 2026-11-21 17:20:00 UTC
         ({"retry-after": "soon"}, None),
         ({"retry-after": "-1"}, None),
         ({"retry-after": "Sat, 99 Nov 2026 17:20:30 GMT"}, None),
+        ({"retry-after": f"Sat, 21 Nov {'9' * 20} 17:20:30 GMT"}, None),
+        ({"retry-after": f"Sat, 21 Nov 2026 17:20:30 +{'9' * 20}"}, None),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 12)}, 12),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) - 12)}, 1),
         ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "12"}, 12),

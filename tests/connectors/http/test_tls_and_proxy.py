@@ -155,6 +155,7 @@ async def test_a_name_is_resolved_once_and_connected_to_where_it_was_looked_at(
         (["10.0.0.1"], False, "is a private address, which needs private = true"),
         (["140.82.121.6", "10.0.0.1"], False, "is a private address"),
         (["127.0.0.1", "169.254.169.254"], True, "is never connected to"),
+        ([*(f"140.82.121.{number}" for number in range(ADDRESSES)), "10.0.0.1"], False, "is a private address"),
         (["fe80::1%1"], True, "is never connected to"),
         (["fd00:ec2::254"], True, "is never connected to"),
         (["::ffff:127.0.0.1"], True, "is never connected to"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
 import pytest
@@ -194,6 +195,9 @@ def test_a_selector_is_asked_for_as_it_is_written_in_a_query() -> None:
         (lambda made: made.pop("metadata"), "is no Deployment (metadata: Field required)"),
         (lambda made: made["metadata"].pop("uid"), "is no Deployment (metadata.uid: Field required)"),
         (lambda made: made["spec"].update(template=[]), "is no Deployment (spec.template"),
+        (lambda made: made["spec"]["template"].update(metadata="canary"), "is no Deployment (spec.template: "),
+        (lambda made: made["spec"]["template"]["metadata"].update(labels=["canary"]), "its metadata, and the labels"),
+        (lambda made: made["spec"]["template"].update(json.loads('{"x":' * 700 + "1" + "}" * 700)), "nested deeper"),
         (lambda made: made["spec"].update(selector={}), "the Deployment's selector is empty"),
         (
             lambda made: made["spec"]["selector"].update(matchExpressions=[{"key": "a", "operator": "Near"}]),

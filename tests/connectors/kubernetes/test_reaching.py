@@ -17,6 +17,7 @@ import yaml
 from keyturn.connectors.kubernetes import Cluster, Reaching, cluster_of
 from keyturn.model.errors import ConnectorError
 from tests.bed.kubernetes import NAMESPACE, TOKEN, Kubernetes, kubernetes
+from tests.canaries.evidence import shown
 from tests.connectors.surroundings import world_at
 
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/web"
@@ -226,7 +227,7 @@ def test_what_a_kubeconfig_may_not_hold_is_refused_by_its_place_and_without_its_
     with pytest.raises(ConnectorError) as refusal:
         anyio.run(reach(tmp_path, kubeconfig="config").find, DEPLOYMENT)
     assert said in str(refusal.value)
-    assert "canary" not in str(refusal.value)
+    assert "canary" not in shown(refusal.value)
     assert path.name in str(refusal.value) or "deployments.web" in str(refusal.value)
 
 
@@ -237,6 +238,9 @@ def test_what_a_kubeconfig_may_not_hold_is_refused_by_its_place_and_without_its_
         ("a: 1\na: canary\n", "line 2 is no YAML as a kubeconfig has it (a key stands twice"),
         ("1: canary\n", "a key stands twice, or is no text"),
         ("!!python/object:os.system canary\n", "is no YAML"),
+        ("a: !!timestamp canary\n", "is no YAML"),
+        ("a: !!int ''\n", "is no YAML"),
+        ("a: !!bool canary\n", "is no YAML"),
         ("- canary\n", "is no kubeconfig"),
         ("", "is no kubeconfig"),
     ],
@@ -246,7 +250,7 @@ def test_a_file_that_is_no_kubeconfig_is_refused_without_what_is_in_it(tmp_path:
     with pytest.raises(ConnectorError) as refusal:
         reach(tmp_path, kubeconfig="config").way.server()
     assert said in str(refusal.value)
-    assert "canary" not in str(refusal.value)
+    assert "canary" not in shown(refusal.value)
     assert refusal.value.__cause__ is None
 
 
@@ -276,6 +280,23 @@ def test_a_secret_that_others_may_read_is_refused(secure: Kubernetes, tmp_path: 
     key.chmod(0o644)
     written(tmp_path, _CLUSTER, {"client-certificate": str(key), "client-key": str(key)})
     with pytest.raises(ConnectorError, match="client-key may be read by others: chmod 600"):
+        reach(tmp_path, kubeconfig="config").way.server()
+
+
+@pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
+def test_a_kubeconfig_that_others_may_write_to_runs_no_program_of_theirs(tmp_path: Path, mode: int) -> None:
+    plugin(tmp_path, handing_out(token="x")).chmod(mode)
+    with pytest.raises(ConnectorError, match=r"the file may be changed by others: chmod go-w .*config"):
+        anyio.run(reach(tmp_path, kubeconfig="config").find, DEPLOYMENT)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_files_of_another_account_are_no_place_for_a_secret_or_a_program(tmp_path: Path) -> None:
+    path = written(tmp_path, _CLUSTER, _USER)
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    os.chown(path, 65534, -1)
+    with pytest.raises(ConnectorError, match="the file belongs to another account"):
         reach(tmp_path, kubeconfig="config").way.server()
 
 
@@ -401,7 +422,7 @@ def test_what_a_plugin_does_wrong_is_said_without_what_it_printed(tmp_path: Path
     with pytest.raises(ConnectorError) as refusal:
         anyio.run(reach(tmp_path, kubeconfig="config").find, DEPLOYMENT)
     assert why in str(refusal.value)
-    assert "canary" not in str(refusal.value)
+    assert "canary" not in shown(refusal.value)
     if "failed" not in why:
         assert "get it from the shop" in str(refusal.value)
 
@@ -496,5 +517,16 @@ def test_nothing_shows_a_credential(secure: Kubernetes, tmp_path: Path) -> None:
     access = anyio.run(cluster.way.access)
     assert secure.client is not None
     key = secure.client.key.read_text().splitlines()[1]
-    for shown in (repr(cluster), repr(access), str(access.certificate), repr(cluster.way)):
-        assert key not in shown
+    for said in (repr(cluster), repr(access), str(access.certificate), repr(cluster.way)):
+        assert key not in said
+
+
+def test_nothing_shows_what_a_kubeconfig_hands_to_a_plugin_or_writes_into_an_address(tmp_path: Path) -> None:
+    handed = {"command": "echo", "args": ["--token=canary"], "env": [{"name": "TOKEN", "value": "canary"}]}
+    there = {"server": "https://me:canary@127.0.0.1:1", "proxy-url": "http://me:canary@127.0.0.1:1"}
+    written(tmp_path, there, {"exec": {"apiVersion": V1, **handed}})
+    cluster = reach(tmp_path, kubeconfig="config")
+    with pytest.raises(ConnectorError) as refusal:
+        anyio.run(cluster.find, DEPLOYMENT)
+    assert "canary" not in shown(refusal.value)
+    assert "canary" not in repr(cluster)

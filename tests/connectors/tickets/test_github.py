@@ -489,6 +489,13 @@ def test_accounts_that_were_deleted_and_texts_that_are_missing_can_be_read() -> 
     assert comment_in({"id": 1, "body": "b", "created_at": "c", "user": None}).author == ""
 
 
+@pytest.mark.parametrize("odd", [{"body": ["b"]}, {"title": None}, {"state": "merged"}, {"id": "9"}])
+def test_an_issue_that_is_described_otherwise_is_refused(odd: dict[str, Any]) -> None:
+    told = {"id": 9, "number": 1, "title": "t", "state": "open", "updated_at": "u", "created_at": "c"}
+    with pytest.raises(ConnectorError, match="describes an issue in a way that cannot be read"):
+        issue_in({**told, **odd})
+
+
 def said(number: int, text: str) -> Comment:
     return Comment(id=number, author="ada", body=text, created_at="2026-11-21T09:00:00Z")
 

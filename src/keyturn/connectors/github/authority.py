@@ -69,20 +69,23 @@ class AppKey:
 
     async def headers(self) -> Mapping[str, Secret]:
         """Return a JSON Web Token (RFC 7519, RS256) made for this request."""
-        return {"authorization": self._signed((await self.key.read()).reveal()).after("Bearer ")}
+        signed = self._signed((await self.key.read()).reveal())
+        if signed is None:
+            raise ConnectorError(f"{self.place}: not the RSA private key in PEM form that GitHub gave for the App")
+        return {"authorization": signed.after("Bearer ")}
 
     def refused(self) -> bool:
         """Have the key read anew."""
         return self.key.forget()
 
-    def _signed(self, key: str) -> Secret:
+    def _signed(self, key: str) -> Secret | None:
+        """Sign; None for what is no key: an error would keep it in its frames, and the library may quote it."""
         at = int(self.now())
         claims = {"iat": at - BACKDATED, "exp": at + LIFETIME, "iss": self.app}
         try:
             return Secret(jwt.encode(claims, key, algorithm="RS256"))
         except (jwt.PyJWTError, ValueError, TypeError):
-            pass  # the library's words may quote the key
-        raise ConnectorError(f"{self.place}: not the RSA private key in PEM form that GitHub gave for the App")
+            return None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -129,21 +132,25 @@ class Installation:
         # asking twice does no harm, so an answer that was lost is asked for again, as reads are
         body: dict[str, Json] = {"repositories": [self.name], "permissions": dict(self.permissions)}
         path = f"/app/installations/{number}/access_tokens"
-        answer = (await self.door.post_read(path, body=body)).json()
-        token, until = _token_in(answer)
-        self._token, self._until = token, until
-        return token
+        found = _token_in((await self.door.post_read(path, body=body)).json())
+        if isinstance(found, str):
+            raise ConnectorError(f"GitHub gave an installation token {found}")
+        self._token, self._until = found
+        return found[0]
 
 
-def _token_in(answer: object) -> tuple[Secret, float]:
+def _token_in(answer: object) -> tuple[Secret, float] | str:
+    """Return a token and when it ends, or words for what is wrong: an error would keep the answer in its frames."""
     match answer:
-        case {"token": str(token), "expires_at": str(until)} if token:
-            return Secret(token), _seconds(until)
-    raise ConnectorError("GitHub gave an installation token in a way that cannot be read")
+        case {"token": str(token), "expires_at": str(text)} if token:
+            until = _seconds(text)
+            return "with an unreadable end" if until is None else (Secret(token), until)
+    return "in a way that cannot be read"
 
 
-def _seconds(text: str) -> float:
+def _seconds(text: str) -> float | None:
     try:
-        return datetime.fromisoformat(text).timestamp()
+        at = datetime.fromisoformat(text)
     except ValueError:
-        raise ConnectorError("GitHub gave an installation token with an unreadable end") from None
+        return None
+    return None if at.tzinfo is None else at.timestamp()

@@ -22,6 +22,7 @@ SOON = timedelta(days=14)
 _REFUSALS = frozenset({401, 403, 404})
 _RANK = {"read": 1, "write": 2, "admin": 3}
 _EXPIRY = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) (UTC|[+-]\d{4})", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,12}", re.ASCII)
 _MEND = "docs/how-to/use-github.md says which"
 
 
@@ -212,7 +213,7 @@ def _moment(text: str) -> datetime | None:
 def _date(answer: Answer) -> datetime | None:
     try:
         found = parsedate_to_datetime(answer.headers.get("date", ""))
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return found if found.tzinfo else None
 
@@ -260,7 +261,7 @@ def _repository(hub: GitHub, repository: Mapping[str, Any]) -> Iterator[Finding]
 def _rate(answer: Answer) -> Iterator[Finding]:
     """https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api"""
     left, limit = answer.headers.get("x-ratelimit-remaining", ""), answer.headers.get("x-ratelimit-limit", "")
-    if left.isdecimal() and limit.isdecimal():
+    if _COUNT.fullmatch(left) and _COUNT.fullmatch(limit):
         low = int(left) * 10 < int(limit)
         advice = "somebody uses the same credential a lot; give Keyturn one of its own" if low else ""
         yield Finding("note" if low else "ok", f"{left} of {limit} requests are left this hour", advice)

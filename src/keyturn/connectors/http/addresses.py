@@ -75,6 +75,8 @@ def literal(host: str) -> Address | None:
         return ip_address(host)
     except ValueError:
         pass  # other forms than the usual one follow
+    if len(host.split()) != 1 or host != host.strip():
+        return None  # the C library reads no further than to a blank
     try:
         return IPv4Address(socket.inet_aton(host))
     except OSError:

@@ -50,12 +50,15 @@ def what_of(place: str, method: str, path: str) -> str:
 
 
 def target_of(base: Base, path: str, params: Params | None) -> str | None:
-    """Return path and query below the interface, or None for a path that would lead out of it or end early."""
+    """Return path and query below the interface, or None for what would lead out of it, end early, or is no text."""
     segments = unquote(path).split("/")
     ends_early = set(path) & set("?#\\") or _HALF_ESCAPED.search(path) or not path.isprintable()
     if not path.startswith("/") or {".", ".."} & set(segments) or ends_early:
         return None
-    target, query = base.path + quote(path, safe=_IN_PATH), urlencode(params or {}, doseq=True)
+    try:
+        target, query = base.path + quote(path, safe=_IN_PATH), urlencode(params or {}, doseq=True)
+    except UnicodeEncodeError:  # half of a character, which JSON can hold, in what a system said and is asked for
+        return None
     return f"{target}?{query}" if query else target
 
 

@@ -78,7 +78,7 @@ class Base:
 
 def base_of(place: str, connection: Connection) -> Base:
     """Return where the interface begins. Raises `ConfigurationError` naming the setting that is wrong, and why."""
-    base = _parsed(f"{place}.url", connection.url)
+    base = _parsed(f"{place}.url", connection.url, "a credential has a setting of its own")
     if base.origin.scheme == "http":
         _check_plain(place, connection, base.origin.host)
     elif problem := _forbidden(base.origin.host, private=connection.private):
@@ -90,7 +90,7 @@ def proxy_of(place: str, connection: Connection) -> Origin | None:
     """Return the proxy, if there is one. Raises `ConfigurationError`."""
     if connection.proxy is None:
         return None
-    base = _parsed(f"{place}.proxy", connection.proxy)
+    base = _parsed(f"{place}.proxy", connection.proxy, "proxies that want one cannot be used")
     if base.path:
         raise ConfigurationError(f"{place}.proxy: must be http://HOST:PORT or https://HOST:PORT, without a path")
     address = literal(base.origin.host)
@@ -128,15 +128,17 @@ def _system_trust() -> ssl.SSLContext:
     return context
 
 
-def _parsed(place: str, url: str) -> Base:
-    """Split a URL. The messages do not repeat it: somebody may have written a password into it."""
+def _parsed(place: str, url: str, instead: str) -> Base:
+    """Split a URL. The messages do not repeat it: somebody may have written a password into it, for which `instead`
+    says what to do.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise ConfigurationError(f"{place}: is no URL") from None
     if "@" in parts.netloc:
-        raise ConfigurationError(f"{place}: must not hold a name or password; a credential has a setting of its own")
+        raise ConfigurationError(f"{place}: must not hold a name or password; {instead}")
     host = (parts.hostname or "").rstrip(".")
     if parts.scheme not in PORTS or not (literal(host) or _HOST.fullmatch(host)):
         raise ConfigurationError(

@@ -50,11 +50,11 @@ class Dialer(httpcore2.AnyIOBackend):
         socket_options: Iterable[_Option] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         """Connect to one of the addresses of a host. Raises `AddressRefused` when any of them is not allowed."""
-        addresses = await _addresses(host, port)
-        for address in addresses:
+        found = await _addresses(host, port)
+        for address in found:
             if problem := self._problem(host, address):
                 raise AddressRefused(problem)
-        failures = []
+        addresses, failures = found[:ADDRESSES], []
         for place, address in enumerate(addresses, 1):
             try:
                 # The time that is left belongs to all of them that are left.
@@ -82,7 +82,7 @@ def _share(left: int) -> float | None:
 
 
 async def _addresses(host: str, port: int) -> list[str]:
-    """Return the addresses of a name, at most `ADDRESSES`, in the order of the operating system (RFC 6724)."""
+    """Return the addresses of a name, in the order of the operating system (RFC 6724)."""
     address = literal(host)
     if address is not None:
         await checkpoint()
@@ -94,7 +94,7 @@ async def _addresses(host: str, port: int) -> list[str]:
         failure = f"{host} has no address: {error.strerror or 'it cannot be looked up'}"
     if failure:
         raise Unreachable(failure)
-    return list(dict.fromkeys(str(item[4][0]) for item in found))[:ADDRESSES]
+    return list(dict.fromkeys(str(item[4][0]) for item in found))
 
 
 def _why(error: BaseException) -> str:

@@ -63,11 +63,15 @@ class _Unpacking:
             raise Unreadable(f"the answer holds more than {self._limit} bytes")
 
     def _unpacked(self, packed: zlib._Decompress, part: bytes) -> bytes:
-        problem = ""
+        problem = "the answer says it is packed with gzip, and is not"
         try:
-            return packed.decompress(part, self._limit - len(self._body) + 1)
+            unpacked = packed.decompress(part, self._limit - len(self._body) + 1)
         except zlib.error:
-            problem = "the answer says it is packed with gzip, and is not"
+            pass  # told below
+        else:
+            if not packed.unused_data:
+                return unpacked
+            problem = "the answer goes on after the end of what is packed"  # and maybe for ever
         raise Unreadable(problem)
 
     def whole(self) -> bytes:

@@ -85,7 +85,7 @@ def _seconds(text: str, now: float) -> float | None:
         return _bounded(float(text))
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the second for numbers that no date has
         return None
     return _bounded((date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp() - now)
 

@@ -31,11 +31,11 @@ class Access:
     namespace   the one that the way here names, None where it names none
     """
 
-    server: str
+    server: str = field(repr=False)
     authority: Authority = field(repr=False)
     trusted: str | None = field(default=None, repr=False)
     name: str | None = None
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     namespace: str | None = None
     certificate: Certificate | None = None
 

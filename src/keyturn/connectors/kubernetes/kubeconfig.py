@@ -25,6 +25,9 @@ from keyturn.model.text import visible
 LARGEST: Final = 1024 * 1024
 """Bytes of one kubeconfig."""
 
+# The library stumbles over some tags: `!!timestamp x`, `!!int ""`, `!!bool x`.
+_UNREADABLE: Final = (yaml.YAMLError, RecursionError, ValueError, AttributeError, LookupError)
+
 _M = TypeVar("_M", bound=BaseModel)
 _STRICT = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -35,7 +38,7 @@ class Variable(BaseModel):
     model_config = _STRICT
 
     name: str = Field(min_length=1)
-    value: str
+    value: str = Field(repr=False)
 
 
 class Plugin(BaseModel):
@@ -47,7 +50,7 @@ class Plugin(BaseModel):
         alias="apiVersion"
     )
     command: str = Field(min_length=1)
-    args: tuple[str, ...] | None = None
+    args: tuple[str, ...] | None = Field(default=None, repr=False)
     env: tuple[Variable, ...] | None = None
     advice: str | None = Field(default=None, alias="installHint")
     told: bool = Field(default=False, alias="provideClusterInfo")
@@ -100,13 +103,14 @@ class _Context(BaseModel):
 class Chosen:
     """What one context says, with the files it names read; how the user proves itself is one of four.
 
-    `files` are those that were read: where one of them changes, all of this may be different.
+    `files` are those that were read: where one of them changes, all of this may be different. What somebody may have
+    written a password into, the addresses too, is left out of its `repr`.
     """
 
-    server: str
+    server: str = field(repr=False)
     trusted: str | None = field(repr=False)
     name: str | None
-    proxy: str | None
+    proxy: str | None = field(repr=False)
     namespace: str | None
     extensions: Any = field(repr=False)
     certificate: Certificate | None = None
@@ -138,7 +142,18 @@ def read_kubeconfig(place: str, path: Path, context: str | None) -> Chosen:
 
     Raises `ConnectorError` that names the place in the file and the way out, and repeats no value.
     """
-    return _Reading(place, path).chosen(context)
+    found = _chosen(place, path, context)
+    if isinstance(found, Chosen):
+        return found
+    raise ConnectorError(found)
+
+
+def _chosen(place: str, path: Path, context: str | None) -> Chosen | str:
+    """Return what a context means, or what is wrong: the frames of the error inside hold what the file says."""
+    try:
+        return _Reading(place, path).chosen(context)
+    except ConnectorError as error:
+        return str(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,10 +197,12 @@ class _Reading:
 
     def _whole(self) -> tuple[Mapping[str, Any], str | None]:
         """Return the file, and why it is no place for a secret, if it is none."""
-        data, problem = self._bytes(self.path, "the file")
+        data, status = self._bytes(self.path, "the file")
+        if changeable := _changeable(self.path, status):  # it names programs that are run, and who is trusted
+            raise self.wrong("the file", changeable)
         try:
             value = yaml.load(data, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader: plain values alone
-        except (yaml.YAMLError, RecursionError, ValueError) as error:
+        except _UNREADABLE as error:
             mark = getattr(error, "problem_mark", None)
             where = f"line {mark.line + 1}" if mark is not None else "the file"
             why = getattr(error, "problem", None) or "cannot be read"
@@ -194,7 +211,7 @@ class _Reading:
             raise value  # without the error that quotes the text
         if not isinstance(value, dict) or value.get("kind", "Config") != "Config" or value.get("apiVersion") != "v1":
             raise self.wrong("the file", "is no kubeconfig (apiVersion: v1, kind: Config)")
-        return value, problem
+        return value, _exposed(self.path, status)
 
     def _entry(self, whole: Mapping[str, Any], lists: str, member: str, name: str, model: type[_M]) -> _M:
         entries = whole.get(lists)
@@ -263,8 +280,8 @@ class _Reading:
     def _text(self, where: str, path: str | None, *, secret: bool = False) -> str | None:
         if not path:
             return None
-        data, problem = self._bytes(self._beside(path), where)
-        if secret and problem:
+        data, status = self._bytes(self._beside(path), where)
+        if secret and (problem := _changeable(self._beside(path), status) or _exposed(self._beside(path), status)):
             raise self.wrong(where, problem)
         try:
             return data.decode("ascii")
@@ -278,8 +295,8 @@ class _Reading:
             pass  # raised below, without the error that quotes the text
         raise self.wrong(where, "is not base64 of PEM")
 
-    def _bytes(self, path: Path, where: str) -> tuple[bytes, str | None]:
-        """Return what is in a regular file, and why it is no place for a secret, if it is none."""
+    def _bytes(self, path: Path, where: str) -> tuple[bytes, os.stat_result]:
+        """Return what is in a regular file, and whose it is."""
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             with os.fdopen(descriptor, "rb") as file:
@@ -288,7 +305,14 @@ class _Reading:
             raise self.wrong(where, f"cannot be read: {error.strerror}") from None
         if not stat.S_ISREG(status.st_mode) or len(data) > LARGEST:
             raise self.wrong(where, f"is no regular file of at most {LARGEST} bytes")
-        return data, _exposed(path, status)
+        return data, status
+
+
+def _changeable(path: Path, status: os.stat_result) -> str | None:
+    """Say who else may write to a file, as for every credential."""
+    if status.st_uid not in (0, os.geteuid()):
+        return "belongs to another account: give it to the account that runs Keyturn, or to root"
+    return f"may be changed by others: chmod go-w {path}" if status.st_mode & 0o022 else None
 
 
 def _exposed(path: Path, status: os.stat_result) -> str | None:

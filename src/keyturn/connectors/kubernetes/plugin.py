@@ -67,8 +67,18 @@ class Credentials:
         with self._turn:  # whoever waited finds what the one before was given
             if self._kept is not None and self.world.now() < self._kept.until:
                 return self._kept
-            self._kept = self._handed(printed(self.place, self._words(), self.world, self._told()))
-            return self._kept
+            found = self._read_out(printed(self.place, self._words(), self.world, self._told()))
+            if isinstance(found, Handed):
+                self._kept = found
+                return found
+        raise ConnectorError(found)
+
+    def _read_out(self, output: bytes) -> Handed | str:
+        """Return what was handed out, or what is wrong: the frames of the error inside hold what was printed."""
+        try:
+            return self._handed(output)
+        except ConnectorError as error:
+            return str(error)
 
     def _words(self) -> tuple[str, ...]:
         """Return argv. A command with a slash is relative to the kubeconfig, any other is found on PATH."""

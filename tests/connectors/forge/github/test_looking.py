@@ -194,11 +194,22 @@ def test_what_may_not_be_read_is_named_with_its_permission(world: World) -> None
             {"x_ratelimit_remaining": "12", "x_ratelimit_limit": "5000"},
             "note: 12 of 5000 requests are left this hour",
         ),
+        (
+            {
+                "date": f"Sat, 21 Nov {'9' * 20} 17:00:00 GMT",
+                "github_authentication_token_expiration": "2027-12-01 00:00:00 UTC",
+            },
+            "note: the token ends on 2027-12-01 00:00:00 UTC",
+        ),
+        (
+            {"x_ratelimit_remaining": "9" * 5000, "x_ratelimit_limit": "9" * 5000},
+            "ok: pull requests can be read",
+        ),
     ],
 )
 def test_what_the_headers_tell(world: World, headers: dict[str, str], text: str) -> None:
     told = world.repository.ask("GET")
-    said = Instead(answer(200, told, date="Sat, 21 Nov 2026 17:00:00 GMT", **headers))
+    said = Instead(answer(200, told, **{"date": "Sat, 21 Nov 2026 17:00:00 GMT", **headers}))
     world.proxy.faults.set(Fault("GET", r"/repos/[^/]+/[^/]+", said, nth=0))
     assert text in texts(world.forge(who="carol"))
 

@@ -150,6 +150,17 @@ def test_an_answer_of_another_form_is_an_error_that_names_the_place(reader: Any,
         reader(value, "a", "b")
 
 
+@pytest.mark.parametrize("name", ["assignees", "requested_reviewers"])
+def test_people_that_are_no_list_are_an_error_that_names_the_place(world: World, name: str) -> None:
+    world.repository.branch("work")
+    world.commit("work", {"new.md": b"new\n"})
+    number = world.repository.open_pull("work")
+    told = world.repository.ask("GET", f"pulls/{number}")
+    world.proxy.faults.set(Fault("GET", r".*/pulls/\d+", Instead(answer(200, told | {name: 7}))))
+    with pytest.raises(ConnectorError, match=f"without a proper {name}"):
+        anyio.run(world.forge().proposal, number)
+
+
 def test_a_truth_is_no_number() -> None:
     with pytest.raises(ConnectorError):
         number_at({"a": True}, "a")

@@ -214,7 +214,8 @@ def test_a_name_that_leads_to_an_address_that_is_not_allowed_is_refused(
     shop: Remote, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the resolver of the machine is not ours to set up, so its answer is put in its place
-    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(0, 0, 0, "", (address, 443))])
+    found = [(0, 0, 0, "", (each, 443)) for each in (*(f"140.82.121.{number}" for number in range(6)), address)]
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: found)
     forge = shop.forge(url="https://git.example.org/shop.git", private=False)
     with pytest.raises(ConnectorError, match=r"never connected|private = true"):
         snapshot(forge, "main", "README.md")

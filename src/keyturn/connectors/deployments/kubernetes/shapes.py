@@ -5,9 +5,12 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+DEEPEST = 100
+"""Containers within one another that a pod template may have; it has a tenth of that."""
 
 _MODEL = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
@@ -66,12 +69,35 @@ class Selector(BaseModel):
     expressions: tuple[Requirement, ...] | None = Field(default=None, alias="matchExpressions")
 
 
+def _labelled(template: dict[str, Any]) -> dict[str, Any]:
+    metadata = template.get("metadata")
+    fits = isinstance(metadata, dict | None) and isinstance((metadata or {}).get("labels"), dict | None)
+    if not fits:
+        raise ValueError("its metadata, and the labels there, have to be objects")
+    if _deeper(template, DEEPEST):
+        raise ValueError(f"it is nested deeper than {DEEPEST}")
+    return template
+
+
+def _deeper(value: object, most: int) -> bool:
+    """Whether containers stand more than so many deep. Looked at level by level: what is too deep ends recursion."""
+    level: list[object] = [value]
+    for _ in range(most):
+        inner = (item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list))
+        level = [item for items in inner for item in items]
+    return any(isinstance(item, dict | list) for item in level)
+
+
+Template = Annotated[dict[str, Any], AfterValidator(_labelled)]
+"""A pod template: taken as it is, but for where its labels stand."""
+
+
 class DeploymentSpec(BaseModel):
     """A Deployment's `spec`."""
 
     model_config = _MODEL
 
-    template: dict[str, Any]
+    template: Template
     selector: Selector
     replicas: int | None = None
     paused: bool | None = None
@@ -118,7 +144,7 @@ class ReplicaSetSpec(BaseModel):
 
     model_config = _MODEL
 
-    template: dict[str, Any]
+    template: Template
 
 
 class ReplicaSet(BaseModel):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from keyturn.connectors.forge import Check, CheckState, Pull, PullReview, PullStatus
-from keyturn.connectors.forge.github.answers import count_at, members, number_at, oid_at, text_at, truth_at
+from keyturn.connectors.forge.github.answers import count_at, list_at, members, number_at, oid_at, text_at, truth_at
 from keyturn.connectors.forge.github.marking import Marks, is_fence
 from keyturn.connectors.forge.github.reading import MISSING
 from keyturn.connectors.forge.merging import worst
@@ -58,7 +58,8 @@ class Request:
 def request_in(answer: Any, repository: str) -> Request:
     """Read a pull request. `mergeable` and `merged_by` are told of single ones, not in listings."""
     told = members(answer)
-    people = [told.get("user"), *(told.get("assignees") or ()), *(told.get("requested_reviewers") or ())]
+    others = [list_at(told, name) for name in ("assignees", "requested_reviewers") if told.get(name) is not None]
+    people = [told.get("user"), *(person for several in others for person in several)]
     merged = told.get("merged_at") is not None
     home = members(told.get("head")).get("repo")
     return Request(

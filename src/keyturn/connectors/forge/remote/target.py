@@ -18,7 +18,7 @@ _URL = re.compile(r"(?P<scheme>https|http|ssh)://(?:(?P<user>[^@/]*)@)?(?P<rest>
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._+-]{0,99}", re.ASCII)
 _PORTS = {"https": 443, "http": 80, "ssh": 22}
 ADDRESSES = 6
-"""Addresses of one name that are looked at."""
+"""Addresses of one name that are tried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def target_of(place: str, url: str, *, private: bool) -> Target:
 
 
 def addresses(host: str, port: int, *, private: bool, plain: bool) -> tuple[str, ...]:
-    """Return the addresses of a host, every one of which may be connected to; of a literal address itself.
+    """Return the first addresses of a host, if every one it has may be connected to; of a literal address itself.
 
     `plain`: without TLS or SSH, so loopback addresses alone. Raises `ConnectorError` (refused; retry where the name
     cannot be looked up).
@@ -86,11 +86,11 @@ def addresses(host: str, port: int, *, private: bool, plain: bool) -> tuple[str,
             listed = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             raise ConnectorError(f"{host} has no address: {error.strerror or error}", kind="retry") from None
-        found = list(dict.fromkeys(str(item[4][0]) for item in listed))[:ADDRESSES]
+        found = list(dict.fromkeys(str(item[4][0]) for item in listed))
     for address in found:
         if problem := _problem(address, private=private, plain=plain):
             raise ConnectorError(f"{host} ({address}) {problem}")
-    return tuple(found)
+    return tuple(found[:ADDRESSES])
 
 
 def _problem(address: str, *, private: bool, plain: bool) -> str | None:

@@ -150,7 +150,7 @@ def issue_in(value: Any) -> Issue:
             "state": "open" | "closed" as state,
             "updated_at": str(updated_at),
             "created_at": str(created_at),
-        }:
+        } if isinstance(value.get("body") or "", str):
             return Issue(
                 id=own,
                 number=number,
