@@ -172,7 +172,8 @@ def test_garbage_where_the_note_should_be_is_told_and_stays(
 def test_names_that_are_no_anchor_and_a_home_without_any_are_refused(operator: Operator) -> None:
     assert "declares no anchor" in operator.tell("audit", "anchor").err
     declare(operator, '[anchors.mount]\nkind = "file"\npath = "x"\n')
-    assert "nowhere: no such anchor; there are: mount" in operator.tell("audit", "anchor", "nowhere").err
+    said = operator.tell("audit", "anchor", "nowhere")
+    assert (said.code, "nowhere: no such anchor; there are: mount" in said.err) == (5, True)
 
 
 @pytest.mark.parametrize(

@@ -47,3 +47,11 @@ def test_the_verbs_say_what_they_did_and_what_is_to_do(world: World) -> None:
     sign = ("--for", "90m", "-m", "an outage", "--key", str(world.keys["alice"]))
     assert "✓ year end is set aside until" in bare(shown(world, "freeze", "override", "year end", *sign))
     assert "set aside" in bare(shown(world, "freeze", "list"))
+
+
+def test_who_approves_what_is_frozen_reads_that_it_waits(world: World) -> None:
+    action = world.held()
+    freeze_from(world, timedelta(hours=-1), timedelta(hours=30))
+    screen = bare(shown(world, "approve", action, "--key", str(world.keys["alice"])))
+    assert "reviews: approved; it waits (frozen until" in screen
+    assert "it runs now" not in screen

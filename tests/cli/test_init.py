@@ -78,6 +78,13 @@ def test_without_any_key_it_says_how_to_make_one(tmp_path: Path, monkeypatch: py
     assert not (tmp_path / "h").exists()
 
 
+def test_a_key_file_that_is_not_there_is_named_with_how_to_make_one(tmp_path: Path) -> None:
+    said = tell("init", tmp_path / "h", "--reviewer", f"alice={tmp_path / 'id.pub'}")
+    assert said.code == 1
+    assert f"{tmp_path / 'id.pub'}: No such file or directory; make a key with `ssh-keygen -t ed25519`" in said.err
+    assert not (tmp_path / "h").exists()
+
+
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [

@@ -56,8 +56,9 @@ def test_a_report_that_cannot_be_written_is_an_error(operator: Operator, tmp_pat
 
 
 def test_a_file_that_the_policy_in_force_does_not_have_is_not_shown(operator: Operator) -> None:
-    said = operator.tell("policy", "show", "policy_tests/tickets.toml")
-    assert (said.code, "it has: policy.toml" in said.err) == (5, True)
+    for form in ([], ["--json"]):
+        said = operator.tell("policy", "show", "policy_tests/tickets.toml", *form)
+        assert (said.code, said.out, "it has: policy.toml" in said.err) == (5, "", True)
 
 
 def test_an_earlier_text_is_found_by_the_digits_of_its_digest(operator: Operator) -> None:

@@ -101,6 +101,14 @@ def test_a_table_has_a_heading_and_stays_inside_the_terminal(world: World) -> No
     assert f"keyturn action show {action[-6:]}" in screen
 
 
+def test_limits_and_tokens_can_be_read_on_80_columns(world: World) -> None:
+    limits = bare(shown(world, "limit", "list")).splitlines()
+    assert all(len(line) <= COLUMNS for line in limits)
+    assert any(re.search(r" 0 of 50 +calls in 1h ", line) for line in limits)
+    tokens = bare(shown(world, "token", "list")).splitlines()
+    assert re.match(r"[0-9a-f]{12} ", tokens[1])  # an id in one piece, to be copied
+
+
 def test_an_empty_inbox_says_so(world: World) -> None:
     assert "nothing waits for a review" in shown(world, "inbox")
     assert "no actions" in shown(world, "action", "list")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Iterator
 
 import click
 import pytest
 
 from keyturn.cli import keyturn
-from tests.docs.pages import Page, all_pages
+from tests.docs.pages import ROOT, Page, all_pages
 
 PAGES = all_pages()
 
@@ -61,3 +62,20 @@ def test_every_command_that_a_page_prints_is_understood(page: Page) -> None:
 def test_a_command_that_is_none_would_be_noticed(line: str) -> None:
     with pytest.raises(click.UsageError):
         parse(line)
+
+
+def verbs(command: click.Command, *words: str) -> Iterator[str]:
+    """Yield every verb that does something, with the words before it."""
+    if not isinstance(command, click.Group):
+        yield " ".join(words)
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        found = command.get_command(context, name)
+        assert found is not None
+        yield from verbs(found, *words, name)
+
+
+def test_every_verb_stands_in_the_reference() -> None:
+    text = Page(ROOT / "docs" / "reference" / "cli.md").text
+    assert [verb for verb in verbs(keyturn, "keyturn") if not re.search(rf"`{verb}[` ]", text)] == []

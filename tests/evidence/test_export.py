@@ -96,6 +96,18 @@ def test_what_is_left_out_is_told_and_decisions_over_it_are_listed(home: Path, g
     assert asked(out, good.verifier)["withheld"] > 0
 
 
+def test_a_name_that_leaves_nothing_out_is_pointed_at(home: Path, good: World, tmp_path: Path) -> None:
+    for verb in (
+        ["export", "--out", str(tmp_path / "B.zip")],
+        ["prove", good.actions["two"], "--out", str(tmp_path / "E")],
+    ):
+        arguments = ["--home", str(home), "audit", *verb, "--withhold", "plan", "--withhold", "reasson"]
+        said = CliRunner().invoke(keyturn, arguments)
+        assert said.exit_code == 0, said.output
+        assert "no entry carries a payload 'reasson'" in said.stderr
+        assert "'plan'" not in said.stderr
+
+
 def test_payloads_of_a_time_are_those_of_its_entries(home: Path, good: World, tmp_path: Path) -> None:
     out, all_entries = tmp_path / "B.zip", entries(good.database)
     since, until = all_entries[9], all_entries[20]

@@ -394,6 +394,15 @@ def test_a_period_that_is_none_is_refused_with_its_place(case: Case) -> None:
         read_retention(case.home.wiring)
 
 
+@pytest.mark.parametrize("before", [12, None])
+def test_an_environment_that_is_nowhere_is_not_said_to_be_pruned(case: Case, before: int | None) -> None:
+    with pytest.raises(
+        Refused, match=r"no payload is of an environment 'stagng'; the policy has: .*staging"
+    ) as caught:
+        prune(case, wish(before, "stagng"))
+    assert caught.value.code == "not_found"
+
+
 def test_the_verb_prunes_by_place_and_by_what_the_wiring_says(case: Case) -> None:
     key = case.world.people.files["alice"]
     home = ("--home", case.home.folder, "audit", "prune", "--key", key, "--json")

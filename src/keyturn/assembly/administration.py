@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TypeVar
 
 from keyturn import canon
+from keyturn.approvals.action import status
 from keyturn.assembly.build import open_standing, read_own_catalog
 from keyturn.assembly.home import Home
 from keyturn.assembly.outside import account, new_token
@@ -17,6 +18,7 @@ from keyturn.fold.standing import Token
 from keyturn.gateway.acts import Sign, TokenGrant, draft_token, revoke_token, sign_act
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
+from keyturn.gateway.pressure import hindrance
 from keyturn.gateway.review import Actor
 from keyturn.ledger import head, rebuild
 from keyturn.model.errors import Refused
@@ -108,6 +110,22 @@ def list_limits(home: Home, principal: str | None) -> list[dict[str, Json]]:
         return [
             _limit(name, state) for name in names for state in limits_for(policy, name, view.state.usage, view.now)
         ]
+
+    try:
+        return standing.reader.look(look)
+    finally:
+        standing.reader.close()
+
+
+def hindrance_of(home: Home, action_id: str) -> tuple[str, str] | None:
+    """Return by code and words what keeps an approved action from running now; None where nothing known does."""
+    standing = open_standing(home, "keyturn action")
+
+    def look(view: Look) -> tuple[str, str] | None:
+        action = view.state.actions.get(action_id)
+        if action is None or status(action, view.now) != "approved":
+            return None
+        return hindrance(view, standing.policies.in_force(view), action)
 
     try:
         return standing.reader.look(look)

@@ -209,6 +209,22 @@ def prove_action(home: Home, action: str, folder: Path, withheld: frozenset[str]
     return len(files)
 
 
+def carried_by_none(home: Home, fields: Iterable[str]) -> list[str]:
+    """Return those of `fields` that no entry of the log carries as a payload: withholding them leaves nothing out."""
+    missing = set(fields)
+
+    def search(view: Look) -> list[str]:
+        for first in range(0, view.head.size if missing else 0, _CHUNK):
+            for entry in view.entries(first, min(first + _CHUNK, view.head.size)):
+                missing.difference_update(entry.data)
+            if not missing:
+                break
+        return sorted(missing)
+
+    with closing(open_reader(home, "keyturn audit export")) as reader:
+        return reader.look(search)
+
+
 def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
     """Write files into a new folder that only its owner can enter. Raises `ConfigurationError`."""
     try:

@@ -134,6 +134,9 @@ def read_public_key(path: Path) -> PublicKey:
     """Read the one public key of a file. Raises `ConfigurationError` naming what is wrong with it."""
     try:
         return PublicKey.parse(path.expanduser().read_text(encoding="utf-8").strip())
+    except FileNotFoundError as error:
+        way = "make a key with `ssh-keygen -t ed25519`, or name another file that holds a public one"
+        raise ConfigurationError(f"{path}: {error.strerror}; {way}") from error
     except OSError as error:
         raise ConfigurationError(f"{path}: {error.strerror}") from error
     except ValueError as error:

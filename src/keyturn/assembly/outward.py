@@ -12,7 +12,7 @@ from keyturn.assembly.signing import Standing, standing
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.assembly.writing import log_signer, log_verifier
 from keyturn.ledger.checkpoints import Kept, newest_checkpoint, sign_checkpoint
-from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.model.time import format_timestamp
 
 
@@ -49,7 +49,7 @@ def checkpoint_now(home: Home) -> Kept:
 def anchor_now(home: Home, names: Sequence[str]) -> list[Brought]:
     """Bring the newest checkpoint to the anchors of these names, or to all, and return what each has.
 
-    Raises `ConfigurationError` for a name that is none, and where there is no anchor; `LedgerError`.
+    Raises `Refused` for a name that is none, `ConfigurationError` where there is no anchor; `LedgerError`.
     """
     with closing(open_ledger(home, "keyturn audit anchor")) as ledger:
         notary = notary_of(home, ledger)
@@ -57,7 +57,7 @@ def anchor_now(home: Home, names: Sequence[str]) -> list[Brought]:
         if not known:
             raise ConfigurationError(f"{home.wiring.name} declares no anchor: add a table [anchors.NAME]")
         if strangers := sorted(set(names) - known.keys()):
-            raise ConfigurationError(f"{', '.join(strangers)}: no such anchor; there are: {', '.join(known)}")
+            raise Refused("not_found", f"{', '.join(strangers)}: no such anchor; there are: {', '.join(known)}")
         notary.anchors = [one for name, one in known.items() if not names or name in names]
         notary.finish(max(one.anchor.seconds for one in notary.anchors), forced=True)
         now: Standing = ledger.look(lambda view: standing(view, notary.verifier))

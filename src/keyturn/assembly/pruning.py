@@ -44,7 +44,8 @@ def prune_payloads(home: Home, wish: Wish, signer: Signer, retention: Retention 
         raise Refused("usage", f"--basis: {wrong}")
     said = read_retention(home.wiring)
     with closing(open_ledger(home, PROGRAM)) as ledger:
-        lanes = _of_lanes(ledger.look(PolicyShelf(read_own_catalog(home)).in_force))
+        policy = ledger.look(PolicyShelf(read_own_catalog(home)).in_force)
+        lanes = _of_lanes(policy)
         if wish.before is None and retention is None and not (lanes or said.says_anything):
             raise ConfigurationError(
                 f"neither a lane of the policy in force nor {home.wiring.name} says how long payloads are kept: add "
@@ -54,6 +55,11 @@ def prune_payloads(home: Home, wish: Wish, signer: Signer, retention: Retention 
         name, sign = signer(force.reviewers if force else {})
         kept = retention or (lambda environment: lanes.get(environment or "") or said.of(environment))
         draft = draft_pruning(ledger, wish, kept, name)
+        if not draft.rules and wish.environment is not None and wish.environment not in policy.environments:
+            known = ", ".join(sorted(policy.environments))
+            raise Refused(
+                "not_found", f"no payload is of an environment {wish.environment!r}; the policy has: {known}"
+            )
         taken = prune(ledger, draft, sign) if draft.rules else []
     # When the ledger is closed: its own connection would keep the log from being cut.
     sweep(home.place, PROGRAM)

@@ -14,12 +14,14 @@ from keyturn.cli.frame import Exit, exit_of, home_of, worst
 from keyturn.cli.ids import full_id, short_in
 from keyturn.cli.output import AsJson, Column, Row, emit, json_option, note, on_terminal, say
 from keyturn.cli.rows import without
+from keyturn.cli.running import runs_or_waits
 from keyturn.cli.screen import plain
 from keyturn.cli.sheet import Line, grouped, speak
 from keyturn.cli.signer import Signer, signer_of, signer_options
 from keyturn.model.errors import Refused
 
 if TYPE_CHECKING:
+    from keyturn.assembly.home import Home
     from keyturn.gateway.desk import Desk, Look
     from keyturn.gateway.review import ReviewDraft, Reviewed
     from keyturn.gateway.show import Shown
@@ -39,7 +41,6 @@ _OVER = {
 }
 
 HALTED = "halted"  # of a row: the suspended scope its action waits for; for people, not in JSON
-BY_HAND = "by_hand"  # of a row: whether a person has yet to sign for the execution; for people, not in JSON
 
 _COLUMNS = (
     Column("ID", "action_id", identifier=True),
@@ -123,7 +124,7 @@ def _review(ctx: click.Context, order: Say, ids: Sequence[str]) -> int:
         desk.ledger.close()
     if any(row["status"] == "approved" for row in rows):
         worker_starter(home)()
-    _tell(rows, order.as_json)
+    _tell(home, rows, order.as_json)
     return worst(_exit(row) for row in rows)
 
 
@@ -263,7 +264,6 @@ def _counted(desk: Desk, draft: ReviewDraft, review: Reviewed) -> dict[str, Any]
         "entry": review.seq,
         "error": None,
         HALTED: halted,
-        BY_HAND: review.action.waits_for_a_hand,
     }
 
 
@@ -287,16 +287,16 @@ def _exit(row: Row) -> int:
     return exit_of(Refused(row["error"]["code"], "")) if row["error"] else Exit.OK
 
 
-def _tell(rows: Sequence[Row], as_json: AsJson) -> None:
+def _tell(home: Home, rows: Sequence[Row], as_json: AsJson) -> None:
     for row in rows:
         if row["error"]:
             note(f"keyturn: {_objection(row)}")
     if as_json or not on_terminal():
-        emit(without(rows, frozenset({HALTED, BY_HAND})), as_json=as_json, columns=_COLUMNS)
+        emit(without(rows, frozenset({HALTED})), as_json=as_json, columns=_COLUMNS)
         return
     for row in rows:
         if not row["error"]:
-            say(_sentence(row), style="green" if row["verdict"] == "approve" else "yellow")
+            say(_sentence(home, row), style="green" if row["verdict"] == "approve" else "yellow")
 
 
 def _objection(row: Row) -> str:
@@ -305,15 +305,13 @@ def _objection(row: Row) -> str:
     return str(error["message"]) if missing else f"{row['action_id']}: this does not count: {error['message']}"
 
 
-def _sentence(row: Row) -> str:
+def _sentence(home: Home, row: Row) -> str:
     counted = f"{row['short_id']}: {row['have']} of {row['need']} reviews"
     match row["status"]:
         case "approved":
             if row[HALTED] is not None:
                 return f"✓ {counted}: approved; it waits until {plain(row[HALTED])} is resumed."
-            if row[BY_HAND]:
-                return f"✓ {counted}: approved; somebody has to sign: keyturn action execute {row['short_id']}"
-            return f"✓ {counted}: approved, it runs now. Follow it: keyturn action wait {row['short_id']}"
+            return f"✓ {counted}: approved; {runs_or_waits(home, row['action_id'], row['short_id'])}"
         case "rejected":
             return f"✗ {row['short_id']}: rejected by {plain(row['reviewer'])}. Nothing was or will be done."
     return f"✓ {counted}: recorded in entry {row['entry']}; it waits for others."

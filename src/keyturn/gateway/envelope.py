@@ -280,7 +280,7 @@ _MESSAGES = {
         "Waiting for people: {have} of {need} reviews. Follow it with get_action and wait_seconds; "
         "do not call the tool again. It expires at {expires}, which is a no."
     ),
-    "approved": "Allowed; it is about to run. Follow it with get_action and wait_seconds.",
+    "approved": "Allowed; it runs as soon as nothing is in its way. Follow it with get_action and wait_seconds.",
     "running": "Running now. Follow it with get_action and wait_seconds; do not call the tool again.",
     "succeeded": "Done, and read back from the system.",
     "failed": "It failed: {why}.",

@@ -6,7 +6,7 @@ Read from the fold and from a bounded number of entries at the end, for showing.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -141,14 +141,16 @@ def _queues(pending: Sequence[Action], now: datetime) -> Iterator[Queue]:
 def _ready(view: Look, policy: Policy | None, approved: Sequence[Action]) -> Iterator[Ready]:
     taken: set[str] = set()
     for action in approved:
-        code, why = _hindrance(view, policy, action, taken) or (None, None)
+        code, why = hindrance(view, policy, action, taken) or (None, None)
         yield Ready(action=action, code=code, why=why)
         if code != "by_hand":
             taken.add(action.target)
 
 
-def _hindrance(view: Look, policy: Policy | None, action: Action, taken: set[str]) -> tuple[str, str] | None:
-    """Say what keeps an approved action from running, as far as the ledger tells."""
+def hindrance(
+    view: Look, policy: Policy | None, action: Action, taken: Container[str] = ()
+) -> tuple[str, str] | None:
+    """Say by code and words what keeps an approved action from running, as far as the ledger tells."""
     if view.reading.fault is not None:
         return "clock", "the clock is not trusted"
     if action.waits_for_a_hand:

@@ -39,9 +39,7 @@ NOT_AUTHENTICATED = 4
 
 def main() -> int:
     """Run the program; return its exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m keyturn.server", description="Serve assistants over stdio or HTTP."
-    )
+    parser = argparse.ArgumentParser(prog="keyturn serve", description="Serve assistants over stdio or HTTP.")
     parser.add_argument("--home", metavar="DIR", help="the home (default: $KEYTURN_HOME, else the current folder)")
     parser.add_argument("--token-file", metavar="PATH", help="a 0600 file with the token (default: $KEYTURN_TOKEN)")
     parser.add_argument("--http", metavar="HOST:PORT", help="serve over HTTP on this address")

@@ -28,8 +28,8 @@ ADVICE: Mapping[int, str] = MappingProxyType(
         5: _EDITED,
         6: "A payload was changed, removed or slipped in; the entries themselves stand. " + _EDITED,
         7: _EDITED,
-        8: "Nothing in this file can be relied on. Check that it is the right file (state/ledger.db of a home, or a "
-        "backup of it), whole and of this version of Keyturn; then compare with a backup.",
+        8: "Nothing in this file can be relied on. Check that it is the right file (state/ledger.db of a home, a "
+        "backup of it, or a bundle), whole and of this version of Keyturn; then compare with a backup.",
         9: "The entry is properly signed but cannot have come from the gate. " + _KEY_HOLDER,
         10: "The entry rests on a policy or contract that the ledger does not bear out. " + _KEY_HOLDER,
         11: "The recorded policy would not have decided so: what was recorded ran, or could run, without authority. "

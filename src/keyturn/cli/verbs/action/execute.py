@@ -11,6 +11,7 @@ import click
 from keyturn.cli.frame import home_of
 from keyturn.cli.ids import full_id
 from keyturn.cli.output import AsJson, Column, emit, json_option, on_terminal, say
+from keyturn.cli.running import runs_or_waits
 from keyturn.cli.screen import plain
 from keyturn.cli.sheet import Line, grouped, speak
 from keyturn.cli.signer import Signer, signer_of, signer_options
@@ -51,8 +52,8 @@ def command(
         entry = _release(desk, id_, digest, signer)
     worker_starter(home)()
     if on_terminal() and not as_json:
-        text = f"✓ {id_}: {plain(signer.name)} signed for its execution, entry {entry.seq}; it runs now. "
-        say(f"{text}Follow it: keyturn action wait {id_}", style="green")
+        text = f"✓ {id_}: {plain(signer.name)} signed for its execution, entry {entry.seq}; "
+        say(f"{text}{runs_or_waits(home, str(entry.action), id_)}", style="green")
     else:
         row = {"action_id": entry.action, "status": "approved", "by": signer.name, "entry": entry.seq}
         emit(row, as_json=as_json, columns=_COLUMNS)

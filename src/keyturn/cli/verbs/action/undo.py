@@ -12,11 +12,13 @@ import click
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.ids import full_id, short_in
 from keyturn.cli.output import AsJson, Column, emit, json_option, on_terminal, say
+from keyturn.cli.running import runs_or_waits
 from keyturn.cli.screen import plain
 from keyturn.cli.sheet import Line, grouped, speak
 from keyturn.cli.signer import Signer, signer_of, signer_options
 
 if TYPE_CHECKING:
+    from keyturn.assembly.home import Home
     from keyturn.gateway.core import Gateway
     from keyturn.gateway.envelope import Answer
     from keyturn.gateway.undoing import UndoDraft
@@ -54,7 +56,7 @@ def command(
         short = gate.ledger.look(lambda view: short_in(view, str(answer.envelope["action_id"])))
     if answer.envelope["status"] == "approved":
         worker_starter(home)()
-    _tell(answer, short, as_json)
+    _tell(home, answer, short, as_json)
     ctx.exit(Exit.OK)
 
 
@@ -86,7 +88,7 @@ def _what_is_signed(draft: UndoDraft, signer: Signer) -> Iterator[Line]:
     yield Line("Asked by", plain(signer.name))
 
 
-def _tell(answer: Answer, short: str, as_json: AsJson) -> None:
+def _tell(home: Home, answer: Answer, short: str, as_json: AsJson) -> None:
     envelope = answer.envelope
     if as_json or not on_terminal():
         emit(dict(envelope), as_json=as_json, columns=_COLUMNS)
@@ -96,6 +98,7 @@ def _tell(answer: Answer, short: str, as_json: AsJson) -> None:
         case "pending":
             say(f"✓ {short}: {again}it waits for reviews: keyturn action show {short}", style="green")
         case "approved" | "running":
-            say(f"✓ {short}: {again}it runs now. Follow it: keyturn action wait {short}", style="green")
+            standing = runs_or_waits(home, str(envelope["action_id"]), short)
+            say(f"✓ {short}: {again}{standing}", style="green")
         case status:
             say(f"✓ {short}: {again}{status}: keyturn action show {short}")

@@ -14,6 +14,7 @@ from keyturn.cli.looking import look
 from keyturn.cli.moments import moment_option
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.progress import bar
+from keyturn.cli.withholding import warn_of_unknown
 
 if TYPE_CHECKING:
     from keyturn.assembly.evidence import Exported
@@ -74,6 +75,7 @@ def command(
     from keyturn.assembly.evidence import Choice, export_bundle, export_lines
 
     named = frozenset(look(ctx, lambda view: _ids(view, actions))) if actions else None
+    warn_of_unknown(home_of(ctx), withhold)
     choice = Choice(since=since, until=until, actions=named, withheld=frozenset(withhold))
     if form != "bundle":
         with bar("exporting") as progress:

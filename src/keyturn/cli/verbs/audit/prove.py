@@ -11,6 +11,7 @@ from keyturn.cli.frame import home_of
 from keyturn.cli.ids import full_id, short_in
 from keyturn.cli.looking import look
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
+from keyturn.cli.withholding import warn_of_unknown
 
 if TYPE_CHECKING:
     from keyturn.gateway.desk import Look
@@ -43,6 +44,7 @@ def command(ctx: click.Context, /, id_: str, out: Path | None, withhold: tuple[s
     from keyturn.assembly.evidence import prove_action
 
     action, short = look(ctx, lambda view: _named(view, id_))
+    warn_of_unknown(home_of(ctx), withhold)
     folder = out or Path(f"{short}.evidence")
     count = prove_action(home_of(ctx), action, folder, frozenset(withhold))
     emit({"folder": str(folder), "action": action, "files": count}, as_json=as_json, columns=_COLUMNS)

@@ -23,6 +23,8 @@ def command(ctx: click.Context, path: str, as_json: AsJson) -> None:
     from keyturn.assembly.proposal import in_force
 
     force = in_force(home_of(ctx))
+    if path not in force.files:
+        raise Refused("not_found", f"the policy in force has no file {path!r}; it has: {', '.join(force.files)}")
     if as_json:
         value = {
             "policy": force.digest,
@@ -35,8 +37,6 @@ def command(ctx: click.Context, path: str, as_json: AsJson) -> None:
         }
         emit_json(value, as_json)
         return
-    if path not in force.files:
-        raise Refused("not_found", f"the policy in force has no file {path!r}; it has: {', '.join(force.files)}")
     click.echo(safe(force.files[path], lines=True), nl=False)
     who = f"activated by {force.by}" if force.by else "the log was founded with it"
     why = f' ("{force.reason}")' if force.reason else ""

@@ -9,7 +9,7 @@ from keyturn.cli.output import AsJson, Column, emit, json_option
 from keyturn.cli.times import minute
 
 _COLUMNS = (
-    Column("ID", "id"),
+    Column("ID", "id", whole=True),
     Column("PRINCIPAL", "principal", identifier=True),
     Column("STATE", "state"),
     Column("EXPIRES", lambda row: minute(row["expires_at"]), piped="expires_at", whole=True),

@@ -8,7 +8,7 @@ from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option
 
 _COLUMNS = (
-    Column("KEY", "kid"),
+    Column("KEY", "kid", whole=True),
     Column("DUTY", "duty"),
     Column("SINCE", "since"),
     Column("STATE", "state"),
