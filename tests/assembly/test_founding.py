@@ -357,4 +357,6 @@ def test_a_private_key_given_as_public_is_refused(alice: Path) -> None:
 def test_a_key_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_public_key(tmp_path / "none.pub")
-    assert str(caught.value) == f"{tmp_path}/none.pub: No such file or directory"
+    assert str(caught.value).startswith(
+        f"{tmp_path}/none.pub: No such file or directory; make a key with `ssh-keygen"
+    )
