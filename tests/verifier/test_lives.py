@@ -10,6 +10,8 @@ from keyturn.model.decision import Escalation, Obligation
 from keyturn.model.time import format_timestamp, parse_timestamp
 from keyturn.verifier.lives import Lives, Terms, Word, shortfalls
 from keyturn.verifier.proofs import NotProved
+from tests.verifier.test_by_hand import waiting
+from tests.verifier.test_suspensions import act
 from tests.verifier.world import Thief
 
 ASKED = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
@@ -125,6 +127,15 @@ def test_an_intent_at_the_expiry_is_too_late(thief: Thief) -> None:
     lived(thief)
     thief.start("quorum", ts=format_timestamp(expiry(thief, "quorum")))
     with pytest.raises(NotProved, match="it was begun after it had expired"):
+        lived(thief)
+
+
+def test_a_signature_for_the_execution_at_the_expiry_is_too_late(thief: Thief) -> None:
+    request = waiting(thief)
+    lived(thief)
+    signed = act(thief, "action.execute", thief.id("forged"), request.digest)
+    thief.append("action.released", {"act": signed}, action=thief.id("forged"), ts=request.text("expires_at"))
+    with pytest.raises(NotProved, match="or too late"):
         lived(thief)
 
 
