@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -89,6 +91,28 @@ def test_another_message_namespace_or_spelling_is_refused(signed: bytes) -> None
     ):
         with pytest.raises(ValueError):
             program.ssh_verify(message, blob, space.encode())
+
+
+def test_what_is_put_into_the_reserved_field_is_refused_by_both(signed: bytes) -> None:
+    """It is not signed: what is accepted there could be changed by anybody."""
+    place = 10 + 4 + int.from_bytes(signed[10:14], "big")
+    place += 4 + len(NAMESPACE)
+    assert signed[place : place + 4] == bytes(4)
+    blob = signed[:place] + b"\0\0\0\1x" + signed[place + 4 :]
+    assert (_refused_by_the_program(blob), _refused_by_the_other(blob)) == (True, True)
+
+
+def test_a_signature_of_rsa_has_one_spelling() -> None:
+    key = rsa.generate_private_key(65537, 2048)
+    modulus = key.public_key().public_numbers().n
+    for number in range(10_000):
+        message = b"%d" % number
+        signature = key.sign(message, padding.PKCS1v15(), hashes.SHA512())
+        other = int.from_bytes(signature, "big") + modulus
+        if other < 1 << 2048:
+            break
+    assert program.rsa_verifies(65537, modulus, signature, message)
+    assert not program.rsa_verifies(65537, modulus, other.to_bytes(256, "big"), message)
 
 
 @given(st.data())

@@ -1,11 +1,18 @@
 """The verifier's own counting of who agreed."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from keyturn.log.entry import Entry
 from keyturn.model.decision import Escalation, Obligation
-from keyturn.verifier.lives import Terms, Word, shortfalls
+from keyturn.model.time import format_timestamp, parse_timestamp
+from keyturn.verifier.lives import Lives, Terms, Word, shortfalls
+from keyturn.verifier.proofs import NotProved
+from tests.verifier.test_by_hand import waiting
+from tests.verifier.test_suspensions import act
+from tests.verifier.world import Thief
 
 ASKED = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 LINES = {name: (f"key of {name}",) for name in ("alice", "carol", "owner", "boss")}
@@ -74,3 +81,66 @@ def test_rejections_end_it_at_the_threshold() -> None:
 )
 def test_a_key_counts_by_its_class(keys: str, present: bool | None, pinned: bool | None, counts: bool) -> None:
     assert met([word("alice", present=present, pinned=pinned)], terms(quorum=1, keys=keys)) is counts
+
+
+# --- what it proves by itself: the fold, which refuses the same, is not asked ------------------------------------
+
+TAKES: dict[str, Callable[[Lives, Entry], None]] = {
+    **dict.fromkeys(("action.requested", "action.undoing"), Lives.requested),
+    **dict.fromkeys(("action.reserved", "action.withheld"), Lives.followed),
+    **dict.fromkeys(("action.cancelled", "action.stale", "action.expired"), Lives.stopped),
+    "action.released": Lives.released,
+    "action.reviewed": Lives.reviewed,
+    "execution.started": Lives.started,
+    "execution.finished": Lives.finished,
+    "execution.resolved": Lives.resolved,
+}
+
+
+def lived(thief: Thief) -> None:
+    lives = Lives()
+    for entry in thief.all:
+        if entry.kind in TAKES:
+            TAKES[entry.kind](lives, entry)
+
+
+def expiry(thief: Thief, name: str) -> datetime:
+    return parse_timestamp(thief.find("action.requested", name).text("expires_at"))
+
+
+def test_a_word_counts_until_the_very_expiry(thief: Thief) -> None:
+    left = expiry(thief, "waiting") - thief.all[-1].at
+    thief.review("waiting", "alice", after=left - timedelta(microseconds=1))
+    lived(thief)
+
+
+def test_a_word_at_the_expiry_is_too_late(thief: Thief) -> None:
+    left = expiry(thief, "waiting") - thief.all[-1].at
+    thief.review("waiting", "alice", after=left)
+    with pytest.raises(NotProved, match="the review came after the action had expired"):
+        lived(thief)
+
+
+def test_an_intent_at_the_expiry_is_too_late(thief: Thief) -> None:
+    thief.review("quorum", "alice")
+    thief.review("quorum", "carol")
+    lived(thief)
+    thief.start("quorum", ts=format_timestamp(expiry(thief, "quorum")))
+    with pytest.raises(NotProved, match="it was begun after it had expired"):
+        lived(thief)
+
+
+def test_a_signature_for_the_execution_at_the_expiry_is_too_late(thief: Thief) -> None:
+    request = waiting(thief)
+    lived(thief)
+    signed = act(thief, "action.execute", thief.id("forged"), request.digest)
+    thief.append("action.released", {"act": signed}, action=thief.id("forged"), ts=request.text("expires_at"))
+    with pytest.raises(NotProved, match="or too late"):
+        lived(thief)
+
+
+def test_a_cancellation_is_by_the_principal_itself(thief: Thief) -> None:
+    by = {"type": "principal", "name": "tester"}
+    thief.append("action.cancelled", {"by": by}, action=thief.id("waiting"))
+    with pytest.raises(NotProved, match="another principal than its own"):
+        lived(thief)
