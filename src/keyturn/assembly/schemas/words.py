@@ -93,7 +93,7 @@ _CLUSTER: Mapping[str, str] = {
     "ca": "the authorities to trust, a file of PEM certificates",
     "tls_server_name": "the name in the server's certificate, where it is not that of the address",
 }
-_SHARED = {name: OVER_HTTP[name] for name in ("proxy", "private", "timeout", "deadline")}
+_SHARED = {name: OVER_HTTP[name] for name in ("proxy", "private", "timeout", "deadline", "pause")}
 _REQUIRED = (
     '`true`: it must have an intent before the effect, where a grant says `anchor = "before"`; `false` unless given'
 )
