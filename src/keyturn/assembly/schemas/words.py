@@ -79,7 +79,7 @@ _REMOTE: Mapping[str, str] = {
     "known_hosts": "SSH: the file with the server's host key; no other server is talked to",
     "ca": f"HTTPS: {OVER_HTTP['ca']}",
     "proxy": f"HTTPS: {OVER_HTTP['proxy']}",
-    "private": f"HTTPS: {OVER_HTTP['private']}",
+    "private": OVER_HTTP["private"],
     "timeout": "seconds that one call of git may take, fetching the whole repository included; 120 unless given, "
     "2 to 3600",
 }
