@@ -83,6 +83,7 @@ proxy = "http://proxy.example:3128"
 private = false
 timeout = 10
 deadline = 30
+pause = 1.5
 health_timeout = "5m"
 dry_run = false
 
@@ -101,6 +102,7 @@ proxy = "http://proxy.example:3128"
 private = true
 timeout = 5
 deadline = 20
+pause = 2
 
 [deployments.pods.environments.inside]
 deployment = "web"

@@ -512,6 +512,18 @@ def test_a_long_list_is_read_page_by_page_and_none_without_end(
         anyio.run(cluster.listed, DEPLOYMENT, "app=web")
 
 
+def test_a_pause_between_two_changes_is_kept_as_on_every_system(plain: Kubernetes, tmp_path: Path) -> None:
+    cluster = reach(tmp_path, kubeconfig=str(plain.kubeconfig(user="token", name="pausing")), pause=0.3)
+
+    async def twice() -> float:
+        await cluster.patch(DEPLOYMENT, [], dry=True)
+        began = anyio.current_time()
+        await cluster.patch(DEPLOYMENT, [], dry=True)
+        return anyio.current_time() - began
+
+    assert anyio.run(twice) > 0.25
+
+
 def test_nothing_shows_a_credential(secure: Kubernetes, tmp_path: Path) -> None:
     cluster = reach(tmp_path, kubeconfig=str(secure.kubeconfig(user="certificate", embedded=True, name="shown")))
     access = anyio.run(cluster.way.access)

@@ -79,7 +79,7 @@ _REMOTE: Mapping[str, str] = {
     "known_hosts": "SSH: the file with the server's host key; no other server is talked to",
     "ca": f"HTTPS: {OVER_HTTP['ca']}",
     "proxy": f"HTTPS: {OVER_HTTP['proxy']}",
-    "private": f"HTTPS: {OVER_HTTP['private']}",
+    "private": OVER_HTTP["private"],
     "timeout": "seconds that one call of git may take, fetching the whole repository included; 120 unless given, "
     "2 to 3600",
 }
@@ -93,7 +93,7 @@ _CLUSTER: Mapping[str, str] = {
     "ca": "the authorities to trust, a file of PEM certificates",
     "tls_server_name": "the name in the server's certificate, where it is not that of the address",
 }
-_SHARED = {name: OVER_HTTP[name] for name in ("proxy", "private", "timeout", "deadline")}
+_SHARED = {name: OVER_HTTP[name] for name in ("proxy", "private", "timeout", "deadline", "pause")}
 _REQUIRED = (
     '`true`: it must have an intent before the effect, where a grant says `anchor = "before"`; `false` unless given'
 )

@@ -131,6 +131,7 @@ class Cluster:
                 private=self.settings.private or self.settings.in_cluster,
                 timeout=self.settings.timeout,
                 deadline=self.settings.deadline,
+                pause=self.settings.pause,
             )
             return Door(
                 place=self.place,

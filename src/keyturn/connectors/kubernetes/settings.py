@@ -28,7 +28,7 @@ class Reaching(BaseModel):
     in_cluster           the account of the pod that Keyturn runs in; `service_account` is the folder it is mounted at
     url, credential, ca  an address, where the bearer token comes from, and the authorities to trust
     tls_server_name      the name in the server's certificate, where it is not that of the address
-    proxy, private, timeout, deadline   as for every system reached over HTTP
+    proxy, private, timeout, deadline, pause   as for every system reached over HTTP
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", regex_engine="rust-regex")
@@ -45,6 +45,7 @@ class Reaching(BaseModel):
     private: bool = False
     timeout: int = Field(default=10, ge=1, le=300)
     deadline: int = Field(default=30, ge=1, le=3600)
+    pause: float = Field(default=0, ge=0, le=60)
 
     @model_validator(mode="after")
     def _one_way(self) -> Reaching:
