@@ -52,8 +52,7 @@ def main() -> int:
         parser.error("--token-file is for stdio; over HTTP each request brings its own token")
     if options.metrics is not None and not over_http:
         parser.error("--metrics is for --http and --socket; a server over stdio comes and goes with its client")
-    if options.http is not None:
-        _check_address(parser, options.http)
+    _check_addresses(parser, options.http, options.metrics)
     set_up(options.log, "keyturn serve")
     tell("process.started", "the server starts")
     code = _run(options, over_http=over_http)
@@ -61,12 +60,17 @@ def main() -> int:
     return code
 
 
-def _check_address(parser: argparse.ArgumentParser, address: str) -> None:
-    """End with exit code 2, as for other wrong usage, for what is no HOST:PORT."""
-    from keyturn.server.http.listening import read_address  # noqa: PLC0415 - as in _serve_http
-
+def _check_addresses(parser: argparse.ArgumentParser, http: str | None, metrics: str | None) -> None:
+    """End with exit code 2, as for other wrong usage, for what is no address."""
     try:
-        read_address(address)
+        if http is not None:
+            from keyturn.server.http import listening  # noqa: PLC0415 - as in _serve_http
+
+            listening.read_address(http)
+        if metrics is not None:
+            from keyturn.telemetry import listener  # noqa: PLC0415
+
+            listener.read_address(metrics)
     except ConfigurationError as error:
         parser.error(str(error))
 
