@@ -14,7 +14,8 @@ from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Failed, Happened, Outcome, Stale, Succeeded
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
-from keyturn.policy.usage import LONGEST_WINDOW, Scope
+from keyturn.policy.series import LONGEST_WINDOW
+from keyturn.policy.usage import Scope
 from keyturn.verifier import verify_ledger
 from tests.gateway.world import Simulator, World, raises
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from keyturn.policy.reading import read_policy
     from keyturn.policy.rules import Approval, Budget, Environment, Forbid, Grant, Person, Reviewer
     from keyturn.policy.screening import screen
-    from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, Counts, Scope, Usage, Used
+    from keyturn.policy.series import LONGEST_WINDOW
+    from keyturn.policy.usage import DIMENSIONS, Counts, Scope, Usage, Used
 
 __all__ = [
     "DIMENSIONS",
@@ -53,6 +54,7 @@ __all__ = [
 
 _MODULES = (
     "circumstances",
+    "series",
     "usage",
     "rules",
     "limits",

@@ -12,8 +12,9 @@ from keyturn.model.decision import Reason
 from keyturn.model.principal import Principal
 from keyturn.model.time import format_timestamp, parse_duration
 from keyturn.policy.costs import COST, RUNTIME
+from keyturn.policy.series import LONGEST_WINDOW
 from keyturn.policy.subject import Subject
-from keyturn.policy.usage import DIMENSIONS, LONGEST_WINDOW, PENDING, SUBMISSIONS, Counts, Scope
+from keyturn.policy.usage import DIMENSIONS, PENDING, SUBMISSIONS, Counts, Scope
 from keyturn.policy.validity import ALWAYS, Validity
 
 UNITS = ("calls", "files_changed", "lines_changed", "recipients", RUNTIME, COST, SUBMISSIONS, PENDING)

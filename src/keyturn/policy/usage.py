@@ -5,52 +5,28 @@ when), never rule names, so a new policy finds the same past. Windows slide: a u
 `now < t + window`, and at that very moment it has left. Released uses never count. Pending requests count until
 they are told to be over, however long that takes.
 
-Uses are counted in steps that grow with their age (`STEPS`), so that what a week of calls takes does not depend on
-how many they were. Steps round up: a use may leave late by one step, never early, and a window is not rounded by the
-step that begins at its length. How old a use is, the latest use says: the same entries give the same counts anywhere.
+How old a use is, the latest use says (`series`): the same entries give the same counts anywhere.
 """
 
 from __future__ import annotations
 
-import base64
-import operator
-import struct
-import zlib
-from array import array
-from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, MutableSequence, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from itertools import accumulate, product
+from datetime import datetime, timedelta
+from itertools import product
 from sys import intern
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.time import format_timestamp, parse_timestamp, shifted
 from keyturn.policy.history import History, Past
+from keyturn.policy.series import MICROSECOND, SHAPE, Series, aged, micros, moment_of
 
-LONGEST_WINDOW = timedelta(days=7)
 PENDING = "pending"
 SUBMISSIONS = "submissions"
 DIMENSIONS = ("principal", "owner", "tool", "target", "environment")
-STEPS = (
-    (timedelta(minutes=1), timedelta(seconds=1)),
-    (timedelta(hours=1), timedelta(minutes=1)),
-    (timedelta(days=1), timedelta(minutes=15)),
-)
-"""From which age on uses are counted together, and within which step of time."""
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
-_BEGINNING = (shifted(_EPOCH, timedelta.min) - _EPOCH) // _MICROSECOND
-_HORIZON = LONGEST_WINDOW // _MICROSECOND
-_AGES = tuple((age // _MICROSECOND, step // _MICROSECOND) for age, step in STEPS)
-_SECOND = timedelta(seconds=1) // _MICROSECOND  # all ages and steps are whole seconds
 _EVERY = (True,) * len(DIMENSIONS)
 _SWEEP_EVERY = 1_024
-_QUICK = 1  # how hard zlib tries: more makes them little smaller
-_HUGE = 2**40  # sums of amounts up to here stay within eight bytes
-_SHAPE = "a row of the usage snapshot has another shape"
 
 Facts: TypeAlias = tuple[str, str | None, str, str, str]
 Key: TypeAlias = tuple[str | None, ...]
@@ -115,7 +91,7 @@ class Use:
         return all(known is None or fact in known for fact, known in zip(self.facts, scope, strict=True))
 
 
-_Table: TypeAlias = "dict[tuple[str, Key], _Series]"
+_Table: TypeAlias = "dict[tuple[str, Key], Series]"
 
 
 class Usage:
@@ -145,7 +121,7 @@ class Usage:
         if action in self._open:
             raise ValueError(f"action {action} has reserved already")
         facts = (intern(principal), owner and intern(owner), intern(tool), intern(target), intern(environment))
-        use = Use(action=action, at=_micros(at), facts=facts, amounts=dict(amounts), pending=pending)
+        use = Use(action=action, at=micros(at), facts=facts, amounts=dict(amounts), pending=pending)
         self._open[action] = use
         self._latest = use.at if self._latest is None else max(self._latest, use.at)
         self._apply(use, use.counted, +1)
@@ -177,14 +153,14 @@ class Usage:
 
     def used(self, unit: str, scope: Scope, window: timedelta | None, now: datetime) -> Used:
         """See `Counts`. Takes time in the logarithm of the uses, times the size of the scope's sets."""
-        after = None if window is None else _micros(now) - window // _MICROSECOND
+        after = None if window is None else micros(now) - window // MICROSECOND
         amount, first = 0, None
         for series in self._matching(unit, scope):
             self._grow_old(unit, series)
             amount += series.total(after)
             start = series.first(after)
             first = start if first is None else first if start is None else min(first, start)
-        frees = None if window is None or first is None else shifted(_at(first), window)
+        frees = None if window is None or first is None else shifted(moment_of(first), window)
         return Used(amount, frees)
 
     def values(self, dimension: str, scope: Scope) -> frozenset[str]:
@@ -211,13 +187,13 @@ class Usage:
 
     def when_counted(self, use: Use) -> int | None:
         """Return the time a use counts at by now; None when no window can see it any more."""
-        return None if self._latest is None else _aged(use.at, self._latest)
+        return None if self._latest is None else aged(use.at, self._latest)
 
     def to_json(self) -> dict[str, Json]:
         """Return everything as JSON of the canonical profile."""
         self._sweep()
         opened: list[Json] = [
-            [use.action, *use.facts, format_timestamp(_at(use.at)), dict(sorted(use.amounts.items())), use.pending]
+            [use.action, *use.facts, _told(use.at), dict(sorted(use.amounts.items())), use.pending]
             for use in sorted(self._open.values(), key=lambda use: (use.at, use.action))
         ]
         kept: list[Json] = [
@@ -225,7 +201,7 @@ class Usage:
             for (unit, facts), series in sorted(self._tables[_EVERY].items(), key=lambda item: repr(item[0]))
             if unit != PENDING
         ]
-        latest = None if self._latest is None else format_timestamp(_at(self._latest))
+        latest = None if self._latest is None else _told(self._latest)
         return {"history": self.history.to_json(), "kept": kept, "latest": latest, "open": opened, "version": 4}
 
     @classmethod
@@ -245,7 +221,7 @@ class Usage:
                 raise ValueError("not a snapshot of usage, version 4")
         usage = cls()
         usage.history = History.from_json(history)
-        usage._latest = None if latest is None else _micros(parse_timestamp(latest))
+        usage._latest = None if latest is None else micros(parse_timestamp(latest))
         for row in kept:
             usage._load_kept(row)
         for row in opened:
@@ -257,8 +233,8 @@ class Usage:
             case [str(unit), str(), str() | None, str(), str(), str(), str() | list() as steps]:
                 pass
             case _:
-                raise ValueError(_SHAPE)
-        series = _Series.from_json(steps, self._latest)
+                raise ValueError(SHAPE)
+        series = Series.from_json(steps, self._latest)
         self._tables[_EVERY][unit, _facts(row)] = series
 
     def _load_open(self, row: Json) -> None:
@@ -266,8 +242,8 @@ class Usage:
             case [str(action), str(), str() | None, str(), str(), str(), str(at), amounts, bool(pending)]:
                 pass
             case _:
-                raise ValueError(_SHAPE)
-        when = _micros(parse_timestamp(at))
+                raise ValueError(SHAPE)
+        when = micros(parse_timestamp(at))
         use = Use(action=action, at=when, facts=_facts(row), amounts=_amounts(amounts), pending=pending)
         if action in self._open:
             raise ValueError(f"action {action} has reserved already")
@@ -275,7 +251,7 @@ class Usage:
         if pending:
             self._apply(use, [(PENDING, 1)], +1)
 
-    def _matching(self, unit: str, scope: Scope) -> Iterable[_Series]:
+    def _matching(self, unit: str, scope: Scope) -> Iterable[Series]:
         """Return the series the scope counts together, by the shorter of the two ways to find them."""
         table = self._table(tuple([known is not None for known in scope]))
         if not table:
@@ -299,26 +275,26 @@ class Usage:
             for (unit, facts), series in self._tables[_EVERY].items():
                 self._grow_old(unit, series)
                 rows.setdefault((unit, _masked(facts, mask)), []).extend(series.rows())
-            table = self._tables[mask] = {place: _Series(sorted(found)) for place, found in rows.items()}
+            table = self._tables[mask] = {place: Series(sorted(found)) for place, found in rows.items()}
         return table
 
     def _apply(self, use: Use, counted: Iterable[tuple[str, int]], sign: int) -> None:
-        aged = self.when_counted(use)
+        when = self.when_counted(use)
         for unit, amount in counted:
-            at = use.at if unit == PENDING else aged  # a request waits as long as it waits
+            at = use.at if unit == PENDING else when  # a request waits as long as it waits
             if at is None:
                 continue
             for mask, table in self._tables.items():
                 place = unit, _masked(use.facts, mask)
                 series = table.get(place)
                 if series is None:
-                    series = table[place] = _Series()
+                    series = table[place] = Series()
                 self._grow_old(unit, series)
                 series.add(at, sign * amount)
                 if not len(series):
                     del table[place]
 
-    def _grow_old(self, unit: str, series: _Series) -> None:
+    def _grow_old(self, unit: str, series: Series) -> None:
         if unit != PENDING and self._latest is not None:
             series.grow_old(self._latest)
 
@@ -347,7 +323,7 @@ class _Without:
         whole = self._usage.used(unit, scope, window, now)
         at = self._use.at if unit == PENDING else self._usage.when_counted(self._use)
         own = sum(amount for of, amount in self._use.counted if of == unit) if self._use.within(scope) else 0
-        if at is None or (window is not None and at <= _micros(now) - window // _MICROSECOND):
+        if at is None or (window is not None and at <= micros(now) - window // MICROSECOND):
             own = 0
         left = whole.amount - own
         return Used(left, whole.frees_at if left else None)
@@ -374,135 +350,6 @@ class _Submitted:
         return Used(0) if unit == SUBMISSIONS else self._counts.used(unit, scope, window, now)
 
 
-class _Series:
-    """Amounts in order of time with their running sums: a window's total is one difference."""
-
-    __slots__ = ("_base", "_grown", "_sums", "_times")
-
-    def __init__(self, rows: Iterable[tuple[int, int]] = ()) -> None:
-        self._base = 0
-        self._times = array("q")
-        self._sums: MutableSequence[int] = array("q")
-        self._grown: int | None = None  # the second up to which it has grown old
-        for at, amount in rows:
-            self.add(at, amount)
-
-    def __len__(self) -> int:
-        return len(self._times)
-
-    def rows(self) -> Iterator[tuple[int, int]]:
-        """Return each time with its amount."""
-        before = (self._base, *self._sums)
-        return ((at, after - sum_) for at, sum_, after in zip(self._times, before, self._sums, strict=False))
-
-    def add(self, at: int, amount: int) -> None:
-        """Add to what was used at that time, nearly always the latest; a negative amount takes back."""
-        index = bisect_left(self._times, at)
-        if index == len(self._times) or self._times[index] != at:
-            self._times.insert(index, at)
-            self._sums.insert(index, self._sum(index - 1))
-        self._shift(index, amount)
-        if self._sum(index) == self._sum(index - 1):
-            del self._times[index], self._sums[index]
-
-    def _shift(self, index: int, amount: int) -> None:
-        """Change what was used at one time. Sums only matter as differences: the longer part is left alone."""
-        if abs(amount) > _HUGE:  # no honest amount, but it must not stop the count
-            self._sums = list(self._sums)
-        if index < len(self._sums) // 2:
-            self._base -= amount
-            for earlier in range(index):
-                self._sums[earlier] -= amount
-        else:
-            for later in range(index, len(self._sums)):
-                self._sums[later] += amount
-
-    def grow_old(self, latest: int) -> None:
-        """Count together what is old by `latest`, and drop what no window can see."""
-        before, self._grown = self._grown, latest // _SECOND * _SECOND
-        if before == self._grown:
-            return
-        for age, step in _AGES:
-            begin = 0 if before is None else bisect_right(self._times, (before - age) // step * step)
-            end = bisect_right(self._times, (self._grown - age) // step * step)
-            if begin < end:
-                self._round(begin, end, step)
-        gone = bisect_right(self._times, latest - _HORIZON)
-        self._base = self._sum(gone - 1)
-        del self._times[:gone], self._sums[:gone]
-
-    def _round(self, begin: int, end: int, step: int) -> None:
-        """Take some times to whole steps: of each step the last sum is left."""
-        pairs = zip(self._times[begin:end], self._sums[begin:end], strict=True)
-        last = {_rounded(at, step): sum_ for at, sum_ in pairs}
-        self._times[begin:end] = array("q", last)
-        sums = list(last.values())
-        self._sums[begin:end] = array("q", sums) if isinstance(self._sums, array) else sums
-
-    def total(self, after: int | None) -> int:
-        """Return the sum of the amounts later than `after`."""
-        index = 0 if after is None else bisect_right(self._times, after)
-        return self._sum(len(self._sums) - 1) - self._sum(index - 1)
-
-    def first(self, after: int | None) -> int | None:
-        """Return the time of the oldest use later than `after`."""
-        index = 0 if after is None else bisect_right(self._times, after)
-        return self._times[index] if index < len(self._times) else None
-
-    def to_json(self) -> Json:
-        """Return how much later each time is and how much more each sum: packed in one text, for there are many."""
-        steps = [*_steps(self._times, 0), *_steps(self._sums, self._base)]
-        try:
-            return base64.b64encode(zlib.compress(struct.pack(f"<{len(steps)}q", *steps), _QUICK)).decode()
-        except struct.error:  # amounts of more than eight bytes
-            return [str(step) for step in steps]
-
-    @classmethod
-    def from_json(cls, value: Json, latest: int | None) -> _Series:
-        """Rebuild what `to_json` wrote, grown old by `latest`. Raises `ValueError` for anything else."""
-        steps = _unpacked(value) if isinstance(value, str) else _numbers(value)
-        count = len(steps) // 2
-        if not count or len(steps) % 2 or min(steps[1:]) < 0:
-            raise ValueError(_SHAPE)
-        series = cls()
-        try:
-            series._times.extend(accumulate(steps[:count]))
-        except OverflowError as error:
-            raise ValueError(_SHAPE) from error
-        series._take_sums(list(accumulate(steps[count:])))
-        series._grown = None if latest is None else latest // _SECOND * _SECOND
-        return series
-
-    def _take_sums(self, sums: list[int]) -> None:
-        try:
-            self._sums = array("q", sums)
-        except OverflowError:  # no honest amounts, but they must not stop the count
-            self._sums = sums
-
-    def _sum(self, index: int) -> int:
-        return self._sums[index] if index >= 0 else self._base
-
-
-def _steps(numbers: Sequence[int], before: int) -> Iterator[int]:
-    """Return each number less the one before it."""
-    return map(operator.sub, numbers, (before, *numbers))
-
-
-def _unpacked(text: str) -> Sequence[int]:
-    try:
-        data = zlib.decompress(base64.b64decode(text, validate=True))
-        return struct.unpack(f"<{len(data) // 8}q", data)
-    except (struct.error, zlib.error) as error:
-        raise ValueError(_SHAPE) from error
-
-
-def _numbers(value: Json) -> Sequence[int]:
-    words = value if isinstance(value, list) else []
-    if not all(isinstance(word, str) and word.isascii() and word.removeprefix("-").isdecimal() for word in words):
-        raise ValueError(_SHAPE)
-    return [int(str(word)) for word in words]
-
-
 def _masked(facts: Key, mask: tuple[bool, ...]) -> Key:
     return (
         facts if mask == _EVERY else tuple(fact if named else None for fact, named in zip(facts, mask, strict=True))
@@ -515,19 +362,6 @@ def _facts(row: Sequence[Any]) -> Facts:
     return intern(principal), owner and intern(owner), intern(tool), intern(target), intern(environment)
 
 
-def _aged(at: int, latest: int) -> int | None:
-    """Return when a use of `at` counts by `latest`, or None when it is out of every window."""
-    for age, step in _AGES:
-        later = _rounded(at, step)
-        at = later if later <= latest - age else at
-    return at if at > latest - _HORIZON else None
-
-
-def _rounded(at: int, step: int) -> int:
-    """Return the first whole step not before `at`."""
-    return -(-at // step) * step
-
-
 def _inside(key: Key, scope: Scope) -> bool:
     return all(known is None or fact in known for fact, known in zip(key, scope, strict=True))
 
@@ -536,13 +370,9 @@ def _amounts(value: Json) -> Mapping[str, int]:
     amounts = value.items() if isinstance(value, Mapping) else [("", None)]
     known = {unit: n for unit, n in amounts if isinstance(n, int) and not isinstance(n, bool) and n >= 0}
     if len(known) != len(amounts):
-        raise ValueError(_SHAPE)
+        raise ValueError(SHAPE)
     return known
 
 
-def _micros(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND
-
-
-def _at(micros: int) -> datetime:
-    return shifted(_EPOCH, micros * _MICROSECOND)
+def _told(at: int) -> str:
+    return format_timestamp(moment_of(at))

@@ -14,10 +14,11 @@ from keyturn.model.decision import Request
 from keyturn.model.time import parse_timestamp
 from keyturn.policy.cases.case import ENDS, VERDICTS, Case, Earlier
 from keyturn.policy.problems import Problems
+from keyturn.policy.series import LONGEST_WINDOW
 from keyturn.policy.shown import shown
 from keyturn.policy.tables import Table, join
 from keyturn.policy.toml_text import read_toml
-from keyturn.policy.usage import LONGEST_WINDOW, PENDING
+from keyturn.policy.usage import PENDING
 
 SUFFIX = ".toml"
 WHEN = datetime(2026, 1, 5, 12, tzinfo=UTC)
