@@ -234,13 +234,82 @@ def test_freezes_that_change_are_told_by_what_changes() -> None:
 
     assert said(calendar(EVENT), freeze()) == []
     assert said(calendar(EVENT), freeze(), moved=["x.ics"]) == ['freeze "z": its calendar x.ics differs']
-    assert said(calendar(EVENT), freeze(timezone='"Europe/Berlin"')) == ['freeze "z": freezes at other times']
+    clock = 'freeze "z": reads days and times without a zone as those of Europe/Berlin instead of UTC'
+    assert said(calendar(EVENT), freeze(timezone='"Europe/Berlin"')) == [clock]
     assert said(calendar(EVENT), freeze(effect='"hold"', approval=APPROVAL))[0].startswith(
         'freeze "z": effect "hold"'
     )
     assert said(calendar(EVENT), freeze(environments='["staging"]')) == [
         'freeze "z": environments "staging" instead of not said'
     ]
+
+
+def test_another_clock_for_later_events_of_a_calendar_is_told() -> None:
+    later = event(":20270101T080000", ":20270101T100000", uid="two")
+    text = calendar(event(":20261201T080000Z", ":20261201T100000Z"), later)
+    was, now = (frozen(text, freeze(timezone=f'"{zone}"')) for zone in ("Europe/Berlin", "Asia/Tokyo"))
+    clock = 'freeze "z": reads days and times without a zone as those of Asia/Tokyo instead of Europe/Berlin'
+    assert [one.text for one in difference(was, now, OUTLOOK)] == [clock]
+
+
+def test_a_clock_that_no_event_goes_by_is_no_difference() -> None:
+    text = calendar(event(":20261201T080000Z", ":20261201T100000Z"))
+    was, now = (frozen(text, freeze(timezone=f'"{zone}"')) for zone in ("Europe/Berlin", "Asia/Tokyo"))
+    assert difference(was, now, OUTLOOK) == ()
+
+
+def test_the_dates_of_a_limit_are_told() -> None:
+    was, now = budget(limits='["5 calls per hour"]'), "{ until = 2026-01-01T00:00:00Z }"
+    assert told(budget(limits='["5 calls per hour"]', valid=now), was=[was]) == [
+        'changes: limit "b": counts until 2026-01-01T00:00:00.000000Z instead of always'
+    ]
+
+
+def test_the_same_words_in_a_forbid_and_in_a_grant_do_not_rule_each_other_out() -> None:
+    # Without replicas in the plan the forbid applied, and what asks for a review misses.
+    atom = '{ "plan.replicas" = 3 }'
+    free = grant("free", principals='["claude"]')
+    was = [free, forbid(tool='"set_flag"', where=atom)]
+    found = told(free, grant("ask", principals='["claude"]', where=atom, approval=APPROVAL), was=was)
+    assert "gains claude: may call set_flag in staging without a review, and was refused" in found
+
+
+MANY = ", ".join(f'"v{n}"' for n in range(7))
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "words"),
+    [
+        (
+            '{ glob = "a" }',
+            '{ glob = "a", ignore_case = true }',
+            'asks that arguments.flag match "a", whatever its case',
+        ),
+        (f"{{ glob = [{MANY}] }}", f'{{ glob = [{MANY}, "w"] }}', "or 2 more"),
+        (f"{{ regex = [{MANY}] }}", f'{{ regex = [{MANY}, "w"] }}', "or 2 more"),
+        (f"[{MANY}]", f'[{MANY}, "w"]', "and 2 more"),
+        (f'[{MANY}, "v"]', f'[{MANY}, "w"]', "asks something else of arguments.flag"),
+        (f'"{LONG}"', f'"{LONG}y"', "asks something else of arguments.flag"),
+    ],
+)
+def test_no_condition_changes_without_words(was: str, now: str, words: str) -> None:
+    rules = [forbid(tool='"set_flag"', where=f'{{ "arguments.flag" = {test} }}') for test in (was, now)]
+    (found,) = told(rules[1], was=[rules[0]])
+    assert words in found
+
+
+def test_a_lane_that_changes_is_told_under_its_own_name_alone() -> None:
+    people = PEOPLE.replace("[environments.staging]", '[environments.staging]\nlane = "red"')
+    was, now = (people + f'\n[lanes.red]\nrecipients = ["{glob}"]\n' for glob in ("a*", "*"))
+    found = difference(policy(people=was), policy(people=now), OUTLOOK)
+    assert [one.text for one in found] == ['lane "red": recipients "*" instead of "a*"']
+
+
+def test_who_may_give_an_approval_is_named_where_its_words_stay() -> None:
+    rule = grant(principals='["claude"]', approval=APPROVAL)
+    found = told(rule, was=[rule], people=PEOPLE.replace('groups = ["oncall"]', 'groups = ["sre"]'))
+    assert 'changes: grant "g": may be given by alice, carol, dave instead of alice, carol' in found
 
 
 def test_lanes_and_other_values_are_written_out() -> None:

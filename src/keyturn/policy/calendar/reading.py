@@ -37,7 +37,9 @@ def read_calendar(text: str, zone: str | None = None) -> Calendar:
         problems.append(("", f"{ascii(named)[:60]} is no time zone of the tz database, such as Europe/Berlin"))
     if problems:
         raise CalendarError(*problems[:_TOLD])
-    return Calendar(_of_events(events), place, _lasting(events), tuple(_warnings(events, named)))
+    floating = any(getattr(event["DTSTART"].dt, "tzinfo", None) is None for event in events)
+    warnings = tuple(_warnings(events, floating and named is None))
+    return Calendar(_of_events(events), place, _lasting(events), floating=floating, warnings=warnings)
 
 
 def _events(text: str) -> list[Event]:
@@ -102,9 +104,8 @@ def _lasting(events: Sequence[Event]) -> frozenset[str]:
     return frozenset(str(event["UID"]) for event in events if "DURATION" in event)
 
 
-def _warnings(events: Sequence[Event], zone: str | None) -> Iterator[str]:
+def _warnings(events: Sequence[Event], unplaced: bool) -> Iterator[str]:
     if not events:
         yield "holds no events"
-    floating = [event for event in events if getattr(event["DTSTART"].dt, "tzinfo", None) is None]
-    if zone is None and floating:
+    if unplaced:
         yield "has days or times without a zone, which are taken as UTC: name a `timezone` beside it"
