@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -13,6 +13,8 @@ from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
 from keyturn.model.time import parse_timestamp
 from keyturn.policy.cases.case import ENDS, VERDICTS, Case, Earlier
+from keyturn.policy.limits import UNITS
+from keyturn.policy.paths import COUNTED
 from keyturn.policy.problems import Problems
 from keyturn.policy.shown import shown
 from keyturn.policy.tables import Table, join
@@ -22,6 +24,11 @@ from keyturn.policy.usage import LONGEST_WINDOW, PENDING
 SUFFIX = ".toml"
 WHEN = datetime(2026, 1, 5, 12, tzinfo=UTC)
 """The time of a case that says none: noon of a Monday, in UTC."""
+EARLIEST, LATEST = 1970, 2200
+"""Years that a case may be in: what a decision adds to its time, or takes from it, stays within the calendar."""
+
+AMOUNTS = tuple(unit for unit in UNITS if unit != PENDING)
+"""What an earlier use may have taken."""
 
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}/?", re.ASCII)
 _APART = ("reason", "repeat")  # no condition sees them
@@ -143,8 +150,8 @@ def _request(table: Table, contracts: Mapping[str, Contract]) -> Request | None:
         arguments=_arguments(table, contract),
         target=target,
         environment=table.text("environment"),
-        view=_plain(table, "plan"),
-        effects={"files_changed": 0, "lines_changed": 0, "recipients": 0, **_amounts(table, "effects"), "calls": 1},
+        view=_view(table),
+        effects={**dict.fromkeys(COUNTED, 0), **_amounts(table, "effects", COUNTED), "calls": 1},
         diff=_diff(table),
     )
 
@@ -179,31 +186,46 @@ def _plain(table: Table, key: str) -> dict[str, Json]:
     try:
         check(dict(section.raw), table.at(key))
     except CanonError as error:
-        table.problems.add(table.place, str(error))
+        place, _, why = str(error).rpartition(": ")
+        table.problems.add(place, why)
         return {}
     return cast(dict[str, Json], dict(section.raw))
 
 
-def _amounts(table: Table, key: str) -> dict[str, int]:
+def _amounts(table: Table, key: str, units: Sequence[str]) -> dict[str, int]:
     section = table.table(key)
     if section is None:
         return {}
-    found = {name: section.integer(name, low=0, high=2**31, default=0) or 0 for name in section.raw}
-    if PENDING in found:
-        section.wrong(PENDING, "is no amount: say pending = true beside it")
-    return found
+    for unit in section.raw:
+        if unit == PENDING:
+            section.wrong(PENDING, "is no amount: say pending = true beside it")
+        elif unit not in units:
+            section.problems.unknown(section.at(unit), f"{shown(unit)} is not counted here", unit, units)
+    return {name: section.integer(name, low=0, high=2**31, default=0) or 0 for name in section.raw if name in units}
+
+
+def _view(table: Table) -> dict[str, Json]:
+    """Return what a plan shows; what it counts is an effect, and read from there."""
+    view = _plain(table, "plan")
+    for name in COUNTED:
+        if name in view:
+            table.problems.add(f"{table.at('plan')}.{name}", f"is counted: write effects = {{ {name} = … }}")
+    return view
 
 
 def _time(table: Table) -> datetime:
     value = table.raw.get("time")
     if value is None:
         return WHEN
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC)
     try:
-        return parse_timestamp(value if isinstance(value, str) else "")
+        dated = isinstance(value, datetime) and value.tzinfo is not None
+        when = value if dated else parse_timestamp(value if isinstance(value, str) else "")
     except ValueError:
         table.wrong("time", f"must be a time with its offset, such as 2026-01-05T12:00:00Z, not {shown(value)}")
+        return WHEN
+    if EARLIEST <= when.year <= LATEST:
+        return when.astimezone(UTC)
+    table.wrong("time", f"lies outside the years {EARLIEST} to {LATEST}")
     return WHEN
 
 
@@ -219,7 +241,7 @@ def _earlier(table: Table, seen: _Seen) -> list[Earlier]:
         table.wrong("pending", f"must be true or false, not {shown(pending)}")
     words = {word: table.text(word) for word in _WORDS}
     use = Earlier(
-        amounts={"calls": 1, **_amounts(table, "amounts")},
+        amounts={"calls": 1, **_amounts(table, "amounts", AMOUNTS)},
         ago=ago or timedelta(),
         pending=pending is True,
         ended=table.choice("ended", *ENDS),
