@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -217,15 +218,15 @@ def _time(table: Table) -> datetime:
     value = table.raw.get("time")
     if value is None:
         return WHEN
-    try:
-        dated = isinstance(value, datetime) and value.tzinfo is not None
-        when = value if dated else parse_timestamp(value if isinstance(value, str) else "")
-    except ValueError:
+    when: datetime | None = value if isinstance(value, datetime) else None
+    with suppress(ValueError):
+        when = when or parse_timestamp(value if isinstance(value, str) else "")
+    if when is None or when.tzinfo is None:
         table.wrong("time", f"must be a time with its offset, such as 2026-01-05T12:00:00Z, not {shown(value)}")
-        return WHEN
-    if EARLIEST <= when.year <= LATEST:
+    elif not EARLIEST <= when.year <= LATEST:
+        table.wrong("time", f"lies outside the years {EARLIEST} to {LATEST}")
+    else:
         return when.astimezone(UTC)
-    table.wrong("time", f"lies outside the years {EARLIEST} to {LATEST}")
     return WHEN
 
 
