@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import icalendar
 
-from keyturn.policy.calendar.events import Event, values_of, wrong_with
+from keyturn.policy.calendar.events import Event, values_of, wrong_change, wrong_with
 from keyturn.policy.calendar.lines import CalendarError, read_lines
 from keyturn.policy.calendar.times import Calendar
 
@@ -71,6 +71,15 @@ def _problems(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
         yield "", f"has more than {MOST_VALUES} values of RDATE and EXDATE"
     if sound:  # what cannot be read has no identity
         yield from _doubles(events)
+        yield from _changes(events)
+
+
+def _changes(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
+    whole = {str(event["UID"]): event for event in events if "RECURRENCE-ID" not in event}
+    for index, event in enumerate(events):
+        changed = whole.get(str(event["UID"])) if "RECURRENCE-ID" in event else None
+        if changed is not None and (wrong := wrong_change(event, changed)):
+            yield _named(index, event), wrong
 
 
 def _doubles(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
