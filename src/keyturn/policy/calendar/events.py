@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
+from keyturn.model.time import EARLIEST, LATEST
 from keyturn.policy.calendar.recurrence import FIRST_YEAR, wrong_rule
 
-EARLIEST, LATEST = 1970, 2200
 LONGEST = timedelta(days=3660)
 LONGEST_RECURRING = timedelta(days=366)
 MOST_DATES = 1000

@@ -12,7 +12,7 @@ from typing import cast
 from keyturn.canon import CanonError, Json, check
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
-from keyturn.model.time import parse_timestamp
+from keyturn.model.time import EARLIEST, LATEST, parse_timestamp
 from keyturn.policy.cases.case import ENDS, VERDICTS, Case, Earlier
 from keyturn.policy.limits import UNITS
 from keyturn.policy.paths import COUNTED
@@ -25,9 +25,6 @@ from keyturn.policy.usage import LONGEST_WINDOW, PENDING
 SUFFIX = ".toml"
 WHEN = datetime(2026, 1, 5, 12, tzinfo=UTC)
 """The time of a case that says none: noon of a Monday, in UTC."""
-EARLIEST, LATEST = 1970, 2200
-"""Years that a case may be in: what a decision adds to its time, or takes from it, stays within the calendar."""
-
 AMOUNTS = tuple(unit for unit in UNITS if unit != PENDING)
 """What an earlier use may have taken."""
 
