@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.decision import Request
+from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import format_timestamp
 from keyturn.policy.freezes import Freeze
 from keyturn.policy.limits import Limit, written_window
@@ -46,7 +47,7 @@ _WORDS = {
     "queue": "how much may be under way at once ([queue])",
     "risk": "how risk is scored ([risk])",
 }
-_SILENT = frozenset({"digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint"})
+_SILENT = frozenset({"anchored", "digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint"})
 _UNSAID = frozenset({"id", "place", "name", "patterns"})
 
 
@@ -150,8 +151,11 @@ def _room_of(rule: str, old: Sequence[Limit], new: Sequence[Limit]) -> Iterator[
         wider = other is None or (one is not None and other.allowed > one.allowed)
         limit = other or one
         names = None if limit is None else limit.principals
-        before = "(it had none)" if one is None else f"(it was {one.text if other is None else one.allowed})"
-        text = f"has {f'at most {other.text}' if other else 'no limit any more'} by {shown(rule)} {before}"
+        if other is None:
+            text = f"is no longer limited to {one.text if one else 'anything'} by {shown(rule)}"
+        else:
+            before = "which is new" if one is None else f"it was {one.allowed}"
+            text = f"has at most {other.text} by {shown(rule)} ({before})"
         who = "everybody" if names is None else ", ".join(sorted(names))
         yield Change(kind="gains" if wider else "loses", who=who, text=text, rules=(rule,))
 
@@ -337,6 +341,8 @@ def _value(value: object) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, Pattern):
         return _glob(value.source)
+    if isinstance(value, PublicKey):
+        return value.fingerprint
     name = getattr(value, "name", None)
     return name if isinstance(name, str) else str(value)
 

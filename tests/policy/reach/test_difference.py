@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.model.decision import Decision, Hold, Permit
+from keyturn.model.sshkey import PublicKey
 from keyturn.policy import Policy
 from keyturn.policy.difference import Change, Outlook, difference
 from keyturn.policy.reach.changes import shifts
@@ -31,7 +32,7 @@ from tests.policy.reach.small_worlds import (
     requests,
     some_rules,
 )
-from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, policy
+from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, key, policy
 
 OUTLOOK = Outlook(NOW)
 WORLDS = [
@@ -154,10 +155,10 @@ def test_wider_and_narrower_limits_are_gains_and_losses() -> None:
     ]
     assert [one for one in told(*now, was=was) if not one.startswith("changes")] == [
         'gains claude: has at most 6 calls per 1h per principal by "g" (it was 5)',
-        'gains claude: has no limit any more by "g" (it was 9 pending per principal)',
-        'gains lone: has no limit any more by "b" (it was 7 calls per 1h per owner)',
+        'gains claude: is no longer limited to 9 pending per principal by "g"',
+        'gains lone: is no longer limited to 7 calls per 1h per owner by "b"',
         'loses claude: has at most 1 calls per 1d per principal by "g" (it was 2)',
-        'loses everybody: has at most 8 calls per 1h per tool by "all" (it had none)',
+        'loses everybody: has at most 8 calls per 1h per tool by "all" (which is new)',
     ]
 
 
@@ -297,6 +298,27 @@ def test_no_condition_changes_without_words(was: str, now: str, words: str) -> N
     rules = [forbid(tool='"set_flag"', where=f'{{ "arguments.flag" = {test} }}') for test in (was, now)]
     (found,) = told(rules[1], was=[rules[0]])
     assert words in found
+
+
+def test_a_key_that_takes_the_place_of_another_is_told_by_both_fingerprints() -> None:
+    old, new = (PublicKey.parse(key(name)).fingerprint for name in ("carol", "mallory"))
+    (found,) = told(people=PEOPLE.replace(key("carol"), key("mallory")))
+    assert found == f'changes: reviewer "carol": keys "{new}" instead of "{old}"'
+
+
+def test_an_anchor_is_told_with_its_grant_alone() -> None:
+    rule = grant(principals='["claude"]')
+    assert told(rule, was=[grant(principals='["claude"]', anchor='"before"')]) == [
+        'changes: grant "g": anchor false instead of true'
+    ]
+
+
+def test_a_limit_that_counts_otherwise_is_told_as_one_that_goes_and_one_that_comes() -> None:
+    was, now = (budget(limits='["5 calls per hour"]', per=f'"{per}"') for per in ("target", "owner"))
+    assert told(now, was=[was])[:2] == [
+        'gains everybody: is no longer limited to 5 calls per 1h per target by "b"',
+        'loses everybody: has at most 5 calls per 1h per owner by "b" (which is new)',
+    ]
 
 
 def test_a_lane_that_changes_is_told_under_its_own_name_alone() -> None:
