@@ -19,9 +19,11 @@ from keyturn.model.decision import Request
 from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import format_timestamp
 from keyturn.policy.freezes import Freeze
+from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit, written_window
 from keyturn.policy.patterns import Pattern
 from keyturn.policy.policy import Policy
+from keyturn.policy.queue import Queue
 from keyturn.policy.reach.changes import Outlook, Shift, same_where, shifts
 from keyturn.policy.rules import Approval, Budget, Forbid, Grant, Lane, Thresholds
 from keyturn.policy.shown import shown
@@ -185,8 +187,22 @@ def _texts(old: Policy, new: Policy, calendars: frozenset[str]) -> Iterator[Chan
         yield from _compared(word, getattr(old, name), getattr(new, name), calendars)
     told = {*_SILENT, *(name for name, _ in (*_RULES, *_NAMED))}
     for field in fields(Policy):
-        if field.name not in told and getattr(old, field.name) != getattr(new, field.name):
-            yield Change(kind="changes", who="", text=f"{_WORDS.get(field.name, field.name)}: differs")
+        was, now = getattr(old, field.name), getattr(new, field.name)
+        if field.name not in told and was != now:
+            text = f"{_WORDS.get(field.name, field.name)}: {_section(was, now)}"
+            yield Change(kind="changes", who="", text=text)
+
+
+def _section(old: object, new: object) -> str:
+    match old, new:
+        case PolicyGuard() | Queue(), None:
+            return "is not said any more"
+        case None, PolicyGuard() | Queue():
+            return "is new"
+        case (PolicyGuard(), PolicyGuard()) | (Queue(), Queue()):
+            return "; ".join(_fields(old, new, frozenset()))
+        case _:
+            return "differs"
 
 
 def _compared(

@@ -300,6 +300,19 @@ def test_no_condition_changes_without_words(was: str, now: str, words: str) -> N
     assert words in found
 
 
+def test_who_must_sign_for_the_next_policy_is_told() -> None:
+    two, one = (f'\n[policy]\napproval = {{ quorum = {n}, from = ["group:sre"] }}\n' for n in (2, 1))
+    word = "changes: who must sign for the next policy"
+    assert told(one, was=[two]) == [f"{word}: quorum 1 instead of 2"]
+    assert told(was=[two]) == [f"{word}: is not said any more"]
+    assert told(two) == [f"{word}: is new"]
+
+
+def test_how_much_may_be_under_way_is_told() -> None:
+    was, now = ("\n[queue]\ntotal = 3\n", "\n[queue]\ntotal = 4\n")
+    assert told(now, was=[was]) == ["changes: how much may be under way at once ([queue]): total 4 instead of 3"]
+
+
 def test_a_key_that_takes_the_place_of_another_is_told_by_both_fingerprints() -> None:
     old, new = (PublicKey.parse(key(name)).fingerprint for name in ("carol", "mallory"))
     (found,) = told(people=PEOPLE.replace(key("carol"), key("mallory")))
