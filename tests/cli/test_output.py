@@ -8,6 +8,7 @@ import click
 import pytest
 
 from keyturn.cli.frame import Exit, worst
+from keyturn.cli.moments import moment_of
 from keyturn.cli.output import Column, emit, emit_json, select, widths
 from keyturn.cli.times import minute
 
@@ -68,3 +69,9 @@ def test_a_narrow_terminal_cuts_neither_headings_nor_whole_columns() -> None:
 def test_a_terminal_shows_times_to_the_minute() -> None:
     assert minute("2027-02-19T15:29:01.123456Z") == "2027-02-19 15:29"
     assert minute(None) == ""
+
+
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_a_time_that_has_no_utc_is_refused_as_one(text: str) -> None:
+    with pytest.raises(click.UsageError, match="lies beyond the calendar"):
+        moment_of(text)

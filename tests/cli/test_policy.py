@@ -408,6 +408,8 @@ def test_explain_tells_the_environment_of_a_call_that_is_denied_before_it_matter
         (("get_ticket", "--arguments", '{"ticket": "OPS-9"}'), 2, "it cannot be planned: ticket"),
         (("get_pull_request", "--arguments", '{"action_id": "019aa5b2-7d80-7000-8000-000000000005"}'), 2, "planned"),
         (("get_ticket", "--target", "tickets:ops/OPS-1", "--at", "tomorrow"), 2, "is not a time like"),
+        (("get_ticket", "--target", "tickets:ops/OPS-1", "--at", "9999-12-31T23:59:59Z"), 2, "years 1970 to 2200"),
+        (("get_ticket", "--target", "tickets:ops/OPS-1", "--at", "0001-01-01T00:00:00+14:00"), 2, "years 1970 to"),
     ],
 )
 def test_what_cannot_be_explained_is_said(

@@ -184,3 +184,34 @@ def test_a_grant_that_only_records_reserves_nothing(world: World) -> None:
     assert world.comment("What if.").envelope["status"] == "shadowed"
     assert used(world) == (0, 0)
     assert not world.entries("action.reserved")
+
+
+@pytest.mark.parametrize("price", [None, 1])
+def test_what_reserved_less_than_the_policy_in_force_asks_does_not_run_past_a_budget(
+    world: World, price: int | None
+) -> None:
+    if price is not None:
+        priced(world)
+        world.activate(("cost = 5", f"cost = {price}"))
+    world.executing = False
+    asked = [str(world.comment(f"{n}").envelope["action_id"]) for n in range(2)]
+    if price is None:
+        priced(world)
+    else:
+        world.activate((f"cost = {price}", "cost = 5"))
+    world.executing = True
+    world.drain()
+    assert [world.status(action) for action in asked] == ["stale", "stale"]
+    assert world.comment("Asked anew.").envelope["status"] == "succeeded"
+    assert used(world)[0] == 5
+
+
+def test_what_reserved_more_than_the_policy_in_force_asks_runs(world: World) -> None:
+    priced(world)
+    world.executing = False
+    action = str(world.comment("Looking.").envelope["action_id"])
+    world.activate(("cost = 5", "cost = 1"))
+    world.executing = True
+    world.drain()
+    assert world.status(action) == "succeeded"
+    assert used(world)[0] == 5

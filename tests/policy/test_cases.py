@@ -249,11 +249,20 @@ def test_every_problem_of_a_case_is_told_at_once_with_its_place() -> None:
         ("effects = { files_changed = -1 }", "must be an integer from 0"),
         ("used = [{ amounts = { pending = 1 } }]", "say pending = true"),
         ("used = [{ times = 0 }]", "must be an integer from 1"),
+        ("effects = { lines_chnged = 1 }", '"lines_chnged" is not counted here (did you mean "lines_changed"?)'),
+        ("effects = { calls = 2 }", '"calls" is not counted here'),
+        ("plan = { lines_changed = 1 }", "cases[0].plan.lines_changed: is counted: write effects = "),
+        ("used = [{ amounts = { cals = 1 } }]", '"cals" is not counted here (did you mean "calls"?)'),
+        ("time = 0001-01-01T00:00:00+14:00", "cases[0].time: lies outside the years 1970 to 2200"),
+        ("time = 9999-12-31T23:59:59Z", "cases[0].time: lies outside the years 1970 to 2200"),
+        ("plan = { x = [{ y = nan }] }", "policy_tests/all.toml: cases[0].plan.x[0].y: float"),
     ],
 )
 def test_values_that_no_call_could_have_are_refused(value: str, said: str) -> None:
     case = COMMENT.replace('arguments = { ticket = "OPS-1", comment = "hello" }\n', "") + f'{value}\nexpect = "deny"'
-    assert any(said in line for line in problems(case))
+    (told,) = problems(case)
+    assert said in told
+    assert told.count("cases[0]") == 1
 
 
 @pytest.mark.parametrize("folder", ["../cases/", "/cases/", "a/b/", ".hidden/", "", "caf\u00e9/"])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from keyturn.model.decision import Deny, Hold, Permit
 from keyturn.policy import Usage, evaluate, explain, screen
 from tests.policy.world import NOW, budget, forbid, grant, policy, request, use
@@ -116,6 +118,19 @@ def test_a_request_no_grant_could_match_is_refused_before_planning() -> None:
     assert screened(
         grant(), forbid(tool='"set_flag"', where='{ "arguments.flag" = "x" }'), arguments={"flag": "x"}
     ) == ("forbidden")
+
+
+@pytest.mark.parametrize(("approval", "verdict"), [("", "misses"), (SRE, "applies")])
+@pytest.mark.parametrize("mode", ["live", "shadow"])
+def test_a_cap_on_waiting_requests_speaks_only_of_what_would_wait(approval: str, verdict: str, mode: str) -> None:
+    usage = Usage()
+    use(usage, "a", NOW, pending=True)
+    asks = {"approval": approval} if approval else {}
+    rules = policy(grant(**asks), budget(limits='["1 pending"]', mode=f'"{mode}"'))
+    explained = explain(rules, request(), usage, NOW)
+    assert [trace.verdict for trace in explained.rules if trace.rule == "b"] == [verdict]
+    named = {reason.rule for reason in explained.decision.reasons}
+    assert ("b" in named) is (verdict == "applies")
 
 
 def test_limits_that_every_way_through_would_meet_refuse_before_planning() -> None:

@@ -28,9 +28,12 @@ execute = "manual"
 RULES = ["by hand", "comments"]
 
 
-def activate(thief: Thief, extra: str) -> None:
+def activate(thief: Thief, extra: str = "", *changes: tuple[str, str]) -> None:
     """Have alice put a policy with more in it in force."""
     text = policy_text(thief.world.people, thief.world.catalog, extra)
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
     candidate = read_candidate({"policy.toml": text}, thief.world.catalog)
     before = next(entry for entry in reversed(thief.all) if entry.kind == "policy.activated")
     facts: dict[str, Any] = {
@@ -118,6 +121,35 @@ def test_a_request_beyond_a_budget_is_named(thief: Thief) -> None:
         thief.request("permitted")
         reserve(thief)
     named(thief, thief.request("permitted").seq, 11)
+
+
+@pytest.mark.parametrize("cost", [None, 1])
+def test_an_intent_whose_request_reserved_less_than_the_policy_in_force_asks_is_named(
+    thief: Thief, cost: int | None
+) -> None:
+    if cost is not None:
+        activate(thief, PRICE.replace("cost = 5", f"cost = {cost}"))
+    thief.request("permitted")
+    if cost is not None:
+        reserve(thief, cost)
+    activate(thief, PRICE)
+    named(thief, thief.start("forged", policy=thief.force).seq, 11)
+
+
+def test_an_intent_whose_request_reserved_more_passes(thief: Thief) -> None:
+    activate(thief, PRICE)
+    thief.request("permitted")
+    reserve(thief)
+    activate(thief, PRICE.replace("cost = 5", "cost = 4"))
+    thief.start("forged")
+    assert passes(thief)
+
+
+def test_an_intent_whose_target_is_in_another_environment_by_the_policy_in_force_is_named(thief: Thief) -> None:
+    """People reviewed it, and limits counted it, as one of the environment that its request names."""
+    thief.request("permitted")
+    activate(thief, "", ("[environments.tracker]", "[environments.elsewhere]"))
+    named(thief, thief.start("forged", policy=thief.force).seq, 11)
 
 
 def test_a_cost_is_given_back_by_what_did_nothing_and_held_by_what_nobody_knows(thief: Thief) -> None:

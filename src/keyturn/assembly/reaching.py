@@ -31,9 +31,13 @@ IN_FORCE = "in-force"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abilities:
-    """Who can: `policy` is the digest of the policy that was asked, `at` the time the answer holds for."""
+    """Who can: `policy` is the digest of the policy that was asked, `at` the time the answer holds for.
+
+    `in_force` says that it was the policy in force, and not the file.
+    """
 
     policy: str
+    in_force: bool
     at: datetime
     answer: Answer
     found: tuple[Ability, ...]
@@ -71,7 +75,7 @@ def who_can(home: Home, tool: str, environment: str, *, without_approval: bool, 
             takes=taking(catalog),
         )
     )
-    return Abilities(policy=policy.digest, at=now, answer=overall(found), found=found)
+    return Abilities(policy=policy.digest, in_force=in_force, at=now, answer=overall(found), found=found)
 
 
 def compare_policies(home: Home, old: str, new: str | None) -> Comparison:

@@ -37,7 +37,10 @@ def moment_of(text: str | None) -> datetime | None:
         raise click.UsageError(
             f"{text} is no time: give one like 2026-11-21, 2026-11-21T09:30Z, or how long ago, like 90m, 4h or 7d"
         ) from error
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    try:
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    except OverflowError as error:
+        raise click.UsageError(f"{text} lies beyond the calendar") from error
 
 
 def ahead(text: str) -> datetime:

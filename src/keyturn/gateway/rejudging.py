@@ -42,6 +42,9 @@ def judge_again(policy: Policy, view: Look, action: Action, request: Entry) -> t
     if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
         # People reviewed it, and limits counted it, as one of another environment.
         return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)
+    if isinstance(decision, Permit | Hold) and (due := policy.not_reserved(action.tool, action.reserved)):
+        told = ", ".join(f"{amount} {unit}" for unit, amount in due.items())
+        return (Reason("budget", f"the policy in force has it reserve {told}, which its request did not"),)
     match decision:
         case Permit() | Hold() if decision.manual and not action.withheld:
             return (Reason("manual", "the policy in force asks that a person signs for its execution"),)

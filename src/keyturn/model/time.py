@@ -9,6 +9,9 @@ from uuid import UUID
 
 from keyturn.model.errors import ConnectorError
 
+EARLIEST, LATEST = 1970, 2200
+"""Years that may be asked about: what is added to such a time, or taken from it, stays within the calendar."""
+
 _TIMESTAMP = re.compile(r"\d{4}-\d{2}-\d{2}T([01]\d|2[0-3]):\d{2}:\d{2}\.\d{6}Z", re.ASCII)
 _DURATION = re.compile(r"(?P<count>[1-9][0-9]{0,6})(?P<unit>[smhd])", re.ASCII)
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}

@@ -11,21 +11,24 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
 from keyturn.canon import Json
 from keyturn.model.decision import Request
+from keyturn.model.sshkey import PublicKey
 from keyturn.model.time import format_timestamp
 from keyturn.policy.freezes import Freeze
+from keyturn.policy.guard import PolicyGuard
 from keyturn.policy.limits import Limit, written_window
 from keyturn.policy.patterns import Pattern
 from keyturn.policy.policy import Policy
+from keyturn.policy.queue import Queue
 from keyturn.policy.reach.changes import Outlook, Shift, same_where, shifts
-from keyturn.policy.rules import Approval, Budget, Forbid, Grant, Thresholds
+from keyturn.policy.rules import Approval, Budget, Forbid, Grant, Lane, Thresholds
 from keyturn.policy.shown import shown
 from keyturn.policy.validity import Validity
-from keyturn.policy.where import Where
+from keyturn.policy.where import Condition, Where
 
 Kind: TypeAlias = Literal["gains", "loses", "changes"]
 Rule: TypeAlias = Grant | Forbid | Budget | Freeze
@@ -46,7 +49,7 @@ _WORDS = {
     "queue": "how much may be under way at once ([queue])",
     "risk": "how risk is scored ([risk])",
 }
-_SILENT = frozenset({"digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint"})
+_SILENT = frozenset({"anchored", "digest", "contracts", "by_call", "by_head", "by_place", "by_tool", "lint"})
 _UNSAID = frozenset({"id", "place", "name", "patterns"})
 
 
@@ -90,7 +93,7 @@ def difference(
     return (
         *(change for change in found if change.kind == "gains"),
         *(change for change in found if change.kind == "loses"),
-        *_texts(old, new, _Calendars(frozenset(calendars), outlook.now)),
+        *_texts(old, new, frozenset(calendars)),
     )
 
 
@@ -150,8 +153,11 @@ def _room_of(rule: str, old: Sequence[Limit], new: Sequence[Limit]) -> Iterator[
         wider = other is None or (one is not None and other.allowed > one.allowed)
         limit = other or one
         names = None if limit is None else limit.principals
-        before = "(it had none)" if one is None else f"(it was {one.text if other is None else one.allowed})"
-        text = f"has {f'at most {other.text}' if other else 'no limit any more'} by {shown(rule)} {before}"
+        if other is None:
+            text = f"is no longer limited to {one.text if one else 'anything'} by {shown(rule)}"
+        else:
+            before = "which is new" if one is None else f"it was {one.allowed}"
+            text = f"has at most {other.text} by {shown(rule)} ({before})"
         who = "everybody" if names is None else ", ".join(sorted(names))
         yield Change(kind="gains" if wider else "loses", who=who, text=text, rules=(rule,))
 
@@ -172,22 +178,7 @@ def _approvals(policy: Policy) -> dict[str, Approval]:
     return {rule: approval for rule, approval in {**grants, **lanes}.items() if approval is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class _Calendars:
-    """What is known of calendars: the paths of those whose text differs, and when is now."""
-
-    moved: frozenset[str]
-    now: datetime
-
-    def told(self, old: Freeze, new: Freeze) -> Iterator[str]:
-        """Yield that a freeze has another calendar, or reads the same one for other times."""
-        if new.path in self.moved:
-            yield f"its calendar {new.path} differs"
-        elif (old.at(self.now), old.after(self.now)) != (new.at(self.now), new.after(self.now)):
-            yield "freezes at other times"
-
-
-def _texts(old: Policy, new: Policy, calendars: _Calendars) -> Iterator[Change]:
+def _texts(old: Policy, new: Policy, calendars: frozenset[str]) -> Iterator[Change]:
     """Yield every rule and section that reads otherwise."""
     for name, word in _RULES:
         before, after = ({rule.id: rule for rule in getattr(side, name)} for side in (old, new))
@@ -196,12 +187,26 @@ def _texts(old: Policy, new: Policy, calendars: _Calendars) -> Iterator[Change]:
         yield from _compared(word, getattr(old, name), getattr(new, name), calendars)
     told = {*_SILENT, *(name for name, _ in (*_RULES, *_NAMED))}
     for field in fields(Policy):
-        if field.name not in told and getattr(old, field.name) != getattr(new, field.name):
-            yield Change(kind="changes", who="", text=f"{_WORDS.get(field.name, field.name)}: differs")
+        was, now = getattr(old, field.name), getattr(new, field.name)
+        if field.name not in told and was != now:
+            text = f"{_WORDS.get(field.name, field.name)}: {_section(was, now)}"
+            yield Change(kind="changes", who="", text=text)
+
+
+def _section(old: object, new: object) -> str:
+    match old, new:
+        case PolicyGuard() | Queue(), None:
+            return "is not said any more"
+        case None, PolicyGuard() | Queue():
+            return "is new"
+        case (PolicyGuard(), PolicyGuard()) | (Queue(), Queue()):
+            return "; ".join(_fields(old, new, frozenset()))
+        case _:
+            return "differs"
 
 
 def _compared(
-    word: str, old: Mapping[str, object], new: Mapping[str, object], calendars: _Calendars
+    word: str, old: Mapping[str, object], new: Mapping[str, object], calendars: frozenset[str]
 ) -> Iterator[Change]:
     for name in sorted({*old, *new}):
         before, after = old.get(name), new.get(name)
@@ -213,12 +218,12 @@ def _compared(
             yield Change(kind="changes", who="", text=text, rules=(name,))
 
 
-def _fields(before: object, after: object, calendars: _Calendars) -> Iterator[str]:
-    """Yield what differs between two values of the same kind, field by field."""
+def _fields(before: object, after: object, calendars: frozenset[str]) -> Iterator[str]:
+    """Yield what differs between two values of the same kind, field by field; `calendars` are paths that differ."""
     for field in fields(before):  # type: ignore[arg-type]  # rules and what they name are all dataclasses
         old, new = getattr(before, field.name), getattr(after, field.name)
         if field.name == "calendar" and isinstance(before, Freeze) and isinstance(after, Freeze):
-            yield from calendars.told(before, after)
+            yield from _calendar(before, after, calendars)
         elif field.name == "limits":
             was, now = (_limits(side, whole=isinstance(after, Budget)) for side in (old, new))
             if was != now:
@@ -227,19 +232,31 @@ def _fields(before: object, after: object, calendars: _Calendars) -> Iterator[st
             yield _field(field.name, old, new)
 
 
+def _calendar(old: Freeze, new: Freeze, moved: frozenset[str]) -> Iterator[str]:
+    """Yield that a freeze has another calendar, or reads the same one by another clock."""
+    before, after = old.calendar.clock, new.calendar.clock
+    if new.path in moved:
+        yield f"its calendar {new.path} differs"
+    if before != after and None not in {before, after}:
+        yield f"reads days and times without a zone as those of {after} instead of {before}"
+
+
 def _same(old: object, new: object) -> bool:
-    if isinstance(old, Where) and isinstance(new, Where):
-        return same_where(old, new)
-    return old == new
+    match old, new:
+        case Where(), Where():
+            return same_where(old, new)
+        case Lane(), Lane():  # what it says is told under its own name
+            return old.name == new.name
+        case _:
+            return old == new
 
 
 def _field(name: str, old: object, new: object) -> str:
     match name, old, new:
         case "where", Where(), Where():
-            gone, come = _conditions(old) - _conditions(new), _conditions(new) - _conditions(old)
-            return "; ".join(
-                [*(f"no longer asks {one}" for one in sorted(gone)), *(f"asks {one}" for one in sorted(come))]
-            )
+            return "; ".join(_where(old, new))
+        case "approval", Approval(), Approval() if _asked(old) == _asked(new):
+            return f"may be given by {_givers(new)} instead of {_givers(old)}"
         case "approval", _, _:
             return f"asks {_asked(new)} instead of {_asked(old)}"
         case "risk", _, _:
@@ -250,8 +267,23 @@ def _field(name: str, old: object, new: object) -> str:
             return f"{name} {_value(new)} instead of {_value(old)}"
 
 
-def _conditions(where: Where) -> set[str]:
-    return {f"that {one.path.text} {one.test.asked}{_zone(str(one.path.zone))}" for one in where.conditions}
+def _where(old: Where, new: Where) -> Iterator[str]:
+    """Yield what is asked no longer, then what is asked now; and what differs only where words are left out."""
+    was, now = ({one.path.text: one for one in side.conditions} for side in (old, new))
+    differing = [path for path in sorted({*was, *now}) if not _alike(was.get(path), now.get(path))]
+    gone, come = ({path: _said(side[path]) for path in differing if path in side} for side in (was, now))
+    silent = [path for path in differing if gone.get(path) == come.get(path)]
+    yield from (f"no longer asks {text}" for path, text in gone.items() if path not in silent)
+    yield from (f"asks {text}" for path, text in come.items() if path not in silent)
+    yield from (f"asks something else of {path} among what is too long to be told" for path in silent)
+
+
+def _alike(one: Condition | None, other: Condition | None) -> bool:
+    return one is not None and other is not None and same_where(Where((one,)), Where((other,)))
+
+
+def _said(one: Condition) -> str:
+    return f"that {one.path.text} {one.test.asked}{_zone(str(one.path.zone))}"
 
 
 def _zone(zone: str) -> str:
@@ -266,6 +298,10 @@ def _asked(approval: object) -> str:
     later = "".join(f", {written_window(one.after)} later {', '.join(one.sources)} too" for one in approval.escalate)
     people = f"{approval.quorum} of {', '.join(approval.sources)}"
     return f"for {people}{keys} within {written_window(approval.expires)}{later}{rejects}"
+
+
+def _givers(approval: Approval) -> str:
+    return ", ".join(sorted(approval.eligible(None))) or "nobody"
 
 
 def _scored(thresholds: object) -> str:
@@ -321,6 +357,8 @@ def _value(value: object) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, Pattern):
         return _glob(value.source)
+    if isinstance(value, PublicKey):
+        return value.fingerprint
     name = getattr(value, "name", None)
     return name if isinstance(name, str) else str(value)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from keyturn.canon import Json
-from keyturn.model.decision import Decision, Deny, Request
+from keyturn.model.decision import Decision, Deny, Hold, Request
 from keyturn.policy.circumstances import NONE, Circumstances
 from keyturn.policy.evaluation import admitted, amounts_of, evaluate, located
 from keyturn.policy.freezes import Freeze, freezing, frozen_now
@@ -69,7 +69,7 @@ def explain(
         *(_grant(grant, request, subject) for grant in policy.grants),
         *(_forbid(forbid, request, subject) for forbid in policy.forbids),
         *(_freeze(freeze, policy, (request, subject), now, circumstances) for freeze in policy.freezes),
-        *(_budget(budget, request, subject, (policy, usage), now) for budget in policy.budgets),
+        *(_budget(budget, subject, (policy, request, usage), decision, now) for budget in policy.budgets),
         *(_lane(lane, policy, request, subject) for lane in policy.lanes.values()),
     )
     return Explanation(decision, traces)
@@ -174,20 +174,30 @@ def _falls_back(lane: Lane, policy: Policy, subject: Subject) -> bool:
 
 
 def _budget(
-    budget: Budget, request: Request, subject: Subject | str, known: tuple[Policy, Counts], now: datetime
+    budget: Budget,
+    subject: Subject | str,
+    asked: tuple[Policy, Request, Counts],
+    decision: Decision,
+    now: datetime,
 ) -> RuleTrace:
-    policy, usage = known
+    policy, request, usage = asked
     verdict, text = "unrelated", "counts other tools, principals or environments"
     binding = [limit for limit in budget.limits if limit.binds(request.principal, request.tool)]
     if isinstance(subject, str):
         verdict, text = ("misses", subject) if binding else (verdict, text)
     elif binding and any(limit.scope(subject) for limit in binding):
-        amounts = {**amounts_of(request), **policy.reserved_by(request.tool), PENDING: 1}
+        amounts = {**amounts_of(request), **policy.reserved_by(request.tool), PENDING: _waits(budget, decision)}
         found = list(spent(binding, subject, amounts, usage, now))
         verdict, text = ("applies", found[0].reason.text) if found else ("misses", "has room")
     return RuleTrace(
         rule=budget.id, place=budget.place, kind="limit", mode=_mode(budget.shadow), verdict=verdict, text=text
     )
+
+
+def _waits(budget: Budget, decision: Decision) -> int:
+    """Count a waiting request where the decision makes one, or would without this limit."""
+    named = {*decision.rules, *(reason.rule for reason in decision.reasons)}
+    return int(isinstance(decision, Hold) or budget.id in named)
 
 
 def _judged(rule: Grant | Forbid, subject: Subject | str) -> tuple[str, str]:

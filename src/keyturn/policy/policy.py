@@ -72,6 +72,11 @@ class Policy:
         price = self.prices.get(tool)
         return {} if price is None else price.amounts
 
+    def not_reserved(self, tool: str, reserved: Mapping[str, int]) -> dict[str, int]:
+        """Return what a call of a tool reserves of units of which it has `reserved` less: no budget holds that."""
+        due = self.reserved_by(tool).items()
+        return {unit: amount for unit, amount in due if reserved.get(unit, 0) < amount}
+
     def lane_of(self, environment: str) -> Lane | None:
         """Return the lane an environment lies in, if it lies in one."""
         place = self.environments.get(environment)

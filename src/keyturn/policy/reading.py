@@ -177,7 +177,7 @@ class _Rules:
         )
         if "limits" not in table.raw:
             table.wrong("limits", "is missing")
-        return Budget(id=rule, place=table.place, limits=limits, shadow=shadow)
+        return Budget(id=rule, place=table.place, limits=limits, shadow=shadow, valid=valid)
 
     def freeze(self, table: Table, calendars: Calendars) -> Freeze | None:
         """Read one of `[[freezes]]`; None after recording a problem that leaves nothing to use."""

@@ -177,3 +177,4 @@ class Budget:
     place: str
     limits: tuple[Limit, ...]
     shadow: bool
+    valid: Validity = ALWAYS

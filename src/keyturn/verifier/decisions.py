@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keyturn import canon
@@ -77,12 +77,14 @@ def check_claim(
     words: list[Word],
     policy: Policy,
     usage: Counts,
+    reserved: Mapping[str, int],
     circumstances: Circumstances = NONE,
     by_hand: bool = False,
 ) -> tuple[str, ...]:
     """Prove 11 of an `execution.started` entry: the policy in force lets it run with the reviews there are.
 
-    `usage` leaves out what the action itself has taken; `by_hand` says that a person signed for the execution.
+    `usage` leaves out what the action itself has taken; `reserved` is what it has of budgets; `by_hand` says that a
+    person signed for the execution.
     Returns the rules that let it run. Raises `NotProved`.
     """
     with proving(started.seq, 11):
@@ -91,9 +93,19 @@ def check_claim(
         lacking = _lacking(decision, words, asked, started)
         if isinstance(decision, Permit | Hold) and decision.manual and not by_hand:
             lacking.append("nobody has signed for its execution")
+        if isinstance(decision, Permit | Hold):
+            lacking += _counted_elsewhere(decision, asked, policy.not_reserved(asked.text("tool"), reserved))
     if lacking:
         raise NotProved(started.seq, 11, f"the policy in force did not let it run: {'; '.join(lacking)}")
     return decision.rules
+
+
+def _counted_elsewhere(decision: Permit | Hold, asked: Entry, due: Mapping[str, int]) -> Iterator[str]:
+    """Yield why what the request counted as is not what the policy in force would count it as."""
+    if decision.environment != asked.facts["environment"]:
+        yield f"its target is in {_short(decision.environment)} and was asked for in another environment"
+    if due:
+        yield f"its request did not reserve {', '.join(f'{amount} {unit}' for unit, amount in due.items())}"
 
 
 def _lacking(decision: Decision, words: list[Word], asked: Entry, started: Entry) -> list[str]:

@@ -294,6 +294,7 @@ class Examination:
                 words=words,
                 policy=policy,
                 usage=usage,
+                reserved=self._reserved(asked),
                 circumstances=self._state.circumstances,
                 by_hand=by_hand,
             )
@@ -301,6 +302,11 @@ class Examination:
         else:
             self._before.started(entry, policy, _rules(asked))
         self._follow(entry, payloads)
+
+    def _reserved(self, asked: Entry) -> Mapping[str, int]:
+        """Return what the action of a request has of budgets."""
+        action = self._state.actions.get(asked.action or "")
+        return {} if action is None else action.reserved
 
     def _finish(self, entry: Entry, payloads: Payloads) -> None:
         self._lives.finished(entry)

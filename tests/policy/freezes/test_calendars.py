@@ -319,3 +319,39 @@ def test_an_event_that_is_added_and_removed_leaves_the_text_as_it_was() -> None:
 def test_an_event_that_is_not_there_is_not_removed() -> None:
     with pytest.raises(CalendarError, match="has no event with the UID 'x'; it has: one"):
         without_event(calendar(event(START, END)), "x")
+
+
+DECEMBER = ";TZID=Europe/Berlin:2026120"
+DAILY = event(f"{DECEMBER}1T080000", f"{DECEMBER}1T090000", "RRULE:FREQ=DAILY;COUNT=5")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (calendar(f"{DAILY}\nEXDATE{DECEMBER}2T090000"), "EXDATE is at another time of day than DTSTART"),
+        (calendar(f"{DAILY}\nEXDATE:20261202T080000Z"), "EXDATE is at another time of day than DTSTART"),
+        (calendar(f"{DAILY}\nRDATE{DECEMBER}2T070000\nEXDATE{DECEMBER}2T080000"), "has EXDATE beside an RDATE"),
+        (
+            calendar(DAILY, event(f"{DECEMBER}7T080000", f"{DECEMBER}7T090000", f"RECURRENCE-ID{DECEMBER}2T090000")),
+            "RECURRENCE-ID is at another time of day than the DTSTART",
+        ),
+        (
+            calendar(
+                f"{DAILY}\nRDATE{DECEMBER}2T070000",
+                event(f"{DECEMBER}7T080000", f"{DECEMBER}7T090000", f"RECURRENCE-ID{DECEMBER}2T080000"),
+            ),
+            "changes an event with an RDATE at another time of day",
+        ),
+    ],
+)
+def test_what_the_library_would_take_for_another_date_of_an_event_is_refused(text: str, said: str) -> None:
+    """It knows a date by its zone's clock and by UTC: one o'clock there and one o'clock here are the same to it."""
+    ((_, why),) = refused(text)
+    assert said in why
+
+
+@pytest.mark.parametrize("left_out", [f"{DECEMBER}2T080000", ":20261202T070000Z", ";TZID=Asia/Tokyo:20261202T160000"])
+def test_a_date_is_left_out_by_whatever_clock_it_is_written(left_out: str) -> None:
+    read = read_calendar(calendar(f"{DAILY}\nEXDATE{left_out}"))
+    days = [day for day in range(1, 6) if read.at(datetime(2026, 12, day, 7, 30, tzinfo=UTC))]
+    assert days == [1, 3, 4, 5]

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keyturn.model.decision import Decision, Hold, Permit
+from keyturn.model.sshkey import PublicKey
 from keyturn.policy import Policy
 from keyturn.policy.difference import Change, Outlook, difference
 from keyturn.policy.reach.changes import shifts
@@ -31,7 +32,7 @@ from tests.policy.reach.small_worlds import (
     requests,
     some_rules,
 )
-from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, policy
+from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, key, policy
 
 OUTLOOK = Outlook(NOW)
 WORLDS = [
@@ -154,10 +155,10 @@ def test_wider_and_narrower_limits_are_gains_and_losses() -> None:
     ]
     assert [one for one in told(*now, was=was) if not one.startswith("changes")] == [
         'gains claude: has at most 6 calls per 1h per principal by "g" (it was 5)',
-        'gains claude: has no limit any more by "g" (it was 9 pending per principal)',
-        'gains lone: has no limit any more by "b" (it was 7 calls per 1h per owner)',
+        'gains claude: is no longer limited to 9 pending per principal by "g"',
+        'gains lone: is no longer limited to 7 calls per 1h per owner by "b"',
         'loses claude: has at most 1 calls per 1d per principal by "g" (it was 2)',
-        'loses everybody: has at most 8 calls per 1h per tool by "all" (it had none)',
+        'loses everybody: has at most 8 calls per 1h per tool by "all" (which is new)',
     ]
 
 
@@ -234,13 +235,116 @@ def test_freezes_that_change_are_told_by_what_changes() -> None:
 
     assert said(calendar(EVENT), freeze()) == []
     assert said(calendar(EVENT), freeze(), moved=["x.ics"]) == ['freeze "z": its calendar x.ics differs']
-    assert said(calendar(EVENT), freeze(timezone='"Europe/Berlin"')) == ['freeze "z": freezes at other times']
+    clock = 'freeze "z": reads days and times without a zone as those of Europe/Berlin instead of UTC'
+    assert said(calendar(EVENT), freeze(timezone='"Europe/Berlin"')) == [clock]
     assert said(calendar(EVENT), freeze(effect='"hold"', approval=APPROVAL))[0].startswith(
         'freeze "z": effect "hold"'
     )
     assert said(calendar(EVENT), freeze(environments='["staging"]')) == [
         'freeze "z": environments "staging" instead of not said'
     ]
+
+
+def test_another_clock_for_later_events_of_a_calendar_is_told() -> None:
+    later = event(":20270101T080000", ":20270101T100000", uid="two")
+    text = calendar(event(":20261201T080000Z", ":20261201T100000Z"), later)
+    was, now = (frozen(text, freeze(timezone=f'"{zone}"')) for zone in ("Europe/Berlin", "Asia/Tokyo"))
+    clock = 'freeze "z": reads days and times without a zone as those of Asia/Tokyo instead of Europe/Berlin'
+    assert [one.text for one in difference(was, now, OUTLOOK)] == [clock]
+
+
+def test_a_clock_that_no_event_goes_by_is_no_difference() -> None:
+    text = calendar(event(":20261201T080000Z", ":20261201T100000Z"))
+    was, now = (frozen(text, freeze(timezone=f'"{zone}"')) for zone in ("Europe/Berlin", "Asia/Tokyo"))
+    assert difference(was, now, OUTLOOK) == ()
+
+
+def test_the_dates_of_a_limit_are_told() -> None:
+    was, now = budget(limits='["5 calls per hour"]'), "{ until = 2026-01-01T00:00:00Z }"
+    assert told(budget(limits='["5 calls per hour"]', valid=now), was=[was]) == [
+        'changes: limit "b": counts until 2026-01-01T00:00:00.000000Z instead of always'
+    ]
+
+
+def test_the_same_words_in_a_forbid_and_in_a_grant_do_not_rule_each_other_out() -> None:
+    # Without replicas in the plan the forbid applied, and what asks for a review misses.
+    atom = '{ "plan.replicas" = 3 }'
+    free = grant("free", principals='["claude"]')
+    was = [free, forbid(tool='"set_flag"', where=atom)]
+    found = told(free, grant("ask", principals='["claude"]', where=atom, approval=APPROVAL), was=was)
+    assert "gains claude: may call set_flag in staging without a review, and was refused" in found
+
+
+MANY = ", ".join(f'"v{n}"' for n in range(7))
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "words"),
+    [
+        (
+            '{ glob = "a" }',
+            '{ glob = "a", ignore_case = true }',
+            'asks that arguments.flag match "a", whatever its case',
+        ),
+        (f"{{ glob = [{MANY}] }}", f'{{ glob = [{MANY}, "w"] }}', "or 2 more"),
+        (f"{{ regex = [{MANY}] }}", f'{{ regex = [{MANY}, "w"] }}', "or 2 more"),
+        (f"[{MANY}]", f'[{MANY}, "w"]', "and 2 more"),
+        (f'[{MANY}, "v"]', f'[{MANY}, "w"]', "asks something else of arguments.flag"),
+        (f'"{LONG}"', f'"{LONG}y"', "asks something else of arguments.flag"),
+    ],
+)
+def test_no_condition_changes_without_words(was: str, now: str, words: str) -> None:
+    rules = [forbid(tool='"set_flag"', where=f'{{ "arguments.flag" = {test} }}') for test in (was, now)]
+    (found,) = told(rules[1], was=[rules[0]])
+    assert words in found
+
+
+def test_who_must_sign_for_the_next_policy_is_told() -> None:
+    two, one = (f'\n[policy]\napproval = {{ quorum = {n}, from = ["group:sre"] }}\n' for n in (2, 1))
+    word = "changes: who must sign for the next policy"
+    assert told(one, was=[two]) == [f"{word}: quorum 1 instead of 2"]
+    assert told(was=[two]) == [f"{word}: is not said any more"]
+    assert told(two) == [f"{word}: is new"]
+
+
+def test_how_much_may_be_under_way_is_told() -> None:
+    was, now = ("\n[queue]\ntotal = 3\n", "\n[queue]\ntotal = 4\n")
+    assert told(now, was=[was]) == ["changes: how much may be under way at once ([queue]): total 4 instead of 3"]
+
+
+def test_a_key_that_takes_the_place_of_another_is_told_by_both_fingerprints() -> None:
+    old, new = (PublicKey.parse(key(name)).fingerprint for name in ("carol", "mallory"))
+    (found,) = told(people=PEOPLE.replace(key("carol"), key("mallory")))
+    assert found == f'changes: reviewer "carol": keys "{new}" instead of "{old}"'
+
+
+def test_an_anchor_is_told_with_its_grant_alone() -> None:
+    rule = grant(principals='["claude"]')
+    assert told(rule, was=[grant(principals='["claude"]', anchor='"before"')]) == [
+        'changes: grant "g": anchor false instead of true'
+    ]
+
+
+def test_a_limit_that_counts_otherwise_is_told_as_one_that_goes_and_one_that_comes() -> None:
+    was, now = (budget(limits='["5 calls per hour"]', per=f'"{per}"') for per in ("target", "owner"))
+    assert told(now, was=[was])[:2] == [
+        'gains everybody: is no longer limited to 5 calls per 1h per target by "b"',
+        'loses everybody: has at most 5 calls per 1h per owner by "b" (which is new)',
+    ]
+
+
+def test_a_lane_that_changes_is_told_under_its_own_name_alone() -> None:
+    people = PEOPLE.replace("[environments.staging]", '[environments.staging]\nlane = "red"')
+    was, now = (people + f'\n[lanes.red]\nrecipients = ["{glob}"]\n' for glob in ("a*", "*"))
+    found = difference(policy(people=was), policy(people=now), OUTLOOK)
+    assert [one.text for one in found] == ['lane "red": recipients "*" instead of "a*"']
+
+
+def test_who_may_give_an_approval_is_named_where_its_words_stay() -> None:
+    rule = grant(principals='["claude"]', approval=APPROVAL)
+    found = told(rule, was=[rule], people=PEOPLE.replace('groups = ["oncall"]', 'groups = ["sre"]'))
+    assert 'changes: grant "g": may be given by alice, carol, dave instead of alice, carol' in found
 
 
 def test_lanes_and_other_values_are_written_out() -> None:

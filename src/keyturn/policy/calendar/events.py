@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeAlias
 
+from keyturn.model.time import EARLIEST, LATEST
 from keyturn.policy.calendar.recurrence import FIRST_YEAR, wrong_rule
 
-EARLIEST, LATEST = 1970, 2200
 LONGEST = timedelta(days=3660)
 LONGEST_RECURRING = timedelta(days=366)
 MOST_DATES = 1000
@@ -23,13 +23,45 @@ _LISTS = ("RDATE", "EXDATE")
 def wrong_with(event: Event) -> Iterator[str]:
     """Yield what keeps an event from being used; nothing when it can be."""
     found = list(_unreadable(event)) or list(_of_other_kinds(event)) or list(_wrong_times(event))
-    yield from found or _wrong_recurrence(event)
+    yield from found or (*_wrong_recurrence(event), *_apart(event))
 
 
 def values_of(event: Event, name: str) -> list[Any]:
     """Return the values of RDATE or EXDATE: dates, times, or periods as pairs."""
     held = event.get(name, [])
     return [value.dt for part in (held if isinstance(held, list) else [held]) for value in part.dts]
+
+
+def wrong_change(event: Event, changed: Event) -> str | None:
+    """Say what keeps an event with a RECURRENCE-ID from changing a date of the event that it is about."""
+    start: date = changed["DTSTART"].dt
+    if not _at_its_hour(event["RECURRENCE-ID"].dt, start):
+        return "RECURRENCE-ID is at another time of day than the DTSTART of the event that it changes"
+    if not all(_at_its_hour(value, start) for value in _starts(changed, "RDATE")):
+        return "changes an event with an RDATE at another time of day: write that as an event of its own"
+    return None
+
+
+def _apart(event: Event) -> Iterator[str]:
+    """Find what the library confuses: it takes equal times by two clocks, the zone's and UTC, for one."""
+    start: date = event["DTSTART"].dt
+    if not all(_at_its_hour(value, start) for value in _starts(event, "EXDATE")):
+        yield "EXDATE is at another time of day than DTSTART: it would take nothing out"
+    elif "EXDATE" in event and not all(_at_its_hour(value, start) for value in _starts(event, "RDATE")):
+        yield "has EXDATE beside an RDATE at another time of day: write that as an event of its own"
+
+
+def _at_its_hour(moment: date, start: date) -> bool:
+    """Say whether a moment is a day's time of an event that starts at `start`, by the clock of that."""
+    if not isinstance(moment, datetime) or not isinstance(start, datetime) or start.tzinfo is None:
+        return True  # there is one clock only
+    local = moment.astimezone(start.tzinfo)
+    due = datetime.combine(local.date(), start.time(), start.tzinfo)
+    return local.time() == start.time() or due.astimezone(UTC) == moment.astimezone(UTC)
+
+
+def _starts(event: Event, name: str) -> Iterator[date]:
+    return (value[0] if isinstance(value, tuple) else value for value in values_of(event, name))
 
 
 def _unreadable(event: Event) -> Iterator[str]:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import icalendar
 
-from keyturn.policy.calendar.events import Event, values_of, wrong_with
+from keyturn.policy.calendar.events import Event, values_of, wrong_change, wrong_with
 from keyturn.policy.calendar.lines import CalendarError, read_lines
 from keyturn.policy.calendar.times import Calendar
 
@@ -37,7 +37,9 @@ def read_calendar(text: str, zone: str | None = None) -> Calendar:
         problems.append(("", f"{ascii(named)[:60]} is no time zone of the tz database, such as Europe/Berlin"))
     if problems:
         raise CalendarError(*problems[:_TOLD])
-    return Calendar(_of_events(events), place, _lasting(events), tuple(_warnings(events, named)))
+    floating = any(getattr(event["DTSTART"].dt, "tzinfo", None) is None for event in events)
+    warnings = tuple(_warnings(events, floating and named is None))
+    return Calendar(_of_events(events), place, _lasting(events), floating=floating, warnings=warnings)
 
 
 def _events(text: str) -> list[Event]:
@@ -69,6 +71,15 @@ def _problems(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
         yield "", f"has more than {MOST_VALUES} values of RDATE and EXDATE"
     if sound:  # what cannot be read has no identity
         yield from _doubles(events)
+        yield from _changes(events)
+
+
+def _changes(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
+    whole = {str(event["UID"]): event for event in events if "RECURRENCE-ID" not in event}
+    for index, event in enumerate(events):
+        changed = whole.get(str(event["UID"])) if "RECURRENCE-ID" in event else None
+        if changed is not None and (wrong := wrong_change(event, changed)):
+            yield _named(index, event), wrong
 
 
 def _doubles(events: Sequence[Event]) -> Iterator[tuple[str, str]]:
@@ -102,9 +113,8 @@ def _lasting(events: Sequence[Event]) -> frozenset[str]:
     return frozenset(str(event["UID"]) for event in events if "DURATION" in event)
 
 
-def _warnings(events: Sequence[Event], zone: str | None) -> Iterator[str]:
+def _warnings(events: Sequence[Event], unplaced: bool) -> Iterator[str]:
     if not events:
         yield "holds no events"
-    floating = [event for event in events if getattr(event["DTSTART"].dt, "tzinfo", None) is None]
-    if zone is None and floating:
+    if unplaced:
         yield "has days or times without a zone, which are taken as UTC: name a `timezone` beside it"

@@ -34,12 +34,22 @@ class Span:
 
 
 class Calendar:
-    """The events of one calendar that was read; what was worked out of it is kept, and changes no answer."""
+    """The events of one calendar that was read; what was worked out of it is kept, and changes no answer.
+
+    `clock` is the zone of its days and times without one; None where it has none of these.
+    """
 
     def __init__(
-        self, components: Component, zone: tzinfo, lasting: frozenset[str], warnings: tuple[str, ...]
+        self,
+        components: Component,
+        zone: tzinfo,
+        lasting: frozenset[str],
+        *,
+        floating: bool,
+        warnings: tuple[str, ...],
     ) -> None:
         self.warnings = warnings
+        self.clock = str(zone) if floating else None
         self._query = recurring_ical_events.of(components, skip_bad_series=False)
         self._zone = zone
         self._lasting = lasting  # UIDs of events with a DURATION

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import cast
@@ -11,8 +12,10 @@ from typing import cast
 from keyturn.canon import CanonError, Json, check
 from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
-from keyturn.model.time import parse_timestamp
+from keyturn.model.time import EARLIEST, LATEST, parse_timestamp
 from keyturn.policy.cases.case import ENDS, VERDICTS, Case, Earlier
+from keyturn.policy.limits import UNITS
+from keyturn.policy.paths import COUNTED
 from keyturn.policy.problems import Problems
 from keyturn.policy.series import LONGEST_WINDOW
 from keyturn.policy.shown import shown
@@ -23,6 +26,8 @@ from keyturn.policy.usage import PENDING
 SUFFIX = ".toml"
 WHEN = datetime(2026, 1, 5, 12, tzinfo=UTC)
 """The time of a case that says none: noon of a Monday, in UTC."""
+AMOUNTS = tuple(unit for unit in UNITS if unit != PENDING)
+"""What an earlier use may have taken."""
 
 _FOLDER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,79}/?", re.ASCII)
 _APART = ("reason", "repeat")  # no condition sees them
@@ -144,8 +149,8 @@ def _request(table: Table, contracts: Mapping[str, Contract]) -> Request | None:
         arguments=_arguments(table, contract),
         target=target,
         environment=table.text("environment"),
-        view=_plain(table, "plan"),
-        effects={"files_changed": 0, "lines_changed": 0, "recipients": 0, **_amounts(table, "effects"), "calls": 1},
+        view=_view(table),
+        effects={**dict.fromkeys(COUNTED, 0), **_amounts(table, "effects", COUNTED), "calls": 1},
         diff=_diff(table),
     )
 
@@ -180,31 +185,46 @@ def _plain(table: Table, key: str) -> dict[str, Json]:
     try:
         check(dict(section.raw), table.at(key))
     except CanonError as error:
-        table.problems.add(table.place, str(error))
+        place, _, why = str(error).rpartition(": ")
+        table.problems.add(place, why)
         return {}
     return cast(dict[str, Json], dict(section.raw))
 
 
-def _amounts(table: Table, key: str) -> dict[str, int]:
+def _amounts(table: Table, key: str, units: Sequence[str]) -> dict[str, int]:
     section = table.table(key)
     if section is None:
         return {}
-    found = {name: section.integer(name, low=0, high=2**31, default=0) or 0 for name in section.raw}
-    if PENDING in found:
-        section.wrong(PENDING, "is no amount: say pending = true beside it")
-    return found
+    for unit in section.raw:
+        if unit == PENDING:
+            section.wrong(PENDING, "is no amount: say pending = true beside it")
+        elif unit not in units:
+            section.problems.unknown(section.at(unit), f"{shown(unit)} is not counted here", unit, units)
+    return {name: section.integer(name, low=0, high=2**31, default=0) or 0 for name in section.raw if name in units}
+
+
+def _view(table: Table) -> dict[str, Json]:
+    """Return what a plan shows; what it counts is an effect, and read from there."""
+    view = _plain(table, "plan")
+    for name in COUNTED:
+        if name in view:
+            table.problems.add(f"{table.at('plan')}.{name}", f"is counted: write effects = {{ {name} = … }}")
+    return view
 
 
 def _time(table: Table) -> datetime:
     value = table.raw.get("time")
     if value is None:
         return WHEN
-    if isinstance(value, datetime) and value.tzinfo is not None:
-        return value.astimezone(UTC)
-    try:
-        return parse_timestamp(value if isinstance(value, str) else "")
-    except ValueError:
+    when: datetime | None = value if isinstance(value, datetime) else None
+    with suppress(ValueError):
+        when = when or parse_timestamp(value if isinstance(value, str) else "")
+    if when is None or when.tzinfo is None:
         table.wrong("time", f"must be a time with its offset, such as 2026-01-05T12:00:00Z, not {shown(value)}")
+    elif not EARLIEST <= when.year <= LATEST:
+        table.wrong("time", f"lies outside the years {EARLIEST} to {LATEST}")
+    else:
+        return when.astimezone(UTC)
     return WHEN
 
 
@@ -220,7 +240,7 @@ def _earlier(table: Table, seen: _Seen) -> list[Earlier]:
         table.wrong("pending", f"must be true or false, not {shown(pending)}")
     words = {word: table.text(word) for word in _WORDS}
     use = Earlier(
-        amounts={"calls": 1, **_amounts(table, "amounts")},
+        amounts={"calls": 1, **_amounts(table, "amounts", AMOUNTS)},
         ago=ago or timedelta(),
         pending=pending is True,
         ended=table.choice("ended", *ENDS),

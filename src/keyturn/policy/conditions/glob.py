@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keyturn.policy.conditions.regex import matched
+from keyturn.policy.conditions.regex import matched, told
 from keyturn.policy.conditions.result import Result, Test
 from keyturn.policy.conditions.site import Site
 from keyturn.policy.patterns import Pattern, glob
-from keyturn.policy.shown import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Glob:
     @property
     def asked(self) -> str:
         """See `Test`."""
-        return "match " + " or ".join(shown(source) for source in self.sources[:6])
+        return f"match {told(self.sources, self.patterns)}"
 
     def judge(self, value: object) -> Result:
         """See `Test`."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyturn.policy.conditions.result import Met, Result, Test, Unjudged, Unmet, gap
 from keyturn.policy.conditions.site import Site
 from keyturn.policy.patterns import Pattern
 from keyturn.policy.shown import shown
+
+_TOLD = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +22,20 @@ class Regex:
     @property
     def asked(self) -> str:
         """See `Test`."""
-        return "match the pattern " + " or ".join(shown(pattern.source) for pattern in self.patterns[:6])
+        sources = tuple(pattern.source for pattern in self.patterns)
+        return f"match the pattern {told(sources, self.patterns)}"
 
     def judge(self, value: object) -> Result:
         """See `Test`."""
         return matched(self.patterns, value, self)
+
+
+def told(sources: Sequence[str], patterns: Sequence[Pattern]) -> str:
+    """Write patterns for people: the first few, how many more there are, and whether case counts."""
+    first = [shown(source) for source in sources[:_TOLD]]
+    rest = len(sources) - len(first)
+    case = ", whatever its case" if any(pattern.ignore_case for pattern in patterns) else ""
+    return " or ".join([*first, *([f"{rest} more"] if rest else [])]) + case
 
 
 def matched(patterns: tuple[Pattern, ...], value: object, test: Test) -> Result:

@@ -387,9 +387,12 @@ def _judged(condition: Condition, subject: Subject, unknown: frozenset[str]) -> 
 
 
 def _contradicts(denied: Literal, literals: Sequence[Literal]) -> bool:
-    """Say whether a condition that must not hold is one that must."""
-    atom = _atom(denied.condition)
-    return any(literal.holds and _atom(literal.condition) == atom for literal in literals)
+    """Say whether a condition that must not hold is one that must.
+
+    What cannot be judged holds in a forbid and not in a grant: so the same words can do both there.
+    """
+    atom, lax = _atom(denied.condition), not denied.condition.strict
+    return any(one.holds and (lax or one.condition.strict) and _atom(one.condition) == atom for one in literals)
 
 
 def _atom(condition: Condition) -> tuple[str, object, Test]:

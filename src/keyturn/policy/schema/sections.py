@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from keyturn.model.contract import Contract
 from keyturn.policy.alarms import INCIDENT, LAG, UNKNOWN
 from keyturn.policy.cases.case import ENDS, VERDICTS
+from keyturn.policy.cases.reading import AMOUNTS
 from keyturn.policy.costs import COST, MOST_COST, RUNTIME
 from keyturn.policy.history import MOST_KEPT
-from keyturn.policy.paths import RISK_PARTS, WEEKDAYS
+from keyturn.policy.paths import COUNTED, RISK_PARTS, WEEKDAYS
 from keyturn.policy.queue import Queue
 from keyturn.policy.risk.settings import HEAVIEST, WEIGHTS, plain_settings
 from keyturn.policy.schema.keys import Fragment, Key, Keys, Named, Several, one_of
@@ -28,7 +31,14 @@ from keyturn.policy.schema.values import (
 
 _NAMES: Fragment = texts(item=written(NAME))
 _PLAIN: Fragment = {"type": "object"}
-_AMOUNTS: Fragment = {"type": "object", "additionalProperties": dict(integer(0, 2**31))}
+_AMOUNT: Fragment = integer(0, 2**31)
+
+
+def _amounts(units: Iterable[str]) -> Fragment:
+    named = {f"^({'|'.join(units)})$": dict(_AMOUNT)}
+    return {"type": "object", "patternProperties": named, "additionalProperties": False}
+
+
 _GROUPS = Key("groups", _NAMES, "named in rules as `group:NAME`")
 _DISPLAY = Key("display", TEXT, "words for people")
 _CAP: Fragment = integer(1, 1_000)
@@ -222,7 +232,11 @@ USED = Keys(
     (
         Key("ago", duration("1m"), 'how long before the case; `"1m"` unless given'),
         Key("times", integer(1, 10_000, 1), "how often; once unless given"),
-        Key("amounts", _AMOUNTS, "what it took from limits, by unit, besides one call"),
+        Key(
+            "amounts",
+            _amounts(AMOUNTS),
+            "what it took from limits, by any unit of [theirs](#limits) but `pending`; one call unless given",
+        ),
         Key("pending", YES_OR_NO, "whether it waits for people still"),
         Key(
             "ended",
@@ -258,7 +272,11 @@ def cases(contracts: tuple[Contract, ...]) -> Keys:
             Key("scopes", texts(), "what the token is restricted to; none unless given"),
             Key("environment", TEXT, "what an `environment` argument selected, where the tool has one"),
             Key("plan", _PLAIN, "what conditions on `plan.*` see; nothing unless given"),
-            Key("effects", _AMOUNTS, "what it would take from limits, by unit, besides one call"),
+            Key(
+                "effects",
+                _amounts(COUNTED),
+                "what it would take from limits besides one call: `files_changed`, `lines_changed`, `recipients`",
+            ),
             Key(
                 "diff",
                 {"type": "string"},

@@ -14,7 +14,7 @@ from keyturn.cli.files import read_bytes
 from keyturn.cli.frame import home_of
 from keyturn.cli.output import AsJson, Column, emit, emit_json, json_option, note, on_terminal, say
 from keyturn.model.errors import Refused
-from keyturn.model.time import format_timestamp
+from keyturn.model.time import EARLIEST, LATEST, format_timestamp
 
 if TYPE_CHECKING:
     from keyturn.assembly.questions import Explanations
@@ -103,6 +103,8 @@ def _time(text: str) -> datetime:
         at = datetime.fromisoformat(text)
     except ValueError as error:
         raise Refused("usage", f"--at: {text!r} is not a time like 2026-12-24T18:00:00Z") from error
+    if not EARLIEST <= at.year <= LATEST:
+        raise Refused("usage", f"--at: {text!r} lies outside the years {EARLIEST} to {LATEST}")
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 

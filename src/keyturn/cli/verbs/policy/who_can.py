@@ -66,7 +66,7 @@ def _json(found: Abilities, tool: str, environment: str, *, without_approval: bo
         "without_approval": without_approval,
         "at": format_timestamp(found.at),
         "answer": found.answer,
-        "principals": [{**one.to_json(), "explain": _explain(one)} for one in found.found],
+        "principals": [{**one.to_json(), "explain": _explain(found, one)} for one in found.found],
     }
 
 
@@ -94,14 +94,15 @@ def _note(found: Abilities, tool: str, environment: str, *, without_approval: bo
         note(f"it depends for: {', '.join(may)}")
     for one in found.found:
         if one.answer == "yes":
-            note(f"to see why: {_explain(one)}")
+            note(f"to see why: {_explain(found, one)}")
             return
 
 
-def _explain(one: Ability) -> str | None:
-    """Return the command that explains a yes."""
+def _explain(found: Abilities, one: Ability) -> str | None:
+    """Return the command that explains a yes, by the policy that was asked."""
     if one.answer != "yes" or one.request is None:
         return None
     arguments = json.dumps(dict(one.request.arguments))
     words = ["keyturn", "policy", "explain", one.request.tool, "--as", one.principal]
-    return shlex.join([*words, "--target", one.request.target or "", "--arguments", arguments])
+    words += ["--target", one.request.target or "", "--arguments", arguments]
+    return shlex.join([*words, *(["--in-force"] if found.in_force else [])])
