@@ -21,7 +21,8 @@ from keyturn.log.note import COSIGNATURE, Note, NoteKey, signature_of, to_sign
 from keyturn.model.errors import ConfigurationError
 from keyturn.verifier import verify_ledger
 from keyturn.verifier.bundle import open_bundle
-from tests.evidence.bundling import Members, Rows, asked, both, bundle_of, first_bad, zipped
+from keyturn.verifier.erased import named_in
+from tests.evidence.bundling import Members, Rows, asked, both, bundle_in, bundle_of, first_bad, zipped
 from tests.verifier import outside
 from tests.verifier.outside import Witness
 from tests.verifier.world import World
@@ -129,6 +130,35 @@ def test_many_large_notes_are_not_held_all_at_once(members: Members, good: World
         assert tracemalloc.get_traced_memory()[1] < 6 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_entries_that_only_look_like_erasures_cost_little(good: World, tmp_path: Path) -> None:
+    """They are looked for in all entries before any of them is proved."""
+    rows = Rows.of(good.database)
+    looks = b'{"a":[' + b"[]," * 21_700 + b'[]],"kind":"payload.erased"}'
+    rows.bodies += [(looks, bytes(64))] * 3
+    file = tmp_path / "bundle.zip"
+    file.write_bytes(bundle_of(rows, good.verifier, outside.note(good, 53)))
+    opened = program.Bundle(str(file))
+    bodies = opened.bodies(0)
+    tracemalloc.start()
+    try:
+        assert list(opened.erased()) == []
+        assert list(named_in(bodies)) == []
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+        opened.close()
+    assert both(file, good.verifier) == (("FAIL", 53, 1),) * 2
+
+
+@pytest.mark.parametrize(
+    ("first", "end", "words"), [(0, 10**9, "as a bundle, with all payloads"), (5, 2, "as a bundle; no payloads are")]
+)
+def test_the_report_does_not_repeat_what_a_manifest_says_of_entries_that_are_not_there(
+    first: int, end: int, words: str, good: World, tmp_path: Path
+) -> None:
+    assert verify_ledger(bundle_in(tmp_path, good, first=first, end=end)).opened.startswith(words)
 
 
 def cosigned(folder: Path, world: World, *witnesses: NoteKey, sign: Callable[[bytes], bytes]) -> Path:

@@ -283,8 +283,11 @@ def _openings(place: str, fields: Any, first: int, count: int) -> tuple[int, dic
 def _choice(manifest: Manifest) -> str:
     """Say what the manifest leaves out, in words."""
     parts = []
-    if (manifest.first, manifest.end) != (0, manifest.size):
-        parts.append(f"of entries {manifest.first} to {manifest.end - 1}")
+    first, end = manifest.first, min(manifest.end, manifest.size)
+    if first >= end:
+        return "; no payloads are in it but those that every bundle has"
+    if (first, end) != (0, manifest.size):
+        parts.append(f"of entries {first} to {end - 1}")
     if manifest.actions is not None:
         parts.append(f"of {len(manifest.actions)} action{'' if len(manifest.actions) == 1 else 's'}")
     if manifest.withheld:
@@ -293,20 +296,20 @@ def _choice(manifest: Manifest) -> str:
 
 
 def _check_end(archive: zipfile.ZipFile, file: BinaryIO) -> None:
-    """Prove 8 of the end: its record is the last there is, and says of the directory what was read."""
+    """Prove 8 of both ends: no bytes are beyond them, and the last record says of the directory what was read."""
     file.seek(-_END.size, 2)
     mark, _, _, _, count, _, offset, comment = _END.unpack(file.read(_END.size))
-    _need(mark == b"PK\5\6" and not comment, "something stands around the ZIP")
+    first = min((info.header_offset for info in archive.infolist()), default=0)
+    _need(mark == b"PK\5\6" and not comment and first == 0, "something stands around the ZIP")
     # Readers that pass over the record for large files (ZIP64) would see another archive.
     read = (count in (len(archive.infolist()), 0xFFFF), offset in (archive.start_dir, 0xFFFFFFFF))
     _need(all(read), "the ZIP says in two ways where its members are")
 
 
 def _check_places(archive: zipfile.ZipFile, file: BinaryIO) -> None:
-    """Prove 8 of the places: the first member is at the beginning, and none reaches into what comes after it."""
+    """Prove 8 of the places: no member reaches into what comes after it."""
     place = 0
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
-        _need(place or not info.header_offset, "something stands around the ZIP")
         _need(place <= info.header_offset, "members of the ZIP overlap")
         file.seek(info.header_offset + _LENGTHS_AT)
         name, extra = _LENGTHS.unpack(file.read(_LENGTHS.size))
