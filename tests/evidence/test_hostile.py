@@ -25,7 +25,8 @@ from keyturn.verifier.erased import named_in
 from tests.evidence.bundling import Members, Rows, asked, both, bundle_in, bundle_of, first_bad, zipped
 from tests.verifier import outside
 from tests.verifier.outside import Witness
-from tests.verifier.world import World
+from tests.verifier.test_thief import activation
+from tests.verifier.world import Thief, World, policy_text
 
 LAST = struct.Struct("<4s4H2LH")
 
@@ -159,6 +160,15 @@ def test_the_report_does_not_repeat_what_a_manifest_says_of_entries_that_are_not
     first: int, end: int, words: str, good: World, tmp_path: Path
 ) -> None:
     assert verify_ledger(bundle_in(tmp_path, good, first=first, end=end)).opened.startswith(words)
+
+
+def test_one_key_under_two_names_is_no_quorum_for_both(thief: Thief, tmp_path: Path) -> None:
+    """A reviewer who signs for such a policy would agree with himself from then on."""
+    people = thief.world.people
+    text = policy_text(people, thief.world.catalog).replace(people.line("carol"), people.line("alice"))
+    known: Any = next(entry for entry in thief.all if entry.kind == "policy.activated").facts["reviewers"]
+    seq = activation(thief, text=text, reviewers={**known, "carol": known["alice"]})
+    assert both(bundle_in(tmp_path, thief.world), thief.world.verifier) == (("FAIL", seq, 10),) * 2
 
 
 def cosigned(folder: Path, world: World, *witnesses: NoteKey, sign: Callable[[bytes], bytes]) -> Path:

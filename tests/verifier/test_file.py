@@ -177,6 +177,7 @@ def test_a_file_that_is_no_database_fails(tmp_path: Path) -> None:
     report = verify_ledger(tmp_path / "ledger.db")
     assert bad(report) == (None, 8)
     assert "nothing of a log was proved" in report.lines()[0]
+    assert not any("entries" in line for line in report.lines())
 
 
 def test_another_application_id_fails(world: World) -> None:

@@ -1344,6 +1344,8 @@ class Rules:
                     ssh_key_of(line)
         except ValueError as error:
             raise Bad(seq, 10, f"a reviewer's key: {error}") from error
+        held = [line for lines in entry["reviewers"].values() for line in set(lines)]
+        need(len(set(held)) == len(held), seq, 10, "two reviewers have one key: who holds it would count twice")
         self.policy, self.policy_seq, self.people = entry["policy"], seq, entry["reviewers"]
         self.guard_after, self.guard, self.proposals = seq, None, {}
 

@@ -66,7 +66,7 @@ def read_brought(name: str, data: bytes) -> Brought:
     Whether it is of this ledger, and true, is for the verification to say.
     """
     if len(data) > MAX_BROUGHT:
-        raise ConfigurationError(f"{name}: {len(data)} bytes; at most {MAX_BROUGHT} are read")
+        raise ConfigurationError(f"{name}: it is too long; at most {MAX_BROUGHT} bytes are read")
     try:
         if data.startswith(_PROOF):
             return _proof(name, data)
