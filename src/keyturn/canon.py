@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TypeAlias
@@ -170,8 +171,8 @@ def _place(steps: tuple[str | int, ...]) -> str:
 def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        # In one pass: whoever sends many names should not make us look at each for each.
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
         raise CanonError(f"key {twice!r} stands twice in one object")
     return value
 

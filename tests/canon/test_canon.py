@@ -142,3 +142,10 @@ def test_the_digest_of_files_depends_on_names_and_texts_and_not_on_their_order()
     assert canon.manifest_digest(files) == canon.digest(inner)
     assert canon.manifest_digest(dict(reversed(files.items()))) == canon.manifest_digest(files)
     assert canon.manifest_digest({"a.toml": "ü", "b.toml": "x"}) != canon.manifest_digest(files)
+
+
+def test_a_name_twice_behind_many_is_told_at_once() -> None:
+    """In one pass: looking at every name for each of them would take hours."""
+    names = ",".join(f'"{place}":0' for place in range(200_000))
+    with pytest.raises(CanonError, match="key '0' stands twice"):
+        canon.parse(f'{{{names},"0":0}}'.encode())

@@ -80,7 +80,7 @@ def test_who_has_seen_the_end_is_told(
 def test_a_receipt_is_found_where_results_carry_it(good: World, tmp_path: Path, wrap: object) -> None:
     file = tmp_path / "receipt.json"
     file.write_text(json.dumps(wrap(json.loads(outside.receipt(good, 3)))), "utf-8")  # type: ignore[operator]  # one of three
-    assert program.read_brought(str(file)).seq == 3
+    assert program.read_brought(str(file)).size == 4
 
 
 @pytest.mark.parametrize(
@@ -189,4 +189,4 @@ def test_a_changed_body_is_an_entry_for_both_or_for_neither(data: st.DataObject)
 
 
 def parsed(body: bytes) -> dict[str, object]:
-    return program.Log._parsed(program.Row(0, body, b"", b"", {}))
+    return program.Log.parsed(program.Row(0, body, b"", b"", {}))

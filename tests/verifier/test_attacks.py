@@ -355,6 +355,14 @@ def test_a_checkpoint_kept_as_one_of_another_size_fails(story: World) -> None:
     assert "31 entries is kept as the one of 30" in reason(report)
 
 
+def test_a_checkpoint_of_no_entries_fails_at_the_first_entry(story: World) -> None:
+    drop_checkpoints(story)
+    with raw(story.database) as db:
+        db.execute("PRAGMA ignore_check_constraints = ON")
+        db.execute("INSERT INTO checkpoint VALUES (0, ?)", (note(story, 0, of=bytes(32)),))
+    assert bad(story.verify()) == (0, 14)
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

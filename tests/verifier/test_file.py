@@ -78,6 +78,20 @@ def test_entries_removed_with_their_payloads_left_behind_are_named(world: World)
     assert bad(world.verify()) == (last, 6)
 
 
+def test_a_report_that_failed_does_not_take_the_files_word_for_how_many_entries_there_are(world: World) -> None:
+    far = 2**62
+    with raw(world.database) as db:
+        follows = db.execute("SELECT sql FROM sqlite_schema WHERE name = 'entry_follows'").fetchone()[0]
+        db.execute("DROP TRIGGER entry_follows")
+        db.execute("INSERT INTO entry VALUES (?, x'', zeroblob(64), zeroblob(32))", (far,))
+        db.execute(follows)
+    report = world.verify()
+    assert bad(report) == (53, 2)
+    assert any(
+        line.startswith(f"{far + 1} entries, as the file says; the last proved is 52") for line in report.lines()
+    )
+
+
 def test_two_swapped_entries_are_named(world: World) -> None:
     tamper(
         world.database,
@@ -115,6 +129,33 @@ def test_a_payload_of_no_entry_is_named(world: World, seq: int) -> None:
     assert bad(world.verify()) == (seq, 6)
 
 
+@pytest.mark.parametrize("salt", [bytes(32), b"\xff" * 32])
+def test_a_payload_that_is_stored_twice_is_named_whichever_comes_first(world: World, salt: bytes) -> None:
+    """Where the table was filled under another key than it has now, one could be read and the other be proved."""
+    own, wider = "PRIMARY KEY (seq, field)", "PRIMARY KEY (seq, field, salt)"
+    change = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE name = 'payload'"
+    for more, (old, new) in ((False, (own, wider)), (True, (wider, own))):
+        with raw(world.database) as db:
+            if more:
+                db.execute("INSERT INTO payload VALUES (13, 'diff', ?, ?)", (salt, b"-nothing\n"))
+            db.execute("PRAGMA writable_schema = ON")
+            db.execute(change, (old, new))
+    report = world.verify()
+    assert bad(report) == (13, 6)
+    assert report.first_bad is not None
+    assert report.first_bad.reason == "payload 'diff' is stored twice"
+
+
+def test_more_payloads_than_an_entry_can_commit_to_are_not_held_all_at_once(world: World) -> None:
+    rows = [(9, f"extra{place}", bytes(32), b"") for place in range(200)]
+    with raw(world.database) as db:
+        db.executemany("INSERT INTO payload VALUES (?, ?, ?, ?)", rows)
+    report = world.verify()
+    assert bad(report) == (9, 6)
+    assert report.first_bad is not None
+    assert "more than 64 payloads" in report.first_bad.reason
+
+
 def test_a_ledger_without_entries_fails(world: World) -> None:
     tamper(world.database, "DELETE FROM payload", "DELETE FROM entry")
     assert bad(world.verify()) == (0, 2)
@@ -136,6 +177,7 @@ def test_a_file_that_is_no_database_fails(tmp_path: Path) -> None:
     report = verify_ledger(tmp_path / "ledger.db")
     assert bad(report) == (None, 8)
     assert "nothing of a log was proved" in in_words(report)[0]
+    assert not any("entries" in line for line in in_words(report))
 
 
 def test_another_application_id_fails(world: World) -> None:
@@ -217,6 +259,15 @@ def test_text_that_is_not_utf_8_is_no_crash(world: World) -> None:
     assert bad(world.verify())[0] == 13
 
 
+def test_a_definition_whose_name_is_no_text_is_no_crash(world: World) -> None:
+    """SQLite's own message about it is no text either."""
+    name = "cast(x'74ff62' AS TEXT)"
+    with raw(world.database) as db:
+        db.execute("PRAGMA writable_schema = ON")
+        db.execute(f"INSERT INTO sqlite_schema VALUES ({name}, {name}, 'entry', 0, NULL)")
+    assert bad(world.verify()) == (None, 8)
+
+
 def test_derived_tables_are_not_believed(world: World) -> None:
     tamper(world.database, "DELETE FROM lookup", "INSERT INTO lookup VALUES (1, 'x', NULL, NULL, NULL, 'x')")
     with raw(world.database) as db:
@@ -229,6 +280,19 @@ def test_a_stray_write_ahead_log_is_part_of_what_is_verified(world: World) -> No
     report = world.verify()
     assert report.verdict == "PASS-UNANCHORED"
     assert "together with its write-ahead log" in report.opened
+
+
+def test_a_link_to_a_ledger_is_read_with_the_write_ahead_log_beside_what_it_leads_to(
+    world: World, tmp_path: Path
+) -> None:
+    link = tmp_path / "link.db"
+    link.symlink_to(world.database)
+    with closing(sqlite3.connect(world.database, isolation_level=None)) as db:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("INSERT INTO entry VALUES (53, x'', zeroblob(64), zeroblob(32))")
+        report = verify_ledger(link)
+    assert "together with its write-ahead log" in report.opened
+    assert bad(report) == (53, 1)
 
 
 def test_another_log_than_the_pinned_one_fails(world: World, good: World) -> None:

@@ -930,6 +930,10 @@ def partial(path: str, index: int, count: int) -> str:
     return path + numbered(index) + ("" if width == WIDTH else f".p/{width}")
 
 
+LAST = struct.Struct("<4s4H2LH")  # the record that ends a ZIP
+MOST_QUOTES = WIDTH * (2 + 64 * 10)  # in the payloads of a group: of numbers, and of 64 fields with two members each
+
+
 class Row(NamedTuple):
     """One entry as a bundle holds it; `payloads` by field, each its salt and its bytes."""
 
@@ -963,7 +967,7 @@ class Bundle:
         self.manifest = self._manifest()
         self.size: int = self.manifest["size"]
         self._expect()
-        self.notes = sorted(self._notes(), key=lambda note: note.size)
+        self.notes = sorted(self._notes())
 
     def close(self) -> None:
         """Close the file."""
@@ -971,9 +975,7 @@ class Bundle:
 
     def _members(self) -> dict[str, zipfile.ZipInfo]:
         members: dict[str, zipfile.ZipInfo] = {}
-        end = self.file.seek(0, 2)
-        self.file.seek(0)
-        need(self.file.read(4) == b"PK\3\4" and not self.archive.comment, None, 8, "something stands around the ZIP")
+        self._check_end()
         for info in self.archive.infolist():
             path, kind = info.orig_filename, info.external_attr >> 16
             leads_out = path.startswith(("/", "\\")) or ".." in path.split("/") or ":" in path or "\\" in path
@@ -983,9 +985,28 @@ class Bundle:
             need(plain, None, 8, f"the member {path!r} is no plain file")
             need(info.compress_type in (0, 8), None, 8, f"the member {path!r} is packed in another way")
             members[path] = info
-        packed = sum(info.compress_size for info in members.values())
-        need(packed <= end, None, 8, "members of the ZIP overlap")
+        self._check_places()
         return members
+
+    def _check_end(self) -> None:
+        """Prove 8 of both ends: no bytes are beyond them, and the last record says where the members are."""
+        self.file.seek(-LAST.size, 2)
+        mark, _, _, _, count, _, offset, comment = LAST.unpack(self.file.read(LAST.size))
+        first = min((info.header_offset for info in self.archive.infolist()), default=0)
+        around = mark != b"PK\5\6" or comment or first
+        need(not around, None, 8, "something stands around the ZIP")
+        read = (count in (len(self.archive.infolist()), 0xFFFF), offset in (self.archive.start_dir, 0xFFFFFFFF))
+        need(all(read), None, 8, "the ZIP says in two ways where its members are")
+
+    def _check_places(self) -> None:
+        """Prove 8 of the places: no member reaches into what is after it."""
+        place = 0
+        for info in sorted(self.archive.infolist(), key=lambda info: info.header_offset):
+            need(place <= info.header_offset, None, 8, "members of the ZIP overlap")
+            self.file.seek(info.header_offset + 26)
+            name, extra = struct.unpack("<HH", self.file.read(4))
+            place = info.header_offset + 30 + name + extra + info.compress_size
+        need(place <= self.archive.start_dir, None, 8, "members of the ZIP overlap")
 
     def read(self, path: str, most: int) -> bytes:
         """Return a member of at most so many bytes."""
@@ -1036,13 +1057,18 @@ class Bundle:
         for path, most in MAX_MEMBER.items():
             self.read(path, most)
 
-    def _notes(self) -> Iterator[Note]:
+    def _notes(self) -> Iterator[tuple[int, str]]:
+        """Yield the sizes of the notes with their names: a small file may hold many large ones."""
         for path in sorted(self.members):
             if path == "checkpoint" or path.startswith("anchors/"):
                 try:
-                    yield Note(self.read(path, MAX_NOTE))
+                    yield self.note(path).size, path
                 except ValueError as error:
                     raise Bad(None, 8, f"{path}: {error}") from error
+
+    def note(self, path: str) -> Note:
+        """Return a note. Raises `ValueError`."""
+        return Note(self.read(path, MAX_NOTE))
 
     def rows(self) -> Iterator[Row]:
         """Yield the entries in order, each group of 256 read together."""
@@ -1096,8 +1122,11 @@ class Bundle:
         path = f"payloads/{numbered(index)}.json"
         if self._group[0] == index or path not in self.members:
             return self._group[1] if self._group[0] == index else {}
+        data = self.read(path, MAX_PAYLOADS)
+        few = b"[" not in data and data.count(b'"') <= MOST_QUOTES
+        need(few, None, 8, f"{path}: it is no table of payloads")
         try:
-            openings = read_json(self.read(path, MAX_PAYLOADS)).items()
+            openings = read_json(data).items()
             self._group = index, dict(self._opened(item, index, count) for item in openings)
             return self._group[1]
         except (ValueError, AttributeError, TypeError, KeyError) as error:
@@ -1126,7 +1155,8 @@ class Bundle:
         marks = [f'"kind":"{kind}"'.encode() for kind in kinds]
         for index in range(-(-self.size // WIDTH)):
             for body in self.bodies(index):
-                if any(mark in body for mark in marks):
+                # Read before anything is proved: what says more than such an entry can must not cost much.
+                if any(mark in body for mark in marks) and sum(map(body.count, (b'"', b",", b"[", b"{"))) <= 8192:
                     try:
                         entry = read_json(body)
                         if (
@@ -1314,6 +1344,8 @@ class Rules:
                     ssh_key_of(line)
         except ValueError as error:
             raise Bad(seq, 10, f"a reviewer's key: {error}") from error
+        held = [line for lines in entry["reviewers"].values() for line in set(lines)]
+        need(len(set(held)) == len(held), seq, 10, "two reviewers have one key: who holds it would count twice")
         self.policy, self.policy_seq, self.people = entry["policy"], seq, entry["reviewers"]
         self.guard_after, self.guard, self.proposals = seq, None, {}
 
@@ -1623,11 +1655,8 @@ class Rules:
         else:
             self._token(entry, facts)
             need(facts["token"] not in self.revoked, seq, 9, "it was begun although its token had been revoked")
-        self._in_force(entry)
         old = facts["decision"] == "permit" and self.restored is not None and action.seq < self.restored[0]
         need(not old, seq, 9, "it was begun by a permission from before the ledger was restored")
-        others = self.running.setdefault(facts["target"], set())
-        need(not others, seq, 9, "another action is running on " + facts["target"])
         state = action.status(at)
         need(state == "approved", seq, 9, "it was begun, but the action is " + state)
         need(action.release or not action.withheld, seq, 9, "it was begun, and nobody had signed for its execution")
@@ -1635,8 +1664,11 @@ class Rules:
             self._signed(action.release, entry)
         named = set(entry["reviews"])
         counted = [word for word in action.words if word.seq in named]
-        need(len(counted) == len(named), seq, 9, "it counts a review that is not there")
         need(action.status(at, counted) == "approved", seq, 9, "the reviews that it counts do not suffice")
+        self._in_force(entry)
+        need(len(counted) == len(named), seq, 9, "it counts a review that is not there")
+        others = self.running.setdefault(facts["target"], set())
+        need(not others, seq, 9, "another action is running on " + facts["target"])
         others.add(action.id)
         action.instance, action.begun_at = entry["instance"], at
         action.intent = seq if self.anchored.intersection(facts["rules"]) else None
@@ -1859,7 +1891,7 @@ class Log:
 
     def read(self, row: Row) -> dict[str, Any]:
         """Prove 1 to 4 of a row, and return the entry; `signer` is then whose signature it must bear."""
-        entry = self._parsed(row)
+        entry = self.parsed(row)
         need(entry["seq"] == row.seq, row.seq, 2, f"seq {entry['seq']} stands where {row.seq} must")
         need(entry["prev"] == self.leaf, row.seq, 2, "prev is not the leaf hash of the entry before")
         need(self.entry.get("kind") != "log.closed", row.seq, 2, "the log was closed: nothing follows")
@@ -1885,7 +1917,8 @@ class Log:
         self.size, self.leaf, self.at, self.entry = self.size + 1, leaf.hex(), entry["ts"], entry
 
     @staticmethod
-    def _parsed(row: Row) -> dict[str, Any]:
+    def parsed(row: Row) -> dict[str, Any]:
+        """Prove 1 of a row."""
         need(len(row.body) <= MAX_BODY, row.seq, 1, "the body is too large")
         try:
             entry = read_json(row.body)
@@ -1993,9 +2026,15 @@ class Receipt(NamedTuple):
     """A receipt that somebody kept: the body of the entry and its signature."""
 
     name: str
-    seq: int
+    entry: dict[str, Any]
     body: bytes
     signature: bytes
+    kid: str  # as the envelope gives it
+
+    @property
+    def size(self) -> int:
+        """Entries of a log that ends with this one."""
+        return int(self.entry["seq"]) + 1
 
 
 class Report:
@@ -2030,7 +2069,8 @@ class Examination:
         self.payloads: dict[str, bytes] = {}
         self.rules = Rules(bundle, self._payload)
         self.due = deque(bundle.notes)
-        self.brought = deque(sorted((one for one in brought if not self._is_elsewhere(one)), key=size_of))
+        here = [one for one in brought if not self._is_elsewhere(one)]
+        self.brought = deque(sorted(here, key=lambda one: one.size))
         self.elsewhere = [one for one in brought if self._is_elsewhere(one)]
         self.agreed: list[str] = []
         self.erased: set[tuple[int, str]] = set()
@@ -2059,10 +2099,19 @@ class Examination:
                 seq = self.log.size if bad.seq is None else bad.seq
                 self.report.bad = Bad(seq, bad.proof, bad.reason)
             self._settle()
+            if self.report.bad is None:
+                self._check_witnesses()
             progress(self.bundle.size)
         finally:
             self.signatures.close()
         return self.report
+
+    def _check_witnesses(self) -> None:
+        """Refuse a witness whose key is one of the log's own: nobody is outside of himself."""
+        own = {*self.log.keys, self.pinned.key.kid}
+        for witness in self.witnesses:
+            if witness.key.kid in own:
+                raise Misused(f"the witness {witness.name} is a key of this log: a witness is another's")
 
     def _settle(self) -> None:
         """Let a bad signature of an earlier entry, found later, come first."""
@@ -2164,16 +2213,32 @@ class Examination:
     def _compare(self, row: Row) -> None:
         """Prove 14 and 15 of the size that is reached now."""
         size = row.seq + 1
-        while self.due and self.due[0].size <= size:
-            self._check_note(self.due.popleft(), row.seq, 14, "a checkpoint in the bundle")
-        while self.brought and size_of(self.brought[0]) <= size:
+        if row.seq == 0:
+            self._hold_brought()
+        while self.due and self.due[0][0] <= size:
+            note = self.bundle.note(self.due.popleft()[1])
+            self._check_note(note, row.seq, 14, "a checkpoint in the bundle")
+        while self.brought and self.brought[0].size <= size:
             given = self.brought.popleft()
             if isinstance(given, Receipt):
-                same = given.body == row.body and given.signature == row.signature
-                need(same, row.seq, 15, f"{given.name} is a receipt of another entry than the one here")
+                need(given.body == row.body, row.seq, 15, f"{given.name} is a receipt of another entry than this")
+                same = given.signature == row.signature and given.kid == given.entry["kid"]
+                need(same, row.seq, 15, f"the signature of {given.name} is not the one its key makes of this entry")
             else:
                 self._check_note(given, row.seq, 15, "a checkpoint that you brought")
             self._vouched(size, "what you brought", None)
+
+    def _hold_brought(self) -> None:
+        """Prove 15 of what was brought, before any of it is compared: it is of this log, notes by its key."""
+        for given in self.brought:
+            if isinstance(given, Receipt):
+                of = given.entry["log"]
+                need(of == self.pinned.name, 0, 15, f"{given.name} is a receipt of another log, {of}")
+                continue
+            try:
+                given.cosigned(self.pinned, self.witnesses)
+            except ValueError as error:
+                raise Bad(0, 15, f"what you brought is no checkpoint of this log: {error}") from error
 
     def _check_note(self, note: Note, seq: int, proof: int, what: str) -> None:
         try:
@@ -2199,15 +2264,24 @@ class Examination:
         for note in self.elsewhere:
             raise Bad(0, 15, f"what you brought is a checkpoint of another log, {note.origin}")
         if self.brought:
-            last = size_of(self.brought[-1])
+            last = self.brought[-1].size
             raise Bad(size, 15, f"what you brought is of {last} entries, and the log ends here: it was cut off")
         if self.due:
-            raise Bad(size, 14, f"a checkpoint is of {self.due[-1].size} entries: the end was cut off")
+            raise Bad(size, 14, f"a checkpoint is of {self.due[-1][0]} entries: the end was cut off")
 
 
-def size_of(brought: Any) -> int:
-    """Return how many entries a log must have to hold what was brought."""
-    return brought.seq + 1 if isinstance(brought, Receipt) else int(brought.size)
+def read_witnesses(texts: Iterable[str]) -> list[NoteKey]:
+    """Read the keys of witnesses, each one once. Raises `ValueError` where two are one, or nobody can tell which."""
+    keys = {text.strip(): NoteKey(text.strip()) for text in texts}
+    for key in keys.values():
+        if not key.witness:
+            raise ValueError("a key given with --witness is not that of a witness")
+        for other in keys.values():
+            if other is not key and other.key.raw == key.key.raw:
+                raise ValueError(f"the witnesses {key.name} and {other.name} have one key: name it once")
+            if other is not key and (other.name, other.id) == (key.name, key.id):
+                raise ValueError(f"two witnesses answer to {key.name}+{key.id.hex()}: name one of them")
+    return list(keys.values())
 
 
 def read_brought(path: str) -> Any:
@@ -2215,16 +2289,20 @@ def read_brought(path: str) -> Any:
     with open(path, "rb") as file:  # noqa: PTH123 - one file that the auditor names
         data = file.read(1 << 20)
     if not data.lstrip().startswith(b"{"):
-        return Note(data)
+        note = Note(data)
+        if note.size == 0:
+            raise ValueError(path + ": a checkpoint of no entries; it vouches for none")
+        return note
     try:
         envelope = json.loads(data)
         while "payload" not in envelope:
             envelope = next(envelope[k] for k in ("io.keyturn/receipt", "_meta", "result") if k in envelope)
-        body = from_base64(envelope["payload"])
-        signature = from_base64(envelope["signatures"][0]["sig"])
-        return Receipt(path, int(read_json(body)["seq"]), body, signature)
-    except (LookupError, TypeError, AttributeError, StopIteration, RecursionError) as error:
-        raise ValueError("neither a checkpoint nor a receipt") from error
+        (signed,) = envelope["signatures"]
+        need(envelope["payloadType"] == "application/vnd.keyturn.entry.v1+json", None, 15, "it is of another type")
+        body, signature = from_base64(envelope["payload"]), from_base64(signed["sig"])
+        return Receipt(path, Log.parsed(Row(0, body, signature, b"", {})), body, signature, signed["keyid"])
+    except (LookupError, TypeError, AttributeError, ValueError, StopIteration, RecursionError, Bad) as error:
+        raise ValueError(f"{path}: neither a checkpoint nor a receipt") from error
 
 
 # ========================================================================================================== the words
@@ -2300,7 +2378,8 @@ def lines_of(told: dict[str, Any]) -> Iterator[str]:
         where = "the file" if bad["seq"] is None else f"entry {bad['seq']}"
         yield f"first bad: {where}, proof {bad['proof']}: {bad['reason']}"
     if told["last_seq"] is not None:
-        yield f"{told['size']} entries; the last proved is {told['last_seq']} of {told['last_at']}"
+        claimed = "" if bad is None else ", as the file says"
+        yield f"{told['size']} entries{claimed}; the last proved is {told['last_seq']} of {told['last_at']}"
     for seen in told["vouched"]:
         yield f"the first {seen['size']} entries were seen by {seen['by']}"
     tail = told["unwitnessed"]
@@ -2355,12 +2434,10 @@ def main() -> int:
     parser = arguments()
     asked = parser.parse_args()
     try:
-        key, witnesses = log_key_of(asked.key.strip()), [NoteKey(text.strip()) for text in asked.witness]
+        key, witnesses = log_key_of(asked.key.strip()), read_witnesses(asked.witness)
         brought = [read_brought(path) for path in asked.against]
     except (ValueError, OSError) as error:
         parser.error(str(error))
-    if not all(witness.witness for witness in witnesses):
-        parser.error("a key given with --witness is not that of a witness")
     examination = bundle = None
     try:
         bundle = Bundle(asked.bundle)

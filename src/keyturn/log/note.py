@@ -28,6 +28,7 @@ MAX_TIME = 2**63 - 1
 _DASH = "\N{EM DASH} "
 _NAME = re.compile(r"[^\s+]+")
 _KEY_ID = re.compile(r"[0-9a-f]{8}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _ID_BYTES, _TIME_BYTES, _SIGNATURE_BYTES = 4, 8, 64
 
 
@@ -198,7 +199,7 @@ def _parts(data: bytes) -> tuple[str, list[str]]:
 def _check_text(text: str) -> None:
     if not text.endswith("\n"):
         raise NoteError("the text of a note ends in a newline")
-    if any(ord(character) < 0x20 and character != "\n" for character in text):
+    if _CONTROL.search(text):
         raise NoteError("the text of a note holds a control character")
 
 

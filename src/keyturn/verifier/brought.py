@@ -66,18 +66,25 @@ def read_brought(name: str, data: bytes) -> Brought:
     Whether it is of this ledger, and true, is for the verification to say.
     """
     if len(data) > MAX_BROUGHT:
-        raise ConfigurationError(f"{name}: {len(data)} bytes; at most {MAX_BROUGHT} are read")
+        raise ConfigurationError(f"{name}: it is too long; at most {MAX_BROUGHT} bytes are read")
     try:
         if data.startswith(_PROOF):
             return _proof(name, data)
         if data.lstrip().startswith(b"{"):
             return _receipt(name, data)
-        note = parse_note(data)
-        return BroughtNote(name, note, parse_checkpoint(note.text).size)
+        return _note(name, data)
     except (NoteError, ProofError, EnvelopeError, EntryError, UnicodeDecodeError, ValueError) as error:
         raise ConfigurationError(
             f"{name}: neither a checkpoint note, nor a receipt, nor a proof of an entry: {error}"
         ) from error
+
+
+def _note(name: str, data: bytes) -> BroughtNote:
+    note = parse_note(data)
+    size = parse_checkpoint(note.text).size
+    if size == 0:
+        raise ConfigurationError(f"{name}: a checkpoint of no entries; it vouches for none")
+    return BroughtNote(name, note, size)
 
 
 def _proof(name: str, data: bytes) -> BroughtProof:

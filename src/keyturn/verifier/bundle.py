@@ -30,6 +30,11 @@ MAX_BODY = 65_535
 MAX_PAYLOADS = 256 * 1024 * 1024
 MAX_PROGRAM = 1024 * 1024
 _SIGNATURE = 64
+_MOST_QUOTES = WIDTH * (2 + 64 * 10)
+"""Quotation marks in the payloads of a group: of each entry's number, and of 64 fields with two members each."""
+_END = struct.Struct("<4s4H2LH")  # the record that ends a ZIP (APPNOTE 4.3.16)
+_LENGTHS = struct.Struct("<HH")  # of name and extra field, the last of a member's header (APPNOTE 4.3.7)
+_LENGTHS_AT = 26
 _MANIFEST, _CHECKPOINT, _PROGRAM = "manifest.json", "checkpoint", "verify.py"
 _NOTE = re.compile(r"anchors/(0|[1-9][0-9]{0,15})\.note", re.ASCII)
 _SEQ = re.compile(r"0|[1-9][0-9]{0,15}", re.ASCII)
@@ -55,19 +60,16 @@ class Archive:
     """The members of a ZIP, each a plain file with a name of its own. Raises `NotProved` (8)."""
 
     def __init__(self, file: BinaryIO) -> None:
+        self._members: dict[str, zipfile.ZipInfo] = {}
         with _sound("it is no sound ZIP"):
             self._zip = zipfile.ZipFile(file)
-            end = file.seek(0, 2)
-            file.seek(0)
-            start = file.read(4)
-        _need(start == b"PK\3\4" and not self._zip.comment, "something stands around the ZIP")
-        self._members: dict[str, zipfile.ZipInfo] = {}
+            _check_end(self._zip, file)
         for info in self._zip.infolist():
             _check_member(info)
             _need(info.filename not in self._members, f"the member {info.filename!r} is there twice")
             self._members[info.filename] = info
-        packed = sum(info.compress_size for info in self._members.values())
-        _need(packed <= end, "members of the ZIP overlap")
+        with _sound("it is no sound ZIP"):
+            _check_places(self._zip, file)
 
     @property
     def names(self) -> frozenset[str]:
@@ -96,7 +98,7 @@ class BundleFile:
         except ManifestError as error:
             raise NotProved(None, 8, f"{_MANIFEST}: {error}") from error
         self._expect()
-        self._notes = sorted(self._read_notes(), key=lambda note: note[0])
+        self._notes = sorted(self._read_notes())
         # The last of each that was read: entries are asked for in order, and earlier ones now and then.
         self._bodies = lru_cache(maxsize=2)(self._read_bodies)
         self._hashes = lru_cache(maxsize=4)(self._read_hashes)
@@ -151,7 +153,7 @@ class BundleFile:
 
     def checkpoints(self) -> Iterator[tuple[int, bytes]]:
         """Yield the checkpoint and the notes of anchors, by size."""
-        yield from self._notes
+        yield from ((size, self._archive.read(name, MAX_NOTE)) for size, name in self._notes)
 
     def subtree(self, level: int, index: int) -> bytes | None:
         """Return a hash of a tile above the lowest: the root of a complete subtree. Raises `NotProved` (8)."""
@@ -181,12 +183,13 @@ class BundleFile:
             _need(_NOTE.fullmatch(name), f"the member {name!r} is not part of a bundle")
         self._archive.read(_PROGRAM, MAX_PROGRAM)
 
-    def _read_notes(self) -> Iterator[tuple[int, bytes]]:
+    def _read_notes(self) -> Iterator[tuple[int, str]]:
+        """Yield the sizes of the notes with their names: a small file may hold many large ones."""
         for name in sorted(self._archive.names):
             if name == _CHECKPOINT or _NOTE.fullmatch(name):
                 data = self._archive.read(name, MAX_NOTE)
                 try:
-                    yield parse_checkpoint(parse_note(data).text).size, data
+                    yield parse_checkpoint(parse_note(data).text).size, name
                 except NoteError as error:
                     raise NotProved(None, 8, f"{name}: {error}") from error
 
@@ -228,8 +231,11 @@ class BundleFile:
         name = payloads_path(index)
         if name not in self._archive.names:
             return {}
+        data = self._archive.read(name, MAX_PAYLOADS)
+        # Counted before it is parsed: of a few hundred kilobytes a parser could make gigabytes.
+        _need(b"[" not in data and data.count(b'"') <= _MOST_QUOTES, f"{name}: it is no table of payloads")
         try:
-            value = canon.decode_object(self._archive.read(name, MAX_PAYLOADS))
+            value = canon.decode_object(data)
             return dict(_openings(seq, fields, index * WIDTH, self._width(index)) for seq, fields in value.items())
         except ValueError as error:
             raise NotProved(None, 8, f"{name}: {error}") from error
@@ -277,13 +283,38 @@ def _openings(place: str, fields: Any, first: int, count: int) -> tuple[int, dic
 def _choice(manifest: Manifest) -> str:
     """Say what the manifest leaves out, in words."""
     parts = []
-    if (manifest.first, manifest.end) != (0, manifest.size):
-        parts.append(f"of entries {manifest.first} to {manifest.end - 1}")
+    first, end = manifest.first, min(manifest.end, manifest.size)
+    if first >= end:
+        return "; no payloads are in it but those that every bundle has"
+    if (first, end) != (0, manifest.size):
+        parts.append(f"of entries {first} to {end - 1}")
     if manifest.actions is not None:
         parts.append(f"of {len(manifest.actions)} action{'' if len(manifest.actions) == 1 else 's'}")
     if manifest.withheld:
         parts.append(f"without {', '.join(sorted(manifest.withheld))}")
     return f"; payloads {' '.join(parts)} are in it" if parts else ", with all payloads"
+
+
+def _check_end(archive: zipfile.ZipFile, file: BinaryIO) -> None:
+    """Prove 8 of both ends: no bytes are beyond them, and the last record says of the directory what was read."""
+    file.seek(-_END.size, 2)
+    mark, _, _, _, count, _, offset, comment = _END.unpack(file.read(_END.size))
+    first = min((info.header_offset for info in archive.infolist()), default=0)
+    _need(mark == b"PK\5\6" and not comment and first == 0, "something stands around the ZIP")
+    # Readers that pass over the record for large files (ZIP64) would see another archive.
+    read = (count in (len(archive.infolist()), 0xFFFF), offset in (archive.start_dir, 0xFFFFFFFF))
+    _need(all(read), "the ZIP says in two ways where its members are")
+
+
+def _check_places(archive: zipfile.ZipFile, file: BinaryIO) -> None:
+    """Prove 8 of the places: no member reaches into what comes after it."""
+    place = 0
+    for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
+        _need(place <= info.header_offset, "members of the ZIP overlap")
+        file.seek(info.header_offset + _LENGTHS_AT)
+        name, extra = _LENGTHS.unpack(file.read(_LENGTHS.size))
+        place = info.header_offset + _LENGTHS_AT + _LENGTHS.size + name + extra + info.compress_size
+    _need(place <= archive.start_dir, "members of the ZIP overlap")
 
 
 def _check_member(info: zipfile.ZipInfo) -> None:

@@ -16,13 +16,17 @@ from keyturn.verifier.source import Named, Pruned, Source
 MARKS = (b'"kind":"payload.erased"', b'"kind":"payloads.pruned"')
 """How the bodies of such entries say what they are: a body is canonical, so in no other way."""
 
+_SAID = (b'"', b",", b"[", b"{")
+_MOST_SAID = 8192
+"""Of the marks in `_SAID`: more than an entry of these kinds holds, whose texts are short and which has no lists."""
 _NEEDED = ("argument.", "diff", "plan")  # beginnings of the fields that a decision follows from
 
 
 def named_in(bodies: Iterable[bytes]) -> Iterator[Named]:
     """Yield what bodies of entries name as gone: single payloads, and prunings. Nothing of them is proved."""
     for body in bodies:
-        if not any(mark in body for mark in MARKS):
+        # Read before anything is proved: a body that is of none of these kinds, or of no form, must not cost much.
+        if not any(mark in body for mark in MARKS) or sum(map(body.count, _SAID)) > _MOST_SAID:
             continue
         try:
             value: dict[str, Any] = canon.decode_object(body)

@@ -28,6 +28,8 @@ _CHECKPOINTS = "SELECT size, note FROM checkpoint ORDER BY size"
 _ERASED = "SELECT body FROM entry WHERE instr(body, ?) OR instr(body, ?) ORDER BY seq"
 _SUBTREE = "SELECT hash FROM subtree WHERE level = ? AND idx = ?"
 _SUBTREES = "SELECT count(*) FROM subtree"
+MOST_FIELDS = 64
+"""Payloads that an entry can commit to."""
 _NO_VERDICT = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -76,6 +78,7 @@ class LedgerFile:
             payloads: dict[str, Payload] = {}
             while waiting is not None and waiting[0] <= seq:
                 _belongs(waiting[0] == seq, waiting[0])
+                _fits(payloads, seq, waiting[1])
                 payloads[waiting[1]] = waiting[2]
                 waiting = next(stored, None)
             yield Row(seq=seq, body=body, signature=signature, leaf=leaf, payloads=payloads)
@@ -156,6 +159,14 @@ def _check_columns(place: int, columns: tuple[Any, ...]) -> None:
             raise NotProved(place, 7, f"the column {name} holds {type(value).__name__}, not bytes")
 
 
+def _fits(payloads: Mapping[str, Payload], seq: int, field: str) -> None:
+    """Proof 6, where the primary key does not hold: a file can be made whose table keeps a payload twice."""
+    if field in payloads:
+        raise NotProved(seq, 6, f"payload {field!r} is stored twice")
+    if len(payloads) >= MOST_FIELDS:
+        raise NotProved(seq, 6, f"more than {MOST_FIELDS} payloads are stored for it: no entry commits to so many")
+
+
 def _belongs(belongs: bool, seq: int) -> None:
     if not belongs:
         raise NotProved(seq, 6, f"a payload is stored for entry {seq}, which is not there")
@@ -164,9 +175,10 @@ def _belongs(belongs: bool, seq: int) -> None:
 @contextmanager
 def open_file(path: Path) -> Iterator[LedgerFile]:
     """Open a ledger file and prove 8. Raises `NotProved`, or `LedgerError` when it cannot be reached."""
+    path = path.resolve()  # as SQLite does: a write-ahead log lies beside the file, not beside a link to it
     alone = not _log_of(path)
     opened = "as it lies; no write-ahead log is beside it" if alone else "together with its write-ahead log"
-    uri = f"{path.resolve().as_uri()}?{'immutable=1&' if alone else ''}mode=ro"
+    uri = f"{path.as_uri()}?{'immutable=1&' if alone else ''}mode=ro"
     with sqlite_errors(f"open {path}"):
         connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=5.0)
     try:
@@ -188,7 +200,7 @@ def stillness(path: Path) -> tuple[int, int, int] | None:
     if not path.is_file():
         raise LedgerError(f"{path} is no file; name the ledger, such as state/ledger.db of a home")
     status = path.stat()
-    return None if _log_of(path) else (status.st_ino, status.st_size, status.st_mtime_ns)
+    return None if _log_of(path.resolve()) else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _log_of(path: Path) -> bool:
@@ -218,3 +230,6 @@ def sqlite_errors(doing: str) -> Iterator[None]:
                 "file to a folder you may write to, and verify the copy"
             ) from error
         raise NotProved(None, 8, f"{doing}: it is no sound SQLite database: {error}") from error
+    except UnicodeDecodeError as error:
+        # SQLite's message quotes the file, and what it quotes is no UTF-8.
+        raise NotProved(None, 8, f"{doing}: it is no sound SQLite database: a name in it is no text") from error

@@ -37,7 +37,9 @@ class Checkpoints:
             said = self._read(size, data, log)
             if said.checkpoint.root != self._grown.root(size):
                 raise NotProved(
-                    size - 1, 14, f"the first {size} entries are not those of the checkpoint of {size} that is kept"
+                    max(size - 1, 0),
+                    14,
+                    f"the first {size} entries are not those of the checkpoint of {size} that is kept",
                 )
             self._vouching.cosigned(said, head)
             self.count += 1

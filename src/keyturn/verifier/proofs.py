@@ -40,9 +40,9 @@ ADVICE: Mapping[int, str] = MappingProxyType(
         "place. " + _EDITED,
         14: "The entries are not those that the log key signed a checkpoint of, or the file was edited. Compare it "
         "with checkpoints and receipts kept elsewhere. " + _EDITED,
-        15: "What you brought was true when it was kept: the ledger was changed since, or yours is of another log. "
-        "If a recovery is listed, see what it says was lost. Otherwise whoever did this holds the keys: stop the "
-        "servers of this home, keep the file, and go by what was kept elsewhere.",
+        15: "If what you brought was true when it was kept, and of this log, the ledger was changed since. If a "
+        "recovery is listed, see what it says was lost. Otherwise whoever did this holds the keys: stop the servers "
+        "of this home, keep the file, and go by what was kept elsewhere.",
         16: "Somebody could review whom your list does not know. Ask who that is before you rely on a review.",
         17: "It ran although no anchor was known to have its intent, which the policy asks for first. " + _KEY_HOLDER,
     }

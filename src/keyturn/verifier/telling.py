@@ -45,7 +45,9 @@ def _lines(report: Report, given: str | None) -> Iterator[str]:
     if report.first_bad is not None:
         yield from _failure(report.first_bad)
     last = "" if report.last_at is None else f"; the last proved is {report.last_seq} of {_time(report.last_at)}"
-    yield f"{report.size} entries{last}"
+    if report.opened:
+        claimed = "" if report.first_bad is None else ", as the file says"  # nobody has counted them
+        yield f"{report.size} entries{claimed}{last}"
     yield f"read {report.opened}" if report.opened else "the file could not be read as a ledger"
     yield _log_key(report, given)
     yield from _neighbours(report)

@@ -89,8 +89,9 @@ def command(
 
     Of B.zip, which `audit export` wrote: payloads left out there are passed over, and decisions over them are listed.
 
-    Exits 7 when one is. Says PASS when a witness you name (--witness) or something you kept (--against) vouches for
-    the end, and PASS-UNANCHORED when nothing does: then nobody can tell whether entries were cut off there.
+    Exits 7 when something is wrong. Says PASS when a witness you name (--witness) or something you kept (--against)
+    vouches for the end, and PASS-UNANCHORED when nothing does: then nobody can tell whether entries were cut off
+    there.
     """
     from keyturn.assembly.standing import remembered_end
     from keyturn.verifier import verify_ledger
