@@ -88,7 +88,7 @@ def test_a_report_that_failed_does_not_take_the_files_word_for_how_many_entries_
     report = world.verify()
     assert bad(report) == (53, 2)
     assert any(
-        line.startswith(f"{far + 1} entries, as the file says; the last proved is 52") for line in report.lines()
+        line.startswith(f"{far + 1} entries, as the file says; the last proved is 52") for line in in_words(report)
     )
 
 
