@@ -8,7 +8,6 @@ import click
 
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
-from keyturn.verifier import in_words
 
 _COLUMNS = (
     Column("FILE", "file"),
@@ -29,6 +28,7 @@ def command(ctx: click.Context, /, file: Path, as_json: AsJson) -> None:
     home's keys are not in it. Exits 7 when the copy does not verify; it is kept as evidence then.
     """
     from keyturn.assembly.restoring import NotProvedWhole, back_up
+    from keyturn.verifier import in_words
 
     home = home_of(ctx)
     try:

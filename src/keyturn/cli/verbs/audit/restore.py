@@ -10,7 +10,6 @@ import click
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.signer import announced, signer_options
-from keyturn.verifier import in_words
 
 if TYPE_CHECKING:
     from keyturn.assembly.restoring import Restored
@@ -52,6 +51,7 @@ def command(
     Exits 7 when FILE does not verify; nothing is changed then.
     """
     from keyturn.assembly.restoring import NotProvedWhole, restore
+    from keyturn.verifier import in_words
 
     signer = announced(key, as_name, f"restore {file}")
     try:

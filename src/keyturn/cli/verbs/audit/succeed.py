@@ -8,7 +8,6 @@ import click
 
 from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
-from keyturn.verifier import in_words
 
 _COLUMNS = (
     Column("ENTRY", "entry"),
@@ -29,6 +28,7 @@ def command(ctx: click.Context, /, before: Path, as_json: AsJson) -> None:
     in favour of this log. Needs the log key of this home. Exits 7 when OLD does not verify.
     """
     from keyturn.assembly.ending import NotProvedWhole, go_on
+    from keyturn.verifier import in_words
 
     try:
         done = go_on(home_of(ctx), before)

@@ -11,7 +11,6 @@ from keyturn.cli.frame import Exit, home_of
 from keyturn.cli.output import AsJson, emit_json, json_option, note, say
 from keyturn.cli.progress import bar
 from keyturn.model.errors import ConfigurationError
-from keyturn.verifier import in_words
 
 if TYPE_CHECKING:
     from keyturn.verifier import Report
@@ -161,6 +160,8 @@ def _what(ctx: click.Context, ledger: Path | None, verifier: str | None) -> tupl
 
 
 def _say(report: Report, given: str | None, *, at_home: bool) -> None:
+    from keyturn.verifier import in_words
+
     first, *rest = in_words(report, given)
     say(first, style=_STYLES.get(report.verdict))
     for line in rest:
