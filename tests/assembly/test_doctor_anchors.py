@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from keyturn.anchors import file
 from keyturn.assembly.doctor.anchors import anchors
-from keyturn.assembly.signing import Last, Standing
+from keyturn.assembly.signing import Standing
+from keyturn.fold.standing import Anchored
 from keyturn.ledger.checkpoints import Kept
 from keyturn.log.checkpoint import Checkpoint
 
@@ -16,7 +17,7 @@ SETTINGS = file.Settings(path="x", every="10m")
 
 def level(size: int, ago: timedelta, signed: int = 100) -> str:
     kept = Kept(Checkpoint("shop/" + "0" * 32, signed, bytes(32)), b"")
-    standing = Standing(signed + 1, kept, {"mount": Last(size, NOW - ago)})
+    standing = Standing(signed + 1, kept, {"mount": Anchored(size, NOW - ago)})
     (finding,) = anchors({"mount": SETTINGS}, standing, NOW)
     return finding.level
 

@@ -17,6 +17,7 @@ from keyturn.assembly.signing import COUNT, standing
 from keyturn.assembly.writing import log_signer, log_verifier
 from keyturn.canon import Json
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
+from keyturn.ledger.keys import make_key
 from keyturn.ledger.lock import take_instance
 from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.note import parse_note
@@ -219,6 +220,33 @@ def test_a_key_that_does_not_sign_is_told_once_and_tried_again(
     scene.turn(SECONDS)
     assert scene.signed == scene.size
     assert scene.notary.failing == {}
+
+
+def test_another_key_than_the_logs_is_told_and_ends_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.notary.signer = replace(scene.signer, sign=make_key(bytes(32)).sign)
+    scene.write(COUNT)
+    before = scene.signed
+    scene.turn()
+    assert "the log key: no checkpoint can be signed: what signs is not the key of this log" in caplog.text
+    assert scene.signed == before
+    scene.notary.signer = scene.signer
+    scene.turn(SECONDS)
+    assert scene.signed == scene.size
+
+
+def test_an_anchor_keeps_its_pace_however_often_others_are_recorded(scene: Scene) -> None:
+    slow, quick = Outside("slow"), Outside("quick")
+    scene.notary.anchors = [Declared(slow, 3600.0), Declared(quick, 1.0)]
+    scene.settle(lambda: len(recorded(scene.world)) == 2)
+    for count in range(40):
+        scene.world.clock.run(seconds=2)
+        scene.write()
+        scene.notary.sign()
+        scene.settle(lambda count=count: len(quick.got) == count + 2)  # type: ignore[misc]  # bound now
+        scene.settle(lambda count=count: len(recorded(scene.world)) >= count + 3)  # type: ignore[misc]  # bound now
+    assert len(slow.got) == 1
+    last = scene.world.gate.ledger.look(lambda view: standing(view, scene.notary.verifier)).last
+    assert {name: one.size for name, one in last.items()} == {"slow": slow.got[0], "quick": quick.got[-1]}
 
 
 def test_one_process_at_a_time_brings_checkpoints(scene: Scene) -> None:

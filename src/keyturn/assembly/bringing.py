@@ -8,8 +8,9 @@ from keyturn import canon
 from keyturn.anchors import Given, Offer
 from keyturn.anchors.judging import judge, read_kept, recoveries_in
 from keyturn.assembly.anchoring import Declared
-from keyturn.assembly.signing import NOTE, RECORDED, TOKEN, Last, standing
+from keyturn.assembly.signing import NOTE, RECORDED, TOKEN, standing
 from keyturn.canon import Json
+from keyturn.fold.standing import Anchored
 from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import Kept
 from keyturn.ledger.lock import InstanceLock, take_instance
@@ -28,7 +29,7 @@ def take_turn(place: Place, one: Declared) -> InstanceLock | None:
     return take_instance(place.run, f"{one.anchor.name}.{TURN}")
 
 
-def offer_of(ledger: Ledger[State], verifier: LogVerifier, kept: Kept, last: Last | None) -> Offer:
+def offer_of(ledger: Ledger[State], verifier: LogVerifier, kept: Kept, last: Anchored | None) -> Offer:
     """Return a checkpoint as an anchor takes it that is recorded to have had `last`."""
     size = kept.checkpoint.size
     return Offer(

@@ -22,9 +22,10 @@ from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_aga
 from keyturn.assembly.bringing import offer_of, record, take_turn
 from keyturn.assembly.home import Home
 from keyturn.assembly.ports import world_of
-from keyturn.assembly.signing import COUNT, Last, Standing, is_news, sign_news, standing
+from keyturn.assembly.signing import COUNT, Standing, is_news, sign_news, standing
 from keyturn.assembly.wiring import read_anchors
 from keyturn.assembly.writing import log_signer, log_verifier
+from keyturn.fold.standing import Anchored
 from keyturn.fold.state import State
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.checkpoints import Kept, LogSigner
@@ -179,7 +180,7 @@ class Notary:
             elif forced:
                 self._tell(one.title, "another process of this home is bringing it a checkpoint at present")
 
-    def _set_out(self, one: Declared, turn: InstanceLock, kept: Kept, last: Last | None) -> None:
+    def _set_out(self, one: Declared, turn: InstanceLock, kept: Kept, last: Anchored | None) -> None:
         try:
             offer = offer_of(self.ledger, self.verifier, kept, last)
         except BaseException:
@@ -188,11 +189,11 @@ class Notary:
         call = Patient(one.anchor.name, partial(given_by, one.anchor, offer))
         self._errands.append(_Errand(one, turn, call, self.clock()))
 
-    def _is_new(self, one: Declared, last: Last | None, kept: Kept) -> bool:
+    def _is_new(self, one: Declared, last: Anchored | None, kept: Kept) -> bool:
         on_its_way = any(errand.one is one for errand in self._errands)
         return not on_its_way and (last is None or last.size < kept.checkpoint.size)
 
-    def _is_paced(self, one: Declared, last: Last | None, now: datetime) -> bool:
+    def _is_paced(self, one: Declared, last: Anchored | None, now: datetime) -> bool:
         if self.clock() < self._not_before.get(one.anchor.name, 0.0):
             return False
         return last is None or (now - last.at).total_seconds() >= one.every

@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn.assembly.doctor.finding import Finding, ok, warn
-from keyturn.assembly.signing import Last, Standing
+from keyturn.assembly.signing import Standing
+from keyturn.fold.standing import Anchored
 from keyturn.model.time import format_timestamp, parse_duration
 
 PAGE = "docs/how-to/anchor-the-ledger.md"
@@ -24,7 +25,7 @@ def anchors(declared: Mapping[str, Any], standing: Standing, now: datetime) -> I
         yield _one(f"{name} ({settings.kind})", standing, standing.last.get(name), now - every - LATE)
 
 
-def _one(title: str, standing: Standing, last: Last | None, since: datetime) -> Finding:
+def _one(title: str, standing: Standing, last: Anchored | None, since: datetime) -> Finding:
     if last is None:
         return warn(
             "anchors", f"{title} has no checkpoint yet", "it would not notice a rollback", "keyturn audit anchor"
