@@ -18,7 +18,7 @@ SETTINGS = file.Settings(path="x", every="10m")
 def level(size: int, ago: timedelta, signed: int = 100) -> str:
     kept = Kept(Checkpoint("shop/" + "0" * 32, signed, bytes(32)), b"")
     standing = Standing(signed + 1, kept, {"mount": Anchored(size, NOW - ago)})
-    (finding,) = anchors({"mount": SETTINGS}, standing, NOW)
+    (finding,) = anchors({"mount": SETTINGS}, standing, None, NOW)
     return finding.level
 
 

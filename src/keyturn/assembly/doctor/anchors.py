@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn.assembly.doctor.finding import Finding, ok, warn
 from keyturn.assembly.signing import Standing
 from keyturn.fold.standing import Anchored
+from keyturn.gateway.desk import Look
 from keyturn.model.time import format_timestamp, parse_duration
 
 PAGE = "docs/how-to/anchor-the-ledger.md"
@@ -16,13 +18,43 @@ LATE = timedelta(minutes=5)
 """How far behind its pace an anchor may be: checkpoints are a minute apart, and a failure is tried again."""
 
 
-def anchors(declared: Mapping[str, Any], standing: Standing, now: datetime) -> Iterator[Finding]:
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """A restore that lost entries: the entry that says so, when, and how many entries the lost ledger had."""
+
+    seq: int
+    at: datetime
+    size: int
+
+
+def loss_in(view: Look) -> Loss | None:
+    """Return the newest restore that lost entries."""
+    for entry in view.newest("recovery"):
+        facts: dict[str, Any] = dict(entry.facts)
+        if facts["missing"] is not None:
+            return Loss(entry.seq, entry.at, facts["missing"]["size"])
+    return None
+
+
+def anchors(declared: Mapping[str, Any], standing: Standing, loss: Loss | None, now: datetime) -> Iterator[Finding]:
     """Say of each anchor how far it is; `declared` is name → settings."""
     if not declared:
         yield ok("anchors", f"none is declared: only copies and receipts would show a rollback ({PAGE})")
     for name, settings in declared.items():
-        every = parse_duration(settings.every)
-        yield _one(f"{name} ({settings.kind})", standing, standing.last.get(name), now - every - LATE)
+        title, last = f"{name} ({settings.kind})", standing.last.get(name)
+        if settings.kind == "witness" and loss is not None and (last is None or last.at <= loss.at):
+            yield _left_behind(title, loss)
+        else:
+            yield _one(title, standing, last, now - parse_duration(settings.every) - LATE)
+
+
+def _left_behind(title: str, loss: Loss) -> Finding:
+    return warn(
+        "anchors",
+        f"{title} has cosigned nothing since entry {loss.seq}, by which a ledger of {loss.size} entries was lost",
+        "a witness that saw any of what was lost never cosigns this log again, whoever signed for that",
+        f"keyturn audit anchor tells; then take it out of keyturn.toml, or begin a new log ({PAGE})",
+    )
 
 
 def _one(title: str, standing: Standing, last: Anchored | None, since: datetime) -> Finding:
