@@ -72,8 +72,8 @@ def _unbelted(connection: sqlite3.Connection) -> Iterator[None]:
 def sweep(place: Place, program: str) -> None:
     """Write the ledger file anew and cut its log, so that nothing deleted is left in them. Others wait meanwhile.
 
-    Takes free space of twice the ledger. Raises `LedgerUnavailable` when the lock is not to be had, space is short, or
-    readers keep the log from being cut: what was erased is recorded then, and may still be in the files.
+    Takes free space of twice the ledger. Raises `LedgerUnavailable` when the lock is not to be had, when there is no
+    such space, or when readers keep the log from being cut: what was erased is recorded then, and may still be there.
     """
     try:
         _sweep(place, program)
