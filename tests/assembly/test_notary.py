@@ -169,6 +169,16 @@ def test_a_failure_is_told_once_tried_again_and_told_when_it_is_over(
     assert "anchor own (witness): well again" in caplog.text
 
 
+def test_a_fault_in_an_anchor_is_told_and_ends_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Outside):
+        def put(self, offer: Offer) -> bytes:
+            raise RuntimeError("a fault")
+
+    with_anchor(scene, Faulty())
+    scene.settle(lambda: scene.notary.failing)
+    assert "anchor own (witness): an internal error interrupted it" in caplog.text
+
+
 def test_an_anchor_that_hangs_holds_up_neither_checkpoints_nor_the_end(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
