@@ -305,6 +305,11 @@ def test_a_notary_is_built_from_the_wiring(world: World, caplog: pytest.LogCaptu
     (world.home.place.keys / "log.key").chmod(0o644)
     assert notary_of(world.home, world.gate.ledger).signer is None
     assert "no checkpoint can be signed" in caplog.text
+    (world.home.place.keys / "log.key").unlink()
+    assert notary_of(world.home, world.gate.ledger).signer is None
+    assert (
+        "no checkpoint is signed for the anchors: the log key is not at hand (file:state/keys/log.key)" in caplog.text
+    )
     with world.home.wiring.open("a") as wiring:
         wiring.write('\n[anchors.b]\nkind = "git"\npath = "nowhere"\n')
     with pytest.raises(ConfigurationError, match=r"anchors\.b\.path: .* is not a git repository"):

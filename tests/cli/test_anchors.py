@@ -410,3 +410,16 @@ def test_the_doctor_names_a_witness_that_a_restore_left_behind(operator: Operato
             assert level == "warn"
             assert told == "w (witness) has cosigned nothing since entry 5, by which a ledger of 7 entries was lost"
             write(operator, tool)
+
+
+def test_without_the_log_key_an_anchor_is_not_said_to_be_up_to_date(operator: Operator, mount: Path) -> None:
+    key = operator.home / "state" / "keys" / "log.key"
+    key.rename(operator.home / "log.key")
+    for size in (0, 5):
+        told = operator.tell("audit", "anchor", "--json")
+        assert (told.code, told.json[0]["size"]) == (1, size)
+        assert "the log key is not at hand (file:state/keys/log.key)" in told.json[0]["problem"]
+        (operator.home / "log.key").rename(key)
+        assert anchor(operator)[0]["problem"] == ""
+        key.rename(operator.home / "log.key")
+        write(operator)

@@ -21,6 +21,7 @@ from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_against
 from keyturn.assembly.bringing import offer_of, record, take_turn
 from keyturn.assembly.home import Home
+from keyturn.assembly.log_key import where_log_key
 from keyturn.assembly.ports import world_of
 from keyturn.assembly.signing import COUNT, Standing, is_news, sign_news, standing
 from keyturn.assembly.wiring import read_anchors
@@ -248,6 +249,10 @@ def notary_of(home: Home, ledger: Ledger[State]) -> Notary:
     signer = None
     try:
         signer = log_signer(home)
+        if signer is None and anchors:
+            _log.warning(
+                "no checkpoint is signed for the anchors: the log key is not at hand (%s)", where_log_key(home)
+            )
     except LedgerError as error:
         _log.warning("no checkpoint can be signed: %s", error)
     return Notary(ledger=ledger, place=home.place, verifier=verifier, signer=signer, anchors=anchors)

@@ -10,6 +10,7 @@ from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import Kept, LogSigner, newest_checkpoint, sign_checkpoint
 from keyturn.ledger.transaction import View
 from keyturn.ledger.writer import Ledger
+from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier
 
 COUNT = 256
@@ -43,13 +44,19 @@ def standing(view: Look, verifier: LogVerifier) -> Standing:
     return Standing(view.head.size, newest_checkpoint(view, verifier), dict(view.state.anchored))
 
 
+def unsigned(view: Look, verifier: LogVerifier) -> Entry | None:
+    """Return the first entry that the newest checkpoint does not hold, None where nothing since it is news."""
+    kept = newest_checkpoint(view, verifier)
+    begin = 0 if kept is None else kept.checkpoint.size
+    return view.entry(begin) if is_news(view, begin) else None
+
+
 def sign_news(ledger: Ledger[State], signer: LogSigner) -> Kept | None:
     """Sign a checkpoint where there is news since the newest one. Raises as `sign_checkpoint`."""
 
     def look(view: Look) -> bool:
         if view.head.closed is not None:
             return False  # `keyturn audit close` signs the last one, once the anchors have seen it
-        last = newest_checkpoint(view, signer.verifier)
-        return is_news(view, 0 if last is None else last.checkpoint.size)
+        return unsigned(view, signer.verifier) is not None
 
     return sign_checkpoint(ledger, signer) if ledger.look(look) else None

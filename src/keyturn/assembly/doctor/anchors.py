@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from keyturn.assembly.doctor.finding import Finding, ok, warn
-from keyturn.assembly.signing import Standing
+from keyturn.assembly.signing import Standing, standing, unsigned
 from keyturn.fold.standing import Anchored
 from keyturn.gateway.desk import Look
+from keyturn.log.keys import LogVerifier
 from keyturn.model.time import format_timestamp, parse_duration
 
 PAGE = "docs/how-to/anchor-the-ledger.md"
@@ -27,8 +28,32 @@ class Loss:
     size: int
 
 
-def loss_in(view: Look) -> Loss | None:
-    """Return the newest restore that lost entries."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outward:
+    """What the doctor reads of a ledger's way outside, in one look.
+
+    unsigned  the time of the oldest entry of news that no checkpoint holds, None where all is signed
+    loss      the newest restore that lost entries
+    """
+
+    standing: Standing
+    unsigned: datetime | None
+    loss: Loss | None
+    now: datetime
+
+
+def read_anchored(view: Look, verifier: LogVerifier) -> Outward:
+    """Read how far the ledger is signed and anchored."""
+    first = unsigned(view, verifier)
+    return Outward(
+        standing=standing(view, verifier),
+        unsigned=None if first is None else first.at,
+        loss=_loss_in(view),
+        now=view.now,
+    )
+
+
+def _loss_in(view: Look) -> Loss | None:
     for entry in view.newest("recovery"):
         facts: dict[str, Any] = dict(entry.facts)
         if facts["missing"] is not None:
@@ -36,16 +61,23 @@ def loss_in(view: Look) -> Loss | None:
     return None
 
 
-def anchors(declared: Mapping[str, Any], standing: Standing, loss: Loss | None, now: datetime) -> Iterator[Finding]:
+def anchors(declared: Mapping[str, Any], seen: Outward) -> Iterator[Finding]:
     """Say of each anchor how far it is; `declared` is name → settings."""
     if not declared:
         yield ok("anchors", f"none is declared: only copies and receipts would show a rollback ({PAGE})")
     for name, settings in declared.items():
-        title, last = f"{name} ({settings.kind})", standing.last.get(name)
-        if settings.kind == "witness" and loss is not None and (last is None or last.at <= loss.at):
-            yield _left_behind(title, loss)
+        title, last = f"{name} ({settings.kind})", seen.standing.last.get(name)
+        if settings.kind == "witness" and seen.loss is not None and (last is None or last.at <= seen.loss.at):
+            yield _left_behind(title, seen.loss)
         else:
-            yield _one(title, standing, last, now - parse_duration(settings.every) - LATE)
+            yield _one(title, seen.standing, last, seen.now - parse_duration(settings.every) - LATE)
+    if declared and seen.unsigned is not None and seen.unsigned < seen.now - LATE:
+        yield warn(
+            "anchors",
+            f"no checkpoint was signed of what was written since {format_timestamp(seen.unsigned)}",
+            "no anchor sees any of it: the log key is not at hand, it does not sign, or no server or worker runs",
+            "keyturn audit anchor",
+        )
 
 
 def _left_behind(title: str, loss: Loss) -> Finding:
