@@ -242,7 +242,8 @@ def test_another_process_that_brings_the_same_anchor_something_is_waited_for(wor
     coverage.wait = 0.3
     turn = take_turn(world.home.place, coverage.anchors[0])
     assert turn is not None
-    assert "another process of this home kept bringing it something" in failed(world, world.comment("Hello."))
+    said = failed(world, world.comment("Hello."))
+    assert "has not answered yet what this process or another of this home brought it" in said
     turn.release()
     assert world.comment("Hello.").envelope["status"] == "succeeded"
 

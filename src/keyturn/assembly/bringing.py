@@ -23,9 +23,14 @@ from keyturn.telemetry.speech import tell
 TURN = "notary"
 """Ends the names of the locks of `state/run/`, one for each anchor, under which one at a time brings it anything."""
 
+BUSY = "it has not answered yet what this process or another of this home brought it before"
+
 
 def take_turn(place: Place, one: Declared) -> InstanceLock | None:
-    """Take the turn at an anchor among all processes of the home, or None while another has it."""
+    """Take the turn at an anchor among all that bring it something, in this process and others of the home.
+
+    None while somebody has it.
+    """
     return take_instance(place.run, f"{one.anchor.name}.{TURN}")
 
 

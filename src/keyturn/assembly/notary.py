@@ -19,7 +19,7 @@ from keyturn.anchors import Given, Keeper, given_by
 from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_against
-from keyturn.assembly.bringing import offer_of, record, take_turn
+from keyturn.assembly.bringing import BUSY, offer_of, record, take_turn
 from keyturn.assembly.home import Home
 from keyturn.assembly.log_key import where_log_key
 from keyturn.assembly.ports import world_of
@@ -179,7 +179,7 @@ class Notary:
             if turn is not None:
                 self._set_out(one, turn, now.kept, now.last.get(one.anchor.name))
             elif forced:
-                self._tell(one.title, "another process of this home is bringing it a checkpoint at present")
+                self._tell(one.title, BUSY)
 
     def _set_out(self, one: Declared, turn: InstanceLock, kept: Kept, last: Anchored | None) -> None:
         try:
