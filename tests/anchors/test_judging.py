@@ -40,7 +40,7 @@ def test_what_is_no_note_of_the_log_is_told_and_proves_nothing(note: bytes, why:
         read_kept(note, VERIFIER)
 
 
-def test_an_anchor_that_hangs_is_left_and_what_it_raises_comes_out() -> None:
+def test_an_anchor_that_hangs_is_left() -> None:
     gate = threading.Event()
     call = Patient("mount", gate.wait)
     with pytest.raises(ConnectorError, match=r"does not answer within 0\.05 s"):
@@ -49,5 +49,16 @@ def test_an_anchor_that_hangs_is_left_and_what_it_raises_comes_out() -> None:
     gate.set()
     assert call.wait(10) is True
     assert call.over
-    with pytest.raises(ZeroDivisionError):
+
+
+def test_what_an_anchor_raises_comes_out_and_a_fault_in_it_as_an_anchor_that_cannot_be_had(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def contradicts() -> None:
+        raise Contradicted("forked", 5)
+
+    with pytest.raises(Contradicted, match="forked"):
+        Patient("mount", contradicts).wait(10)
+    with pytest.raises(ConnectorError, match="an internal error interrupted it"):
         Patient("mount", lambda: 1 // 0).wait(10)
+    assert "ZeroDivisionError" in caplog.text

@@ -153,7 +153,7 @@ def test_a_conflict_without_a_size_of_the_one_form_is_told(serve: Serve, body: b
         return said(409, raw=body, Content_Type=CONFLICT)
 
     anchor = serve(script)
-    with pytest.raises(ConnectorError, match=r"409|cosigned another tree"):
+    with pytest.raises(ConnectorError, match=r"409|takes no proof"):
         anchor.put(offer(10))
     assert len(asked) <= 2
 
@@ -165,9 +165,16 @@ def test_a_conflict_again_and_again_ends_after_the_second(serve: Serve) -> None:
         asked.append(heard.number)
         return said(409, raw=b"%d\n" % (len(asked) + 1), Content_Type=CONFLICT)
 
-    with pytest.raises(ConnectorError, match="another tree"):
+    with pytest.raises(ConnectorError, match="said first that it saw 2 entries of this log, and then 3; another"):
         serve(script).put(offer(10))
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize("last", [0, 5])
+def test_a_conflict_with_the_size_it_was_asked_for_says_nothing_of_the_ledger(serve: Serve, last: int) -> None:
+    conflict = said(409, raw=b"5\n", Content_Type=CONFLICT)
+    with pytest.raises(ConnectorError, match="says that it saw 5 entries of this log, and takes no proof from there"):
+        serve(lambda _: conflict).put(offer(10, last=last))
 
 
 def test_a_conflict_of_another_type_is_no_size(serve: Serve) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +23,7 @@ from keyturn.assembly.notary import notary_of
 from keyturn.assembly.proposal import check_proposal, read_proposal
 from keyturn.assembly.required import check_anchors
 from keyturn.assembly.standing import kept_verifier
+from keyturn.assembly.writing import log_signer
 from keyturn.gateway.envelope import Answer
 from keyturn.gateway.recover import recover
 from keyturn.ledger.checkpoints import LogSigner
@@ -178,6 +181,29 @@ def test_a_key_that_does_not_sign_and_a_fault_stop_the_effect(world: World, erro
     assert str(error) in said or "internal error" in said
 
 
+@pytest.mark.parametrize(
+    ("program", "why"),
+    [
+        ("true", "printed no signature"),
+        ("/nowhere/sign", "cannot be run"),
+        (f'{sys.executable} -Sc \'print("A" * 86 + "==")\'', "is not the key of this log"),
+    ],
+    ids=["junk", "gone", "another key"],
+)
+def test_a_program_that_does_not_sign_for_the_log_stops_the_effect_and_not_the_process(
+    world: World, program: str, why: str
+) -> None:
+    asked_first(world)
+    coverage = covering(world)
+    good = coverage.signer
+    with world.home.wiring.open("a") as wiring:
+        wiring.write(f"\n[log]\nkey = {json.dumps('command:' + program)}\n")
+    coverage.signer = log_signer(world.home)
+    assert why in failed(world, world.comment("Hello."))
+    coverage.signer = good
+    assert world.comment("Hello.").envelope["status"] == "succeeded"
+
+
 def test_an_anchor_that_contradicts_the_ledger_stops_all(world: World) -> None:
     asked_first(world)
     coverage = covering(world)
@@ -216,7 +242,8 @@ def test_another_process_that_brings_the_same_anchor_something_is_waited_for(wor
     coverage.wait = 0.3
     turn = take_turn(world.home.place, coverage.anchors[0])
     assert turn is not None
-    assert "another process of this home kept bringing it something" in failed(world, world.comment("Hello."))
+    said = failed(world, world.comment("Hello."))
+    assert "has not answered yet what this process or another of this home brought it" in said
     turn.release()
     assert world.comment("Hello.").envelope["status"] == "succeeded"
 

@@ -17,6 +17,7 @@ from keyturn.assembly.signing import COUNT, standing
 from keyturn.assembly.writing import log_signer, log_verifier
 from keyturn.canon import Json
 from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
+from keyturn.ledger.keys import make_key
 from keyturn.ledger.lock import take_instance
 from keyturn.log.checkpoint import parse_checkpoint
 from keyturn.log.note import parse_note
@@ -168,6 +169,16 @@ def test_a_failure_is_told_once_tried_again_and_told_when_it_is_over(
     assert "anchor own (witness): well again" in caplog.text
 
 
+def test_a_fault_in_an_anchor_is_told_and_ends_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    class Faulty(Outside):
+        def put(self, offer: Offer) -> bytes:
+            raise RuntimeError("a fault")
+
+    with_anchor(scene, Faulty())
+    scene.settle(lambda: scene.notary.failing)
+    assert "anchor own (witness): an internal error interrupted it" in caplog.text
+
+
 def test_an_anchor_that_hangs_holds_up_neither_checkpoints_nor_the_end(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -221,6 +232,33 @@ def test_a_key_that_does_not_sign_is_told_once_and_tried_again(
     assert scene.notary.failing == {}
 
 
+def test_another_key_than_the_logs_is_told_and_ends_nothing(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.notary.signer = replace(scene.signer, sign=make_key(bytes(32)).sign)
+    scene.write(COUNT)
+    before = scene.signed
+    scene.turn()
+    assert "the log key: no checkpoint can be signed: what signs is not the key of this log" in caplog.text
+    assert scene.signed == before
+    scene.notary.signer = scene.signer
+    scene.turn(SECONDS)
+    assert scene.signed == scene.size
+
+
+def test_an_anchor_keeps_its_pace_however_often_others_are_recorded(scene: Scene) -> None:
+    slow, quick = Outside("slow"), Outside("quick")
+    scene.notary.anchors = [Declared(slow, 3600.0), Declared(quick, 1.0)]
+    scene.settle(lambda: len(recorded(scene.world)) == 2)
+    for count in range(40):
+        scene.world.clock.run(seconds=2)
+        scene.write()
+        scene.notary.sign()
+        scene.settle(lambda count=count: len(quick.got) == count + 2)  # type: ignore[misc]  # bound now
+        scene.settle(lambda count=count: len(recorded(scene.world)) >= count + 3)  # type: ignore[misc]  # bound now
+    assert len(slow.got) == 1
+    last = scene.world.gate.ledger.look(lambda view: standing(view, scene.notary.verifier)).last
+    assert {name: one.size for name, one in last.items()} == {"slow": slow.got[0], "quick": quick.got[-1]}
+
+
 def test_one_process_at_a_time_brings_checkpoints(scene: Scene) -> None:
     own = Outside()
     with_anchor(scene, own)
@@ -229,7 +267,7 @@ def test_one_process_at_a_time_brings_checkpoints(scene: Scene) -> None:
     scene.turn()
     assert own.got == []
     scene.notary.finish(1, forced=True)
-    assert "another process of this home" in scene.notary.failing["anchor own (witness)"]
+    assert "this process or another of this home" in scene.notary.failing["anchor own (witness)"]
     other.release()
     scene.settle(lambda: own.got)
 
@@ -267,6 +305,11 @@ def test_a_notary_is_built_from_the_wiring(world: World, caplog: pytest.LogCaptu
     (world.home.place.keys / "log.key").chmod(0o644)
     assert notary_of(world.home, world.gate.ledger).signer is None
     assert "no checkpoint can be signed" in caplog.text
+    (world.home.place.keys / "log.key").unlink()
+    assert notary_of(world.home, world.gate.ledger).signer is None
+    assert (
+        "no checkpoint is signed for the anchors: the log key is not at hand (file:state/keys/log.key)" in caplog.text
+    )
     with world.home.wiring.open("a") as wiring:
         wiring.write('\n[anchors.b]\nkind = "git"\npath = "nowhere"\n')
     with pytest.raises(ConfigurationError, match=r"anchors\.b\.path: .* is not a git repository"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,16 @@ import pytest
 from keyturn.ledger.keys import VERIFIER, load_key
 from keyturn.log.checkpoint import Checkpoint, parse_checkpoint
 from keyturn.log.keys import parse_verifier
-from keyturn.log.note import Note, NoteKey, parse_note, signature_of, to_sign, verify_note
+from keyturn.log.note import Note, NoteKey, parse_note, parse_note_key, signature_of, to_sign, verify_note
+from keyturn.witness.answering import Cosigner, Witness
+from keyturn.witness.store import Store, create_store
 from tests.cli.operator import Operator, Said
 from tests.cli.test_restore import backup, end, restore
+from tests.connectors.http.server import Heard, Saying, Server
+from tests.connectors.http.server import said as answered
 from tests.witness.test_witness import KEY
 
+COSIGNER = Cosigner(KEY.key, KEY.private.sign)
 TOOLS = ("create_ticket", "update_ticket", "open_pull_request", "update_pull_request", "close_pull_request")
 
 
@@ -377,3 +383,43 @@ def test_the_doctor_says_that_there_is_no_anchor_and_passes_over_a_wrong_one(ope
     assert "none is declared" in told
     declare(operator, '[anchors.a]\nkind = "floppy"\n')
     assert found(operator) == []
+
+
+def test_the_doctor_names_a_witness_that_a_restore_left_behind(operator: Operator, tmp_path: Path) -> None:
+    log = parse_note_key((operator.home / "state" / "keys" / VERIFIER).read_text().strip())
+    create_store(tmp_path / "witness.db")
+    witness = Witness(Store(tmp_path / "witness.db"), {log.name: [log]}, [COSIGNER], time.time)
+
+    def answers(heard: Heard) -> Saying:
+        reply = witness.add_checkpoint(heard.body)
+        return answered(reply.status, raw=reply.body, Content_Type=reply.content_type)
+
+    copy = backup(operator)
+    write(operator)
+    with Server(answers) as server:
+        declare(
+            operator, f'[anchors.w]\nkind = "witness"\nurl = "{server.url}"\nprivate = true\nverifier = "{KEY.key}"\n'
+        )
+        assert anchor(operator)[0]["size"] == 6
+        assert [level for level, _ in found(operator)] == ["ok"]
+        assert restore(operator, copy).code == 0
+        for tool in TOOLS[:2]:
+            problem = operator.tell("audit", "anchor", "--json").json[0]["problem"]
+            assert "another tree of 6 entries" in problem or "takes the proof of growth for none" in problem
+            ((level, told),) = found(operator)
+            assert level == "warn"
+            assert told == "w (witness) has cosigned nothing since entry 5, by which a ledger of 7 entries was lost"
+            write(operator, tool)
+
+
+def test_without_the_log_key_an_anchor_is_not_said_to_be_up_to_date(operator: Operator, mount: Path) -> None:
+    key = operator.home / "state" / "keys" / "log.key"
+    key.rename(operator.home / "log.key")
+    for size in (0, 5):
+        told = operator.tell("audit", "anchor", "--json")
+        assert (told.code, told.json[0]["size"]) == (1, size)
+        assert "the log key is not at hand (file:state/keys/log.key)" in told.json[0]["problem"]
+        (operator.home / "log.key").rename(key)
+        assert anchor(operator)[0]["problem"] == ""
+        key.rename(operator.home / "log.key")
+        write(operator)

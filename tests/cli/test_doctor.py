@@ -57,9 +57,18 @@ def test_a_fresh_home_is_well_but_for_its_log_key(operator: Operator) -> None:
     assert rows[0][:2] == ["ok", "python"]
 
 
-def test_a_log_key_that_was_taken_away_is_well(operator: Operator) -> None:
-    (operator.home / "state/keys/log.key").unlink()
-    assert one(operator, "log key")["level"] == "ok"
+def test_a_log_key_that_was_taken_away_is_well_and_what_needs_it_is_said(operator: Operator) -> None:
+    assert "checkpoints, changes of keys and the end of the log need it" in one(operator, "log key")["mend"]
+    inside = (operator.home / "state/keys/log.key").rename(operator.home / "log.key")
+    found = one(operator, "log key")
+    assert (found["level"], "need it" in found["told"]) == ("ok", True)
+    with (operator.home / "keyturn.toml").open("a") as wiring:
+        wiring.write('\n[log]\nkey = "file:log.key"\n')
+    assert one(operator, "log key")["told"] == f"{inside} still lies in the home"
+    outside = inside.rename(operator.home.parent / "log.key")
+    wiring_file = operator.home / "keyturn.toml"
+    wiring_file.write_text(wiring_file.read_text().replace("file:log.key", f"file:{outside}"))
+    assert one(operator, "log key")["told"] == f"not in the home: file:{outside}"
 
 
 def test_an_account_people_log_in_to_is_told_with_what_follows(operator: Operator) -> None:

@@ -170,6 +170,16 @@ def test_what_was_interrupted_after_the_end_was_recorded_is_finished_by_the_same
     assert report["closed"]["seq"] == report["size"] - 1 == done.json["entry"]
 
 
+def test_a_log_is_not_closed_for_good_where_its_last_checkpoint_cannot_be_written(
+    operator: Operator, tmp_path: Path
+) -> None:
+    (tmp_path / "old.note").write_text("of another log")
+    said = close(operator, "--out", tmp_path / "old.note")
+    assert said.code == 1
+    assert "exists; name another with --out FILE; nothing was done" in said.err
+    assert verdict(operator)["closed"] is None
+
+
 def test_a_closed_log_is_not_closed_for_another(operator: Operator, heir: Operator) -> None:
     close(operator)
     said = close(operator, "--successor", heir.home)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from keyturn.ledger.checkpoints import LogSigner, newest_checkpoint, sign_checkpoint
-from keyturn.ledger.errors import LedgerBroken
+from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
 from keyturn.ledger.keys import ENTRY_KEY, LOG_KEY, load_key
 from keyturn.ledger.place import Place
 from keyturn.ledger.transaction import Transaction
@@ -86,8 +86,9 @@ def test_a_key_that_is_not_the_logs_signs_nothing_that_is_kept(
     ledger: Ledger[Uses], signer: LogSigner, place: Place
 ) -> None:
     other = load_key(place.keys / ENTRY_KEY)
-    with pytest.raises(LedgerBroken, match="not the log key's"):
-        sign_checkpoint(ledger, LogSigner(signer.verifier, other.sign))
+    for sign in (other.sign, lambda _: b"", lambda _: bytes(64)):
+        with pytest.raises(LedgerUnavailable, match="what signs is not the key of this log"):
+            sign_checkpoint(ledger, LogSigner(signer.verifier, sign))
     with raw(place) as db:
         assert db.execute("SELECT count(*) FROM checkpoint").fetchone() == (0,)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import resource
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -80,7 +81,7 @@ def test_what_was_erased_is_in_no_file_of_the_home_and_the_verdict_stands(case: 
     assert {field for _, field in carrying} >= {"argument.comment", "plan"}
     done = case.erase("", *sorted({field for _, field in carrying}))
     assert set(done.what) == set(carrying)
-    assert done.left == ()
+    assert done.cleaned.left == ()
     for needle in (SECRET, *carrying.values()):
         assert found_in(case.home.place.folder, needle) == []
     report = case.world.verify(pinned=case.world.verifier)
@@ -97,9 +98,30 @@ def test_a_copy_made_afterwards_holds_nothing_of_it_and_one_made_before_is_named
     copy = case.home.place.folder / "replaced-1.db"
     shutil.copy(case.world.database, copy)
     done = case.erase("", "argument.comment", "plan", "diff")
-    assert done.left == (copy,)
+    assert done.cleaned.left == (copy,)
     assert tell("--home", case.home.folder, "audit", "backup", tmp_path / "after.db").code == 0
     assert SECRET not in (tmp_path / "after.db").read_bytes()
+
+
+def test_where_the_files_cannot_be_swept_that_is_told_with_all_that_was_done(case: Case) -> None:
+    copy = case.home.place.folder / "replaced-1.db"
+    shutil.copy(case.world.database, copy)
+    more = ("--field", "plan", "--basis", BASIS, "--key", case.world.people.files["alice"])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # No file grows as long as the ledger is: there is room to record the erasure, and none to write the file anew.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (copy.stat().st_size // 2, before[1]))
+    try:
+        said = tell("--home", case.home.folder, "audit", "erase", case.action, *more)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert said.code == 1
+    assert "plan" in said.out
+    assert "what was erased is deleted and recorded, but its bytes may still be in the ledger's files" in said.err
+    assert said.err.count("still in /") == 1
+    assert f"still in {copy}" in said.err
+    again = tell("--home", case.home.folder, "audit", "erase", case.action, *more)
+    assert (again.code, again.out) == (0, "")
+    assert "old ledgers below state/ could be searched for it only then" in again.err
 
 
 def test_everything_that_is_shown_copes_with_an_action_of_which_nothing_is_left(case: Case) -> None:

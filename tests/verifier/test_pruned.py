@@ -75,7 +75,7 @@ def test_what_had_its_time_is_in_no_file_of_the_home_and_the_verdict_stands(case
     assert len(going) > 10
     done = prune(case, wish(before=bound))
     assert [(one.environment, one.before, one.payloads) for one in done.taken] == [(None, bound, len(going))]
-    assert done.left == ()
+    assert done.cleaned.left == ()
     for _, _, salt, _ in going:
         assert found_in(case.home.place.folder, salt) == []
     report = case.world.verify(pinned=case.world.verifier)
@@ -193,7 +193,7 @@ def test_a_backup_from_before_keeps_what_it_has_and_verifies(case: Case, tmp_pat
 def test_a_copy_that_holds_what_was_pruned_is_named(case: Case) -> None:
     copy = case.home.place.folder / "replaced-1.db"
     shutil.copy(case.world.database, copy)
-    assert prune(case, wish(before=first_open(case) - 1)).left == (copy,)
+    assert prune(case, wish(before=first_open(case) - 1)).cleaned.left == (copy,)
 
 
 def test_the_one_file_program_lists_what_was_pruned(case: Case, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import multiprocessing
 import os
@@ -126,6 +127,18 @@ def test_whatever_is_no_proved_growth_is_refused_and_changes_nothing(
     assert (reply.content_type == SIZE) == (status == 409)
     assert reply.body == b"10\n" or status != 409
     assert witness.store.latest() == before
+
+
+def test_a_tree_of_nothing_has_one_root(witness: Witness) -> None:
+    def empty(root: bytes) -> bytes:
+        text = Checkpoint(LOG.key.name, 0, root).text
+        return bytes(Submission(0, (), Note(text, (LOG.sign(text),))))
+
+    assert witness.add_checkpoint(empty(bytes(32))).status == 400
+    assert witness.store.latest() == []
+    for _ in range(2):
+        assert witness.add_checkpoint(empty(hashlib.sha256().digest())).status == 200
+    assert witness.add_checkpoint(empty(bytes([1]) * 32)).status == 400
 
 
 def test_from_nothing_no_proof_is_taken(witness: Witness) -> None:

@@ -1,14 +1,21 @@
-"""Waiting for an anchor no longer than it may take, whatever holds it: a dead mount keeps a thread for ever."""
+"""Waiting for an anchor no longer than it may take, whatever holds it: a dead mount keeps a thread for ever.
+
+A fault in a client of an anchor is one more way in which it cannot be had: it ends nothing else.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from keyturn.model.errors import ConnectorError
+from keyturn.anchors.judging import Contradicted
+from keyturn.model.errors import ConnectorError, LedgerError
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 class Patient(Generic[T]):
@@ -27,7 +34,10 @@ class Patient(Generic[T]):
         return not self._thread.is_alive()
 
     def wait(self, seconds: float) -> T:
-        """Return or raise what the call does. Raises `ConnectorError` (retry) when it takes longer."""
+        """Return or raise what the call does.
+
+        Raises `ConnectorError` when it takes longer (retry), and for a fault that the call does not know.
+        """
         self._thread.join(seconds)
         if self._thread.is_alive():
             raise ConnectorError(f"does not answer within {seconds:g} s", kind="retry")
@@ -38,5 +48,9 @@ class Patient(Generic[T]):
     def _run(self) -> None:
         try:
             self._result = self._call()
-        except BaseException as error:  # noqa: BLE001 - whoever waits raises it
+        except (ConnectorError, Contradicted, LedgerError) as error:
             self._error = error
+        except Exception as error:  # noqa: BLE001 - whatever it is, whoever waits is told
+            _log.exception("%s", self._thread.name)
+            self._error = ConnectorError("an internal error interrupted it")
+            self._error.__cause__ = error

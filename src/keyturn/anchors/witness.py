@@ -86,9 +86,10 @@ class WitnessAnchor:
     async def _cosigned(self, offer: Offer) -> bytes:
         answer = await self._sent(offer, min(offer.last, offer.checkpoint.size))
         if answer.status == 409:
-            answer = await self._sent(offer, _told(answer, offer))
-        if answer.status == 409:
-            raise ConnectorError(_disputed(_size_in(answer), offer.checkpoint.size))
+            told = _told(answer, offer)
+            answer = await self._sent(offer, told)
+            if answer.status == 409:
+                raise ConnectorError(_disputed(told, _size_in(answer), offer.checkpoint.size))
         if answer.status in _REFUSALS:
             raise ConnectorError(f"the witness {_REFUSALS[answer.status]}")
         return bytes(self._believed(offer, answer.body))
@@ -122,7 +123,7 @@ def _told(answer: Answer, offer: Offer) -> int:
     """Return the size that the witness says it saw last. Raises `ConnectorError` where this ledger has it not."""
     size = _size_in(answer)
     if size > offer.checkpoint.size or (size == offer.checkpoint.size and offer.last == size):
-        raise ConnectorError(_disputed(size, offer.checkpoint.size))
+        raise ConnectorError(_disputed(size, size, offer.checkpoint.size))
     return size
 
 
@@ -137,10 +138,18 @@ def _size_in(answer: Answer) -> int:
     raise ConnectorError("the witness answered 409 without the size it saw last; is the url that of a witness?")
 
 
-def _disputed(seen: int, size: int) -> str:
+def _disputed(asked: int, seen: int, size: int) -> str:
+    """Say what a 409 means to whoever offers `size` entries and has proved growth from `asked`, as it was told to."""
     if seen > size:
         return (
             f"the witness saw {seen} entries of this log and is offered {size}: the ledger went backwards, or a copy "
             "of it goes on elsewhere"
         )
+    if seen != asked:
+        return (
+            f"the witness said first that it saw {asked} entries of this log, and then {seen}; another process may "
+            "have brought it a checkpoint meanwhile"
+        )
+    if seen < size:
+        return f"the witness says that it saw {seen} entries of this log, and takes no proof from there; is it one?"
     return f"the witness cosigned another tree of {seen} entries of this log: the ledger was rewritten, or forked"

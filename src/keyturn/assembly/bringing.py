@@ -8,8 +8,9 @@ from keyturn import canon
 from keyturn.anchors import Given, Offer
 from keyturn.anchors.judging import judge, read_kept, recoveries_in
 from keyturn.assembly.anchoring import Declared
-from keyturn.assembly.signing import NOTE, RECORDED, TOKEN, Last, standing
+from keyturn.assembly.signing import NOTE, RECORDED, TOKEN, standing
 from keyturn.canon import Json
+from keyturn.fold.standing import Anchored
 from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import Kept
 from keyturn.ledger.lock import InstanceLock, take_instance
@@ -22,13 +23,18 @@ from keyturn.telemetry.speech import tell
 TURN = "notary"
 """Ends the names of the locks of `state/run/`, one for each anchor, under which one at a time brings it anything."""
 
+BUSY = "it has not answered yet what this process or another of this home brought it before"
+
 
 def take_turn(place: Place, one: Declared) -> InstanceLock | None:
-    """Take the turn at an anchor among all processes of the home, or None while another has it."""
+    """Take the turn at an anchor among all that bring it something, in this process and others of the home.
+
+    None while somebody has it.
+    """
     return take_instance(place.run, f"{one.anchor.name}.{TURN}")
 
 
-def offer_of(ledger: Ledger[State], verifier: LogVerifier, kept: Kept, last: Last | None) -> Offer:
+def offer_of(ledger: Ledger[State], verifier: LogVerifier, kept: Kept, last: Anchored | None) -> Offer:
     """Return a checkpoint as an anchor takes it that is recorded to have had `last`."""
     size = kept.checkpoint.size
     return Offer(

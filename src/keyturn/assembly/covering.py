@@ -15,7 +15,7 @@ from keyturn.anchors import Given, given_by
 from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken
-from keyturn.assembly.bringing import offer_of, record, take_turn
+from keyturn.assembly.bringing import BUSY, offer_of, record, take_turn
 from keyturn.assembly.notary import Notary
 from keyturn.assembly.signing import Standing, standing
 from keyturn.fold.state import State
@@ -109,7 +109,7 @@ class Coverage:
             raise ConnectorError(f"{one.title} has not answered yet what it was sent before")
         while (turn := take_turn(self.place, one)) is None:
             if self.clock() >= until:
-                raise ConnectorError(f"{one.title}: another process of this home kept bringing it something")
+                raise ConnectorError(f"{one.title}: {BUSY}")
             time.sleep(LOOK_EVERY)
         turns.append(turn)
         now = self._standing()

@@ -15,7 +15,7 @@ from pathlib import Path
 from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors
-from keyturn.assembly.bringing import offer_of, take_turn
+from keyturn.assembly.bringing import BUSY, offer_of, take_turn
 from keyturn.assembly.erasing import Signer
 from keyturn.assembly.home import Home
 from keyturn.assembly.log_key import where_log_key
@@ -176,7 +176,7 @@ def _brought(
     for one in anchors:
         turn = take_turn(home.place, one)
         if turn is None:
-            yield one, None, "another process of this home is bringing it a checkpoint at present"
+            yield one, None, BUSY
             continue
         try:
             offer = offer_of(ledger, verifier, kept, last.get(one.anchor.name))

@@ -5,7 +5,8 @@
     command:WORDS      a program that gets the message on its standard input and prints the signature, 64 bytes in
                        base64, within ten seconds; WORDS are split as a shell would, without a shell
 
-What signs is held against the log's verifier string by whoever uses the signature.
+What signs is held against the log's verifier string by whoever uses the signature. One that does not sign raises
+`LedgerUnavailable`: nothing is wrong with the ledger, and the next time it may.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from keyturn.ledger.checkpoints import LogSigner
 from keyturn.ledger.errors import LedgerUnavailable
 from keyturn.ledger.keys import load_key
 from keyturn.log.keys import LogVerifier
-from keyturn.model.errors import ConfigurationError, LedgerError
+from keyturn.model.errors import ConfigurationError
 from keyturn.sshsig.agent import fingerprint, sign_by_agent
 from keyturn.sshsig.signing import SigningError
 
@@ -83,7 +84,7 @@ def _ask_agent(path: str, raw: bytes, message: bytes) -> bytes:
     try:
         return sign_by_agent(path, raw, message)
     except SigningError as error:
-        raise LedgerError(f"the log key: {error}") from error
+        raise LedgerUnavailable(f"the log key: {error}") from error
 
 
 def _behind_program(home: Home, verifier: LogVerifier, text: str) -> LogSigner:
@@ -110,7 +111,7 @@ def _run(home: Home, words: list[str], message: bytes) -> bytes:
             start_new_session=True,
         )
     except OSError as error:
-        raise LedgerError(f"{told} cannot be run: {error.strerror}") from error
+        raise LedgerUnavailable(f"{told} cannot be run: {error.strerror}") from error
     assert process.stdin is not None and process.stdout is not None  # noqa: S101, PT018 - pipes were asked for
     with process.stdout, process.stdin:
         try:
@@ -120,7 +121,7 @@ def _run(home: Home, words: list[str], message: bytes) -> bytes:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
     if printed is None:
-        raise LedgerError(f"{told} took longer than {RUNS:g} s and was ended")
+        raise LedgerUnavailable(f"{told} took longer than {RUNS:g} s and was ended")
     return _read_signature(printed, told)
 
 
@@ -165,5 +166,7 @@ def _read_signature(printed: bytes, told: str) -> bytes:
     except (binascii.Error, ValueError):
         found = b""
     if len(found) != _SIGNATURE:
-        raise LedgerError(f"{told} printed no signature (64 bytes in base64); run it as Keyturn's account to see why")
+        raise LedgerUnavailable(
+            f"{told} printed no signature (64 bytes in base64); run it as Keyturn's account to see why"
+        )
     return found

@@ -19,12 +19,14 @@ from keyturn.anchors import Given, Keeper, given_by
 from keyturn.anchors.judging import Contradicted
 from keyturn.anchors.patience import Patient
 from keyturn.assembly.anchoring import Declared, broken, build_anchors, hold_against
-from keyturn.assembly.bringing import offer_of, record, take_turn
+from keyturn.assembly.bringing import BUSY, offer_of, record, take_turn
 from keyturn.assembly.home import Home
+from keyturn.assembly.log_key import where_log_key
 from keyturn.assembly.ports import world_of
-from keyturn.assembly.signing import COUNT, Last, Standing, is_news, sign_news, standing
+from keyturn.assembly.signing import COUNT, Standing, is_news, sign_news, standing
 from keyturn.assembly.wiring import read_anchors
 from keyturn.assembly.writing import log_signer, log_verifier
+from keyturn.fold.standing import Anchored
 from keyturn.fold.state import State
 from keyturn.gateway.threads import on_ledger
 from keyturn.ledger.checkpoints import Kept, LogSigner
@@ -177,9 +179,9 @@ class Notary:
             if turn is not None:
                 self._set_out(one, turn, now.kept, now.last.get(one.anchor.name))
             elif forced:
-                self._tell(one.title, "another process of this home is bringing it a checkpoint at present")
+                self._tell(one.title, BUSY)
 
-    def _set_out(self, one: Declared, turn: InstanceLock, kept: Kept, last: Last | None) -> None:
+    def _set_out(self, one: Declared, turn: InstanceLock, kept: Kept, last: Anchored | None) -> None:
         try:
             offer = offer_of(self.ledger, self.verifier, kept, last)
         except BaseException:
@@ -188,11 +190,11 @@ class Notary:
         call = Patient(one.anchor.name, partial(given_by, one.anchor, offer))
         self._errands.append(_Errand(one, turn, call, self.clock()))
 
-    def _is_new(self, one: Declared, last: Last | None, kept: Kept) -> bool:
+    def _is_new(self, one: Declared, last: Anchored | None, kept: Kept) -> bool:
         on_its_way = any(errand.one is one for errand in self._errands)
         return not on_its_way and (last is None or last.size < kept.checkpoint.size)
 
-    def _is_paced(self, one: Declared, last: Last | None, now: datetime) -> bool:
+    def _is_paced(self, one: Declared, last: Anchored | None, now: datetime) -> bool:
         if self.clock() < self._not_before.get(one.anchor.name, 0.0):
             return False
         return last is None or (now - last.at).total_seconds() >= one.every
@@ -247,6 +249,10 @@ def notary_of(home: Home, ledger: Ledger[State]) -> Notary:
     signer = None
     try:
         signer = log_signer(home)
+        if signer is None and anchors:
+            _log.warning(
+                "no checkpoint is signed for the anchors: the log key is not at hand (%s)", where_log_key(home)
+            )
     except LedgerError as error:
         _log.warning("no checkpoint can be signed: %s", error)
     return Notary(ledger=ledger, place=home.place, verifier=verifier, signer=signer, anchors=anchors)

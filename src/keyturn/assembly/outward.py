@@ -7,11 +7,14 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from keyturn.assembly.home import Home
-from keyturn.assembly.notary import notary_of
-from keyturn.assembly.signing import Standing, standing
+from keyturn.assembly.log_key import where_log_key
+from keyturn.assembly.notary import Notary, notary_of
+from keyturn.assembly.signing import Standing, standing, unsigned
 from keyturn.assembly.standing import open_ledger, open_reader
 from keyturn.assembly.writing import log_signer, log_verifier
+from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import Kept, newest_checkpoint, sign_checkpoint
+from keyturn.ledger.writer import Ledger
 from keyturn.model.errors import ConfigurationError, LedgerError, Refused
 from keyturn.model.time import format_timestamp
 
@@ -61,18 +64,26 @@ def anchor_now(home: Home, names: Sequence[str]) -> list[Brought]:
         notary.anchors = [one for name, one in known.items() if not names or name in names]
         notary.finish(max(one.anchor.seconds for one in notary.anchors), forced=True)
         now: Standing = ledger.look(lambda view: standing(view, notary.verifier))
-        general = notary.failing.get("the log key", "")
+        general = _unsigned(home, ledger, notary)
     found = []
     for one in notary.anchors:
         last = now.last.get(one.anchor.name)
-        behind = last is None or now.kept is None or last.size < now.kept.checkpoint.size
         found.append(
             Brought(
                 name=one.anchor.name,
                 type=one.anchor.type,
                 size=0 if last is None else last.size,
                 at="" if last is None else format_timestamp(last.at),
-                problem=notary.failing.get(one.title, "") or (general if behind else ""),
+                problem=notary.failing.get(one.title, "") or general,
             )
         )
     return found
+
+
+def _unsigned(home: Home, ledger: Ledger[State], notary: Notary) -> str:
+    """Say why what is news has no checkpoint that could be brought anywhere; "" where it has one."""
+    if ledger.look(lambda view: unsigned(view, notary.verifier)) is None:
+        return ""
+    if notary.signer is None:
+        return f"the newest entries have no checkpoint: the log key is not at hand ({where_log_key(home)})"
+    return notary.failing.get("the log key", "")

@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from keyturn.assembly.build import read_own_catalog
-from keyturn.assembly.erasing import Signer
+from keyturn.assembly.erasing import Cleaned, Signer, clean
 from keyturn.assembly.home import Home
 from keyturn.assembly.standing import open_ledger, require_founded
 from keyturn.assembly.wiring import read_retention
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.pruning import Retention, Taken, Wish, draft_pruning, prune
-from keyturn.ledger.erasing import sweep, traces
 from keyturn.log.kinds import text
 from keyturn.model.errors import ConfigurationError, Refused
 from keyturn.policy import Policy
@@ -25,11 +23,11 @@ PROGRAM = "keyturn audit prune"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pruned:
-    """What was taken, by whose word, and files that still hold it: copies of the ledger and the like."""
+    """What was taken, by whose word, and what became of the files."""
 
     taken: tuple[Taken, ...]
     by: str
-    left: tuple[Path, ...]
+    cleaned: Cleaned
 
 
 def prune_payloads(home: Home, wish: Wish, signer: Signer, retention: Retention | None = None) -> Pruned:
@@ -62,8 +60,7 @@ def prune_payloads(home: Home, wish: Wish, signer: Signer, retention: Retention 
             )
         taken = prune(ledger, draft, sign) if draft.rules else []
     # When the ledger is closed: its own connection would keep the log from being cut.
-    sweep(home.place, PROGRAM)
-    return Pruned(taken=tuple(taken), by=name, left=tuple(traces(home.place.folder, draft.salts)))
+    return Pruned(taken=tuple(taken), by=name, cleaned=clean(home.place, PROGRAM, draft.salts))
 
 
 def _of_lanes(policy: Policy) -> Mapping[str, timedelta]:

@@ -3,29 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
+from keyturn.fold.standing import Anchored
 from keyturn.fold.state import State
 from keyturn.ledger.checkpoints import Kept, LogSigner, newest_checkpoint, sign_checkpoint
 from keyturn.ledger.transaction import View
 from keyturn.ledger.writer import Ledger
+from keyturn.log.entry import Entry
 from keyturn.log.keys import LogVerifier
 
 COUNT = 256
 """Entries of news after which a checkpoint is due at once."""
 RECORDED, NOTE, TOKEN = "anchor.recorded", "anchor.note", "anchor.token"
-_LOOKED_AT = 32  # newest records of anchors that are looked at
 
 Look: TypeAlias = View[State]
-
-
-@dataclass(frozen=True, slots=True)
-class Last:
-    """What an anchor is recorded to have: a checkpoint of so many entries, and when that was written."""
-
-    size: int
-    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +26,7 @@ class Standing:
 
     size: int
     kept: Kept | None
-    last: dict[str, Last]
+    last: dict[str, Anchored]
 
 
 def is_news(view: Look, begin: int) -> bool:
@@ -49,11 +41,14 @@ def is_news(view: Look, begin: int) -> bool:
 
 def standing(view: Look, verifier: LogVerifier) -> Standing:
     """Look how far the log is signed and anchored."""
-    last: dict[str, Last] = {}
-    for entry in view.newest(RECORDED, _LOOKED_AT):
-        facts: dict[str, Any] = dict(entry.facts)
-        last.setdefault(facts["anchor"], Last(facts["size"], entry.at))
-    return Standing(view.head.size, newest_checkpoint(view, verifier), last)
+    return Standing(view.head.size, newest_checkpoint(view, verifier), dict(view.state.anchored))
+
+
+def unsigned(view: Look, verifier: LogVerifier) -> Entry | None:
+    """Return the first entry that the newest checkpoint does not hold, None where nothing since it is news."""
+    kept = newest_checkpoint(view, verifier)
+    begin = 0 if kept is None else kept.checkpoint.size
+    return view.entry(begin) if is_news(view, begin) else None
 
 
 def sign_news(ledger: Ledger[State], signer: LogSigner) -> Kept | None:
@@ -62,7 +57,6 @@ def sign_news(ledger: Ledger[State], signer: LogSigner) -> Kept | None:
     def look(view: Look) -> bool:
         if view.head.closed is not None:
             return False  # `keyturn audit close` signs the last one, once the anchors have seen it
-        last = newest_checkpoint(view, signer.verifier)
-        return is_news(view, 0 if last is None else last.checkpoint.size)
+        return unsigned(view, signer.verifier) is not None
 
     return sign_checkpoint(ledger, signer) if ledger.look(look) else None

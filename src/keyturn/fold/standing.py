@@ -1,4 +1,4 @@
-"""What stands at present beside the actions: the policy in force, the catalog, and the tokens."""
+"""What stands at present beside the actions: the policy in force, the catalog, the tokens, the anchors."""
 
 from __future__ import annotations
 
@@ -25,6 +25,14 @@ class CatalogInForce:
     digest: str
     seq: int
     contracts: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Anchored:
+    """What an anchor is recorded to have: a checkpoint of so many entries, and when that was written."""
+
+    size: int
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -39,7 +39,7 @@ from keyturn.fold.recovery import REASON, RECOVER, RESTORED, Restoration, check_
 from keyturn.fold.releasing import release_of, settled
 from keyturn.fold.remembered import Remembered
 from keyturn.fold.signatures import Act, check_act
-from keyturn.fold.standing import CatalogInForce, PolicyInForce, Token
+from keyturn.fold.standing import Anchored, CatalogInForce, PolicyInForce, Token
 from keyturn.fold.story import StoryError, next_action
 from keyturn.fold.submissions import count_submission
 from keyturn.fold.suspensions import LIFT, POLICY, Suspension, Suspensions, lift_digest, read_scope
@@ -61,12 +61,13 @@ _MOST_DENIALS = 64  # times kept per principal: far more than a minute may recor
 _TIDY_EVERY = 64  # entries
 
 _Times: TypeAlias = list[tuple[str, list[datetime]]]
+_Anchors: TypeAlias = list[tuple[str, Anchored]]
 
 
 class State:
     """Everything decisions read. Changed by `apply` alone; owned by one ledger connection."""
 
-    version = 8
+    version = 9
 
     def __init__(self) -> None:
         self.policy: PolicyInForce | None = None
@@ -78,6 +79,7 @@ class State:
         self.overrides: dict[str, Override] = {}  # by freeze
         self.restored: Restoration | None = None
         self.predecessor: str | None = None  # the verifier string of the log that this one goes on from
+        self.anchored: dict[str, Anchored] = {}  # by anchor, as its last record says
         self.watch = Watch()
         self.usage = Usage()
         self.undos = Undos()
@@ -151,6 +153,7 @@ class State:
             "actions": values.to_json(list(self.actions.values())),
             "usage": self.usage.to_json(),
             "undos": values.to_json(self.undos.pairs()),
+            "anchored": values.to_json(list(self.anchored.items())),
             "watch": values.to_json(self.watch),
             "denials": values.to_json(denials),
             "applied": self._applied,
@@ -175,6 +178,7 @@ class State:
         state._remembered = Remembered(values.from_json(list[Action], fields["actions"]))
         state.usage = Usage.from_json(fields["usage"])
         state.undos = Undos(values.from_json(Pairs, fields["undos"]))
+        state.anchored = dict(values.from_json(_Anchors, fields["anchored"]))
         state.watch = values.from_json(Watch, fields["watch"])
         denials = values.from_json(_Times, fields["denials"])
         state.denials = {principal: deque(times, maxlen=_MOST_DENIALS) for principal, times in denials}
@@ -426,6 +430,7 @@ class State:
         size = entry.facts["size"]
         if not isinstance(size, int) or size > entry.seq:
             raise Refused("not_there", f"it records a checkpoint of {size} entries, more than there were")
+        self.anchored[entry.text("anchor")] = Anchored(size, entry.at)
 
     def _erase(self, entry: Entry) -> None:
         self._founding = False

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from keyturn.ledger.errors import LedgerBroken
+from keyturn.ledger.errors import LedgerBroken, LedgerUnavailable
 from keyturn.ledger.transaction import View
 from keyturn.ledger.writer import Ledger
 from keyturn.log.checkpoint import Checkpoint, parse_checkpoint
@@ -52,7 +52,7 @@ def sign_checkpoint(ledger: Ledger[F], signer: LogSigner) -> Kept | None:
     """Sign a checkpoint of the ledger as it is now and keep it; None when the newest one says all already.
 
     Raises `LedgerBroken` when the ledger is not the one that the last checkpoint saw, `LedgerError` when it cannot be
-    read or written, and what `sign` raises.
+    read or written or another key signs, and what `sign` raises.
     """
     kept = sign_unkept(ledger, signer)
     if kept is not None:
@@ -68,10 +68,20 @@ def sign_unkept(ledger: Ledger[F], signer: LogSigner) -> Kept | None:
     checkpoint = ledger.look(lambda view: _due(view, signer))
     if checkpoint is None:
         return None
-    line = signature_of(signer.key, signer.sign(to_sign(checkpoint.text)))
-    note = Note(checkpoint.text, (line,))
-    _believed(bytes(note), signer.key)  # an agent or a program may have signed with another key
-    return Kept(checkpoint, bytes(note))
+    return Kept(checkpoint, bytes(_signed(checkpoint, signer)))
+
+
+def _signed(checkpoint: Checkpoint, signer: LogSigner) -> Note:
+    """Have the log key sign. An agent or a program may use another key: nothing is wrong with the ledger then."""
+    signature = signer.sign(to_sign(checkpoint.text))
+    try:
+        note = Note(checkpoint.text, (signature_of(signer.key, signature),))
+        verify_note(note, [signer.key])
+    except NoteError as error:
+        raise LedgerUnavailable(
+            f"what signs is not the key of this log: {error}; see [log] key in keyturn.toml"
+        ) from error
+    return note
 
 
 def newest_checkpoint(view: View[F], verifier: LogVerifier) -> Kept | None:

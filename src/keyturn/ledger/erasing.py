@@ -30,6 +30,7 @@ _MAY_GO = "field NOT IN (SELECT value FROM json_each(?))"
 _LEFT = f"SELECT DISTINCT seq FROM payload WHERE seq < ? AND {_MAY_GO} ORDER BY seq"  # noqa: S608 - written here
 _PRUNE = f"DELETE FROM payload WHERE seq = ? AND {_MAY_GO}"  # noqa: S608 - written here
 _SALT = f"SELECT salt FROM payload WHERE seq = ? AND {_MAY_GO} LIMIT 1"  # noqa: S608 - written here
+_UNSWEPT = "what was erased is deleted and recorded, but its bytes may still be in the ledger's files"
 _KEPT = json.dumps(sorted(EVERYWHERE))
 
 
@@ -71,9 +72,16 @@ def _unbelted(connection: sqlite3.Connection) -> Iterator[None]:
 def sweep(place: Place, program: str) -> None:
     """Write the ledger file anew and cut its log, so that nothing deleted is left in them. Others wait meanwhile.
 
-    Takes free space of twice the ledger. Raises `LedgerUnavailable` when the lock is not to be had, or when readers
-    keep the log from being cut: what was erased is recorded then, and may still be in the files until this is done.
+    Takes free space of twice the ledger. Raises `LedgerUnavailable` when the lock is not to be had, when there is no
+    such space, or when readers keep the log from being cut: what was erased is recorded then, and may still be there.
     """
+    try:
+        _sweep(place, program)
+    except LedgerUnavailable as error:
+        raise LedgerUnavailable(f"{_UNSWEPT}; run the same command again. What kept it: {error}") from error
+
+
+def _sweep(place: Place, program: str) -> None:
     with (
         held(place.lock, program),
         sqlite_errors("sweep the ledger"),
@@ -81,10 +89,7 @@ def sweep(place: Place, program: str) -> None:
     ):
         connection.execute("VACUUM")
         if connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            raise LedgerUnavailable(
-                "readers keep the write-ahead log from being cut: what was erased is deleted and recorded, but its "
-                "bytes may still be in state/; run the same command again, or end the servers first"
-            )
+            raise LedgerUnavailable("readers keep the write-ahead log from being cut; end the servers first")
         sync(place.database)
 
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 from keyturn.log.checkpoint import Checkpoint, parse_checkpoint
 from keyturn.log.note import NoteError, NoteKey, verify_note
 from keyturn.log.proof import Submission
-from keyturn.log.tree import ProofError, verify_consistency
+from keyturn.log.tree import EMPTY_ROOT, ProofError, verify_consistency
 
 Trusted: TypeAlias = Mapping[str, Sequence[NoteKey]]
 """Origin of a log → the keys whose signature on its checkpoints counts."""
@@ -37,7 +37,8 @@ class Accepted:
 def recognise(submission: Submission, trusted: Trusted) -> Accepted | Refusal:
     """Judge what needs no memory: whose checkpoint it is, who signed it, and whether it can follow what it names.
 
-    404 unknown origin · 403 no trusted signature · 400 not a checkpoint, or smaller than the old size.
+    404 unknown origin · 403 no trusted signature · 400 not a checkpoint, a root that no tree of nothing has, or
+    smaller than the old size.
     """
     try:
         checkpoint = parse_checkpoint(submission.note.text)
@@ -50,6 +51,8 @@ def recognise(submission: Submission, trusted: Trusted) -> Accepted | Refusal:
         verify_note(submission.note, keys)
     except NoteError as error:
         return Refusal(403, str(error))
+    if checkpoint.size == 0 and checkpoint.root != EMPTY_ROOT:
+        return Refusal(400, "a tree of nothing has another root")
     if submission.old > checkpoint.size:
         return Refusal(400, f"the old size {submission.old} is above the checkpoint's {checkpoint.size}")
     return Accepted(checkpoint)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 
 from keyturn.assembly.boundary import running as running_for
-from keyturn.assembly.doctor.anchors import anchors
+from keyturn.assembly.doctor.anchors import anchors, read_anchored
 from keyturn.assembly.doctor.finding import GROUPS, Finding, fail
 from keyturn.assembly.doctor.ground import check_ground
 from keyturn.assembly.doctor.machine import check_machine
@@ -19,7 +19,6 @@ from keyturn.assembly.home import Home, no_home
 from keyturn.assembly.notifier import notify_state
 from keyturn.assembly.outside import environment
 from keyturn.assembly.ports import build_ports, world_of
-from keyturn.assembly.signing import standing
 from keyturn.assembly.standing import open_reader
 from keyturn.assembly.survey import survey
 from keyturn.assembly.wiring import read_anchors, read_wiring
@@ -61,13 +60,13 @@ def _anchored(home: Home) -> Iterator[Finding]:
     try:
         declared, verifier = read_anchors(home.wiring), log_verifier(home)
         with closing(open_reader(home, "keyturn doctor")) as reader:
-            seen, now = reader.look(lambda view: (standing(view, verifier), view.now))
+            found = reader.look(lambda view: read_anchored(view, verifier))
     except ConfigurationError:
         return  # all that is wrong with the wiring is told below
     except LedgerError as error:
         yield fail("anchors", str(error), "nobody can tell how far they are", "keyturn audit verify")
     else:
-        yield from anchors(declared, seen, now)
+        yield from anchors(declared, found)
 
 
 def _around(home: Home) -> Iterator[Finding]:

@@ -11,12 +11,15 @@ import keyturn
 from keyturn.assembly.boundary import SAME_ACCOUNT, Running, name_of, people_log_in
 from keyturn.assembly.doctor.finding import Finding, fail, ok, warn
 from keyturn.assembly.home import POLICY, Home
+from keyturn.assembly.log_key import where_log_key
 from keyturn.assembly.survey import LITTLE
 from keyturn.ledger.keys import LOG_KEY
 from keyturn.ledger.place import check_place
-from keyturn.model.errors import LedgerError
+from keyturn.model.errors import ConfigurationError, LedgerError
 
 PAGE = "docs/how-to/install-under-its-own-account.md"
+KEYS = "docs/how-to/change-keys.md"
+NEEDED = "checkpoints, changes of keys and the end of the log need it"
 _WRITE = 0o022
 _TOO_LITTLE = 10 * 1024 * 1024
 
@@ -108,12 +111,23 @@ def _space(home: Home) -> Finding:
 
 
 def _log_key(home: Home) -> Finding:
-    key = home.place.keys / LOG_KEY
-    if key.exists():
-        return warn(
-            "log key",
-            f"{key} still lies in the home",
-            "its thief can found a second history under this log's name",
-            "copy it to a safe place, then remove it: nothing needs it again",
-        )
-    return ok("log key", "not in the home")
+    where = _named(home)
+    named = home.folder / where.removeprefix("file:") if where.startswith("file:") else None
+    for key in (home.place.keys / LOG_KEY, *([named] if named is not None else ())):
+        if key.exists() and key.is_relative_to(home.folder):
+            return warn(
+                "log key",
+                f"{key} still lies in the home",
+                "its thief can found a second history under this log's name",
+                f"copy it to a safe place and remove it, or keep it in an agent; {NEEDED} ({KEYS})",
+            )
+    if named is not None and not named.exists():
+        return ok("log key", f"not at hand; {NEEDED}")
+    return ok("log key", f"not in the home: {where}")
+
+
+def _named(home: Home) -> str:
+    try:
+        return where_log_key(home)
+    except ConfigurationError:
+        return f"file:{home.place.keys / LOG_KEY}"  # what is wrong with the wiring is told elsewhere

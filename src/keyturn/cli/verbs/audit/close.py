@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
@@ -49,7 +50,10 @@ def command(
     every anchor; run the verb again to bring it to those that did not answer.
     """
     from keyturn.assembly.ending import close_log
+    from keyturn.model.errors import ConfigurationError
 
+    if out is not None and os.path.lexists(out):
+        raise ConfigurationError(f"{out}: exists; name another with --out FILE; nothing was done")
     signer = announced(key, as_name, "close the log for good")
     done = close_log(home_of(ctx), successor, signer)
     if out is not None:

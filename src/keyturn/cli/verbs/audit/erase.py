@@ -13,6 +13,7 @@ from keyturn.cli.looking import look
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.screen import plain
 from keyturn.cli.signer import announced, signer_options
+from keyturn.cli.sweeping import tell_files
 
 if TYPE_CHECKING:
     from keyturn.gateway.desk import Look
@@ -60,10 +61,8 @@ def command(
     ]
     emit(rows, as_json=as_json, columns=_COLUMNS)
     if not rows:
-        note("all of it was erased before; the files were swept again")
-    for path in done.left:
-        note(f"still in {path}, which is no part of the log: delete it yourself")
-    note("backups and exports made before keep what they have")
+        note("all of it was erased before; old ledgers below state/ could be searched for it only then")
+    tell_files(ctx, done.cleaned, again=not rows)
 
 
 def _meant(view: Look, named: str) -> str:

@@ -12,6 +12,7 @@ from keyturn.cli.moments import moment_of
 from keyturn.cli.output import AsJson, Column, emit, json_option, note
 from keyturn.cli.screen import plain
 from keyturn.cli.signer import announced, signer_options
+from keyturn.cli.sweeping import tell_files
 
 _COLUMNS = (
     Column("ENVIRONMENT", "environment"),
@@ -62,10 +63,8 @@ def command(
     ]
     emit(rows, as_json=as_json, columns=_COLUMNS)
     if not rows:
-        note("nothing is left to prune there; the files were swept again")
-    for path in done.left:
-        note(f"still in {path}, which is no part of the log: delete it yourself")
-    note("backups and exports made before keep what they have")
+        note("nothing is left to prune there")
+    tell_files(ctx, done.cleaned, again=not rows)
 
 
 def _bound(before: str | None) -> int | datetime | None:
