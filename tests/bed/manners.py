@@ -11,6 +11,8 @@ and follows GitHub's REST documentation:
 - `GET /user` with an installation's token: 403 "Resource not accessible by integration" (emulate answers with the
   installation's account)
 - an open pull request's head is where its branch is now (emulate keeps the commit of the day it was opened)
+- a pull request that nothing happened to since it was opened was last changed when it was made (emulate changes it
+  once more while it makes it, and now and then the clock goes on between)
 - `mergeable` and `mergeable_state` of one pull request are looked up (emulate: always true, "clean")
 - `permissions` of a repository are those of the token that asks (emulate: all, for everybody)
 - a commit's combined status exists (`statuses` holds what was reported; emulate knows check runs only)
@@ -29,12 +31,15 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
 from tests.bed.recorder import Answer, Next, Request, answer
 
 DOCUMENTATION = "https://docs.github.com/rest"
+MAKING = timedelta(milliseconds=20)
+"""How long the emulator takes at most to make a pull request; nobody changes one as fast."""
 _ROOT = r"/repos/([^/]+)/([^/]+)"
 
 Tree = dict[str, tuple[str, str, str]]
@@ -134,6 +139,8 @@ class Manners:
         return replace(said, body=json.dumps(document).encode())
 
     async def _correct(self, github: _GitHub, pull: dict[str, Any]) -> None:
+        if _time(pull["updated_at"]) - _time(pull["created_at"]) < MAKING:
+            pull["updated_at"] = pull["created_at"]
         merge = self.merged.get((github.owner, github.repository, pull["number"]))
         if merge is not None:
             pull.update(merge)
@@ -243,6 +250,10 @@ class _GitHub:
 
     async def above(self, below: str, commit: str) -> bool:
         return below in await self.ancestors(commit)
+
+
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 async def _not_to_open(github: _GitHub, request: Request) -> Answer | None:

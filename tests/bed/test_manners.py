@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from tests.bed.asking import ask
 from tests.bed.emulator import Repository
 from tests.bed.forge import Forge
+from tests.bed.manners import MAKING
 from tests.bed.node import EMULATE, missing
 from tests.bed.programs import wait_until
 from tests.bed.recorder import Answer, Next, Proxy, Request, answer
@@ -61,6 +63,18 @@ def test_of_two_at_once_one_is_opened(github: Forge, shop: Repository) -> None:
         one.join(20)
     assert sorted(statuses) == [201, 422]
     assert len(shop.pulls("open")) == 1
+
+
+def test_what_nothing_happened_to_has_one_time_and_what_was_changed_two(github: Forge, shop: Repository) -> None:
+    for number in range(1, 21):
+        assert through(github, shop, "POST", "pulls", WISHED).status_code == 201
+        told = through(github, shop, "GET", f"pulls/{number}").json()
+        assert told["updated_at"] == told["created_at"]
+        if number == 20:
+            time.sleep(MAKING.total_seconds())
+        shop.close(number)
+    told = through(github, shop, "GET", "pulls/20").json()
+    assert told["updated_at"] > told["created_at"]
 
 
 @pytest.mark.parametrize("lacking", [{"head": "nowhere"}, {"base": "nowhere"}])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +14,7 @@ from keyturn.model.errors import ConnectorError
 from keyturn.model.outcome import CannotHappen, CannotTell, Stale
 from tests.bed.faults import DropAfter, Fault, Instead, Meanwhile, echo
 from tests.bed.faults import refusal as says
+from tests.bed.manners import MAKING
 from tests.connectors.forge.contract import CHANGE, apply, land, opening
 from tests.connectors.forge.github.troubles import TROUBLES, cases
 from tests.connectors.forge.github.world import World
@@ -146,6 +148,7 @@ def test_a_pull_request_that_people_went_on_with_still_counts(world: World) -> N
     change = opening(forge, CHANGE)
     landed = land(forge, change, action(1))
     assert landed.number is not None
+    time.sleep(MAKING.total_seconds())
     world.repository.ask("PATCH", f"pulls/{landed.number}", {"draft": False, "title": "Better words"})
     world.repository.close(landed.number)
     world.repository.delete(landed.branch)
