@@ -33,12 +33,12 @@ def room(old: Policy, new: Policy) -> Iterator[Change]:
         both = before.principals & after.principals
         for one, other in _pairs(before.limits, after.limits) if before.tool == after.tool else ():
             yield from _amount(name, one, other, both)
-            yield from _counted(name, one, other, known)
+            yield from _shared(name, one, other, known)
     had, has = ({rule.id: rule.limits for rule in side.budgets} for side in (old, new))
     for name in sorted({*had, *has}):
         for one, other in _pairs(had.get(name, ()), has.get(name, ())):
             yield from _bound(name, one, other, known)
-            yield from _counted(name, one, other, known)
+            yield from _shared(name, one, other, known)
 
 
 def _pairs(old: Sequence[Limit], new: Sequence[Limit]) -> Iterator[tuple[Limit | None, Limit | None]]:
@@ -65,6 +65,7 @@ def _bound(rule: str, one: Limit | None, other: Limit | None, known: _Known) -> 
     yield from _amount(rule, one, other, _both(one.principals, other.principals))
     yield from _amount(rule, one, None, _beyond(one.principals, other.principals, known.principals))
     yield from _amount(rule, None, other, _beyond(other.principals, one.principals, known.principals))
+    yield from _elsewhere(rule, one, other)
 
 
 def _amount(rule: str, one: Limit | None, other: Limit | None, who: Names) -> Iterator[Change]:
@@ -78,26 +79,29 @@ def _amount(rule: str, one: Limit | None, other: Limit | None, who: Names) -> It
             text = f"has at most {other.text} by {shown(rule)} (it was {one.allowed})"
         case _:
             return
-    yield from _change(rule, who, text, wider=wider)
+    yield from _told(rule, who, text, wider=wider)
 
 
-def _counted(rule: str, one: Limit | None, other: Limit | None, known: _Known) -> Iterator[Change]:
-    """Yield whose and which uses a limit counts no longer, or now, for those whom it binds before and after."""
+def _shared(rule: str, one: Limit | None, other: Limit | None, known: _Known) -> Iterator[Change]:
+    """Yield with whom those whom a limit binds before and after share it no longer, or now."""
     if one is None or other is None:
         return
+    for less, more, wider in ((other, one, True), (one, other, False)):
+        others = _beyond(more.principals, less.principals, frozenset(known.owners))
+        if others:
+            who = _sharing(_both(one.principals, other.principals), others, other.per, known)
+            yield from _change(rule, who, f"counted together with {_listed(others)}", other, wider=wider)
+
+
+def _elsewhere(rule: str, one: Limit, other: Limit) -> Iterator[Change]:
+    """Yield where, and when calling what, those whom a limit binds before and after are counted no longer, or now."""
     who = _both(one.principals, other.principals)
     for less, more, wider in ((other, one, True), (one, other, False)):
-        verb = "is no longer" if wider else "is now"
-        limit = f"by {shown(rule)} ({other.text})"
-        for part in _elsewhere(less, more):
-            yield from _change(rule, who, f"{verb} counted {part} {limit}", wider=wider)
-        others = _beyond(more.principals, less.principals, frozenset(known.owners))
-        sharing = _sharing(who, others, other.per, known)
-        if others and sharing != frozenset():
-            yield from _change(rule, sharing, f"{verb} counted together with {_listed(others)} {limit}", wider=wider)
+        for part in _more(less, more):
+            yield from _change(rule, who, f"counted {part}", other, wider=wider)
 
 
-def _elsewhere(less: Limit, more: Limit) -> Iterator[str]:
+def _more(less: Limit, more: Limit) -> Iterator[str]:
     """Yield which environments and tools `more` counts and `less` does not."""
     if less.environments is not None and more.environments is None:
         yield f"outside {_listed(less.environments)}"
@@ -129,7 +133,12 @@ def _beyond(one: Names, other: Names, everybody: frozenset[str]) -> frozenset[st
     return frozenset() if other is None else (everybody if one is None else one & everybody) - other
 
 
-def _change(rule: str, who: Names, text: str, *, wider: bool) -> Iterator[Change]:
+def _change(rule: str, who: Names, what: str, limit: Limit, *, wider: bool) -> Iterator[Change]:
+    verb = "is no longer" if wider else "is now"
+    yield from _told(rule, who, f"{verb} {what} by {shown(rule)} ({limit.text})", wider=wider)
+
+
+def _told(rule: str, who: Names, text: str, *, wider: bool) -> Iterator[Change]:
     if who is None or who:
         name = "everybody" if who is None else _listed(who)
         yield Change(kind="gains" if wider else "loses", who=name, text=text, rules=(rule,))
