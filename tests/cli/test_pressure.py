@@ -91,6 +91,16 @@ def test_an_approved_action_says_why_it_does_not_run(world: World) -> None:
     assert told(world, "suspended")[0]["mode"] == "read-only"
 
 
+def test_what_waits_for_a_person_keeps_nothing_behind_it_from_running(world: World) -> None:
+    world.comment("first")
+    world.call("update_ticket", "codex", ticket="OPS-1", comment="second")
+    scope, actor = Scope("principal", "claude"), Actor("account", "ops")
+    set_suspension(world.gate.ledger, scope, mode="read-only", by=actor, reason="stop")
+    assert [ready.code for ready in look(world).ready] == ["read_only", None]
+    running = begin(world)
+    assert world.gate.ledger.look(lambda view: view.state.actions[running].principal) == "codex"
+
+
 def test_without_anybody_to_run_it_an_approved_action_says_so(world: World) -> None:
     world.comment("first")
     world.executor.lock.release()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import struct
+import subprocess
+import sys
 import tracemalloc
 import zipfile
 import zlib
@@ -116,6 +118,40 @@ def test_payloads_that_would_become_gigabytes_are_refused_before_they_are_read(
     assert report.first_bad is not None
     assert report.first_bad.proof == 8
     assert "no table of payloads" in report.first_bad.reason
+
+
+POOR = """
+import os, resource, sys
+from pathlib import Path
+from keyturn.evidence import verify
+from keyturn.model.errors import LedgerError
+from keyturn.verifier import verify_ledger
+pages = int(Path("/proc/self/statm").read_text().split()[0])
+resource.setrlimit(resource.RLIMIT_AS, (pages * os.sysconf("SC_PAGE_SIZE") + (32 << 20), resource.RLIM_INFINITY))
+which, bundle, key = sys.argv[1:]
+if which == "package":
+    try:
+        verify_ledger(Path(bundle), pinned=key)
+    except LedgerError as error:
+        sys.exit(str(error))
+sys.argv = ["verify.py", bundle, "--key", key]
+sys.exit(verify.main())
+"""
+
+
+@pytest.mark.parametrize("which", ["package", "program"])
+def test_without_the_memory_that_payloads_take_there_is_no_verdict_and_a_sentence(
+    which: str, members: Members, good: World, tmp_path: Path
+) -> None:
+    table = b'{"0":{"a":{"data":"%s","salt":""}}}' % (b"A" * (24 << 20))
+    (file := tmp_path / "bundle.zip").write_bytes(zipped({**members, "payloads/000.json": table}))
+    command = [sys.executable, "-c", POOR, which, str(file), good.verifier]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.strip().endswith(
+        "no verdict: verify it where there is more" if which == "package" else "no verdict"
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_many_large_notes_are_not_held_all_at_once(members: Members, good: World, tmp_path: Path) -> None:

@@ -97,6 +97,20 @@ def test_what_was_erased_is_counted_and_left_out(busy: World) -> None:
     assert (after.played, after.erased) == (before.played - 1, 1)
 
 
+def test_a_read_that_selected_an_environment_selects_it_again_where_the_target_has_moved(busy: World) -> None:
+    busy.call("get_deployment", deployment="web", environment="staging")
+    staging, production = (f'"deployments:web/{name}"' for name in ("staging", "production"))
+    moved = [
+        (f"targets = [{staging}]", 'targets = ["deployments:web/spare"]'),
+        (f"targets = [{production}, ", f"targets = [{production}, {staging}, "),
+    ]
+    found = {change.tool: change.after for change in replayed(busy, *moved).changes}
+    assert {tool: after.reasons[0].code for tool, after in found.items()} == {
+        "rollback_deployment": "environment",
+        "get_deployment": "environment",
+    }
+
+
 def test_replaying_writes_nothing_and_gives_the_same_each_time(busy: World) -> None:
     size = len(busy.entries())
     assert replayed(busy, LESS).to_json() == replayed(busy, LESS).to_json()
@@ -105,8 +119,10 @@ def test_replaying_writes_nothing_and_gives_the_same_each_time(busy: World) -> N
 
 
 def test_each_request_comes_with_the_fold_as_it_was_before_it(busy: World) -> None:
+    contracts = busy.gate.catalog.contracts
+
     def look(view: object) -> list[tuple[int, bool]]:
-        items = recorded(view)  # type: ignore[arg-type]  # the reader's own view
+        items = recorded(view, contracts)  # type: ignore[arg-type]  # the reader's own view
         return [(item.entry.seq, item.entry.action in item.state.actions) for item in items]
 
     found = busy.gate.ledger.look(look)

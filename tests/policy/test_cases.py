@@ -265,6 +265,35 @@ def test_values_that_no_call_could_have_are_refused(value: str, said: str) -> No
     assert told.count("cases[0]") == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("title = 5", "arguments.title: must be of type string by the contract, not 5"),
+        ('draft = "yes"', 'arguments.draft: must be of type boolean by the contract, not "yes"'),
+        ("draft = 1", "arguments.draft: must be of type boolean by the contract, not 1"),
+        ('files = "app/a.py"', 'arguments.files: must be of type array by the contract, not "app/a.py"'),
+        ('files = ["a"]', 'arguments.files[0]: must be of type object by the contract, not "a"'),
+        ("files = [{ path = 7 }]", "arguments.files[0].path: must be of type string by the contract, not 7"),
+        ('files = [{ pth = "a" }]', 'files[0].pth: the contract has no "pth" there (did you mean "path"?)'),
+        (
+            'files = [{ path = "a", encoding = "rot13" }]',
+            'arguments.files[0].encoding: must be one of "base64" by the contract, not "rot13"',
+        ),
+    ],
+)
+def test_arguments_that_the_contract_does_not_take_are_refused(arguments: str, said: str) -> None:
+    given = f"arguments = {{ {arguments} }}"
+    case = PULL.replace('arguments = { repository = "shop", base = "main", title = "x", files = [] }', given)
+    (told,) = problems(f'{case}\nexpect = "deny"')
+    assert told.startswith("policy_tests/all.toml: cases[0].arguments.")
+    assert told.endswith(said)
+
+
+def test_a_case_may_say_less_than_a_call() -> None:
+    case = PULL.replace('title = "x", files = []', 'files = [{ path = "a/b" }]')
+    assert run(f'{case}\nexpect = "hold"').failures == ()
+
+
 @pytest.mark.parametrize("folder", ["../cases/", "/cases/", "a/b/", ".hidden/", "", "caf\u00e9/"])
 def test_tests_name_a_folder_beside_the_policy(folder: str) -> None:
     assert any(line.startswith("tests: ") for line in problems(policy=POLICY.replace("policy_tests/", folder)))

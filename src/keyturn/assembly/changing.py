@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -171,13 +171,13 @@ def _waiting(view: Look, named: str | None) -> Version:
     return find_waiting(view, named)
 
 
+def moved_calendars(old: Mapping[str, str], new: Mapping[str, str]) -> frozenset[str]:
+    """Return the paths of the calendars that are not the same text in the files of two policies."""
+    return frozenset(path for path in {*old, *new} if path.endswith(".ics") and old.get(path) != new.get(path))
+
+
 def _changes(old: Policy, candidate: Candidate, force: InForce, view: Look) -> tuple[Change, ...]:
-    calendars = {
-        path
-        for path in {*force.files, *candidate.files}
-        if path.endswith(".ics") and force.files.get(path) != candidate.files.get(path)
-    }
-    return difference(old, candidate.policy, Outlook(view.now), calendars)
+    return difference(old, candidate.policy, Outlook(view.now), moved_calendars(force.files, candidate.files))
 
 
 def _files_named(home: Home, named: str) -> dict[str, str]:

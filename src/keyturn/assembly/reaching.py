@@ -9,7 +9,7 @@ from pathlib import Path
 
 from keyturn.assembly.build import read_own_catalog
 from keyturn.assembly.case_files import case_files
-from keyturn.assembly.changing import look_at
+from keyturn.assembly.changing import look_at, moved_calendars
 from keyturn.assembly.home import MAX_POLICY, POLICY, Home
 from keyturn.assembly.included_files import included_files
 from keyturn.assembly.plain_files import text_of
@@ -88,11 +88,10 @@ def compare_policies(home: Home, old: str, new: str | None) -> Comparison:
     before, after = (read_policy(files, catalog.contracts) for files in sides)
     now = look_at(home, lambda view: view.now)
     outlook = Outlook(now, taking(catalog), tool_ports())
-    moved = {path for path in sides[1] if path.endswith(".ics") and sides[0].get(path) != sides[1][path]}
     return Comparison(
         old=before.digest,
         new=after.digest,
-        changes=difference(before, after, outlook, moved),
+        changes=difference(before, after, outlook, moved_calendars(*sides)),
         replay=look_at(home, lambda view: compare(view, before, after)),
     )
 

@@ -125,6 +125,12 @@ def home_of(ctx: click.Context) -> Home:
     return find_home(chosen.home if chosen else None)
 
 
+def program_of(ctx: click.Context) -> list[str]:
+    """Return the words that a command to be copied begins with: the home is named where the caller named it."""
+    chosen = ctx.find_object(Global)
+    return ["keyturn", *(["--home", chosen.home] if chosen and chosen.home else [])]
+
+
 def may_ask(ctx: click.Context) -> bool:
     """Say whether the person may be asked for something: not after `--no-input`."""
     chosen = ctx.find_object(Global)

@@ -18,4 +18,4 @@ def warn_of_unknown(home: Home, fields: Sequence[str]) -> None:
     from keyturn.assembly.evidence import carried_by_none
 
     for field in carried_by_none(home, fields):
-        note(f"warning: no entry carries a payload {field!r}, so --withhold left nothing out for it; is it right?")
+        note(f"warning: no entry carries a payload {field!r}, so --withhold leaves nothing out for it; is it right?")

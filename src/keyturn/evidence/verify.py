@@ -2446,6 +2446,9 @@ def main() -> int:
     except OSError as error:
         print(f"{asked.bundle}: {error.strerror}", file=sys.stderr)
         return 1
+    except MemoryError:
+        print(f"{asked.bundle}: there is too little memory to read it; no verdict", file=sys.stderr)
+        return 1
     except Misused as wrong:
         parser.error(str(wrong))
     except Bad as bad:

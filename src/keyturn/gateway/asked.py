@@ -11,6 +11,7 @@ from keyturn.gateway.incoming import Call
 from keyturn.gateway.payloads import read_arguments, read_plan
 from keyturn.log.entry import Entry
 from keyturn.log.kinds import REQUESTS
+from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
 from keyturn.model.plan import Plan
 
@@ -28,14 +29,14 @@ def request_of(call: Call, plan: Plan | None = None) -> Request:
     )
 
 
-def recorded_request(view: Look, entry: Entry, tokens: Mapping[str, Token]) -> Request:
+def recorded_request(
+    view: Look, entry: Entry, tokens: Mapping[str, Token], contracts: Mapping[str, Contract]
+) -> Request:
     """Return what the policy judged at the entry of a request or of a read, with the tokens of that time.
 
-    Raises `LedgerError` where its plan was erased.
+    `contracts` say which tools select an environment. Raises `LedgerError` where its plan was erased.
     """
-    planned: dict[str, Any] = {"target": entry.text("target"), "view": {}, "effects": _NO_EFFECTS}
-    if entry.kind in REQUESTS:
-        planned = _planned(read_plan(view, entry))
+    planned = _planned(read_plan(view, entry)) if entry.kind in REQUESTS else _located(entry, contracts)
     return Request(
         principal=entry.text("principal"),
         token_scopes=_scopes(entry, tokens),
@@ -53,6 +54,17 @@ def _planned(plan: Plan) -> dict[str, Any]:
         "effects": {"calls": 1, **plan.effects.to_json()},
         "diff": plan.diff,
     }
+
+
+def _located(entry: Entry, contracts: Mapping[str, Contract]) -> dict[str, Any]:
+    """Return what there was of a read's plan, which is not kept.
+
+    Where the tool selects an environment, the target lay in that one: another would have been refused.
+    """
+    contract = contracts.get(entry.text("tool"))
+    taken: Any = {} if contract is None else contract.input["properties"]
+    environment = entry.text("environment") if "environment" in taken else None
+    return {"target": entry.text("target"), "environment": environment, "view": {}, "effects": _NO_EFFECTS}
 
 
 def _scopes(entry: Entry, tokens: Mapping[str, Token]) -> frozenset[str] | None:

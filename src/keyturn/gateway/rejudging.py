@@ -81,5 +81,5 @@ def under(action: Action, decision: Hold) -> Action:
 
 def decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
     """Decide the request of an action as if it were made now, what it has taken from limits left out."""
-    asked, usage = recorded_request(view, request, view.state.tokens), view.state.usage.at_claim(action.id)
-    return evaluate(policy, asked, usage, view.now, view.state.circumstances)
+    asked = recorded_request(view, request, view.state.tokens, policy.contracts)
+    return evaluate(policy, asked, view.state.usage.at_claim(action.id), view.now, view.state.circumstances)

@@ -22,6 +22,7 @@ from keyturn.gateway.payloads import ARGUMENT
 from keyturn.log.entry import Entry
 from keyturn.log.fold import FoldError
 from keyturn.log.kinds import REQUESTS
+from keyturn.model.contract import Contract
 from keyturn.model.decision import Decision, Hold, Permit, Reason, Request
 from keyturn.model.errors import LedgerError
 from keyturn.model.time import format_timestamp
@@ -177,7 +178,7 @@ def compare(view: Look, old: Policy, new: Policy) -> Replay:
 
 def _replay(view: Look, old: Policy | None, new: Policy) -> Replay:
     found = Replay()
-    for item in recorded(view, found):
+    for item in recorded(view, new.contracts, found):
         before = item.said_then() if old is None else item.said_by(old)
         after = item.said_by(new)
         found.played += 1
@@ -187,17 +188,18 @@ def _replay(view: Look, old: Policy | None, new: Policy) -> Replay:
     return found
 
 
-def recorded(view: Look, found: Replay | None = None) -> Iterator[Recorded]:
+def recorded(view: Look, contracts: Mapping[str, Contract], found: Replay | None = None) -> Iterator[Recorded]:
     """Yield the requests and reads of the ledger, the oldest first, each with the fold as it was; count the others.
 
-    The fold is one object that moves on: what is yielded holds until the next is asked for. Raises `LedgerError`.
+    `contracts` say which tools select an environment. The fold is one object that moves on: what is yielded holds
+    until the next is asked for. Raises `LedgerError`.
     """
     counted, state = found or Replay(), State.empty()
     for entry in _entries(view):
         if entry.kind == "action.denied":
             counted.refused += 1
         elif entry.kind in PLAYED:
-            request = _request(view, state, entry)
+            request = _request(view, state, entry, contracts)
             if request is None:
                 counted.erased += 1
             else:
@@ -226,11 +228,11 @@ def _entries(view: Look) -> Iterator[Entry]:
         yield from view.entries(first, min(first + _CHUNK, view.head.size))
 
 
-def _request(view: Look, state: State, entry: Entry) -> Request | None:
+def _request(view: Look, state: State, entry: Entry, contracts: Mapping[str, Contract]) -> Request | None:
     """Return what the policy was asked; None where a payload that it follows from was erased."""
     if any(view.erased(entry, name) for name in entry.data if name in {"plan", "diff"} or name.startswith(ARGUMENT)):
         return None
-    return recorded_request(view, entry, state.tokens)
+    return recorded_request(view, entry, state.tokens, contracts)
 
 
 def _differs(before: Said, after: Said) -> bool:

@@ -20,6 +20,8 @@ from keyturn.model.time import parse_timestamp
 
 VERSION = 1
 MAX_BODY = 65_535
+MAX_FIELDS = 64
+"""Payloads that one entry can commit to."""
 ZERO_HASH = "0" * 64
 
 _FRAME: Mapping[str, kinds.Check] = {
@@ -33,7 +35,7 @@ _FRAME: Mapping[str, kinds.Check] = {
     "kid": kinds.hexadecimal(32),
     "kind": kinds.text(64),
 }
-_DATA = kinds.mapping(kinds.commitment, kinds.payload_field, low=1, limit=64)
+_DATA = kinds.mapping(kinds.commitment, kinds.payload_field, low=1, limit=MAX_FIELDS)
 _ACTION: Mapping[str, kinds.Check] = {"action": kinds.uuid}
 _MEMBERS: Mapping[str, Mapping[str, kinds.Check]] = {
     kind: {**_FRAME, **(_ACTION if kind in kinds.OF_AN_ACTION else {}), **facts}

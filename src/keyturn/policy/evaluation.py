@@ -1,4 +1,4 @@
-"""Decides one request: the same policy, request, usage and time always give the same answer.
+"""Decides one request: the same policy, request, usage, time and circumstances always give the same answer.
 
 What is decided, in this order; the first no is the answer:
 

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 
 from keyturn import canon
 from keyturn.log.checkpoint import parse_checkpoint
+from keyturn.log.entry import MAX_BODY, MAX_FIELDS
 from keyturn.log.kinds import record, signature
 from keyturn.log.manifest import MAX_MANIFEST, Manifest, ManifestError, read_manifest
 from keyturn.log.note import MAX_NOTE, NoteError, parse_note
@@ -26,12 +27,11 @@ from keyturn.verifier.erased import named_in
 from keyturn.verifier.proofs import NotProved
 from keyturn.verifier.source import Named, Payload, Row
 
-MAX_BODY = 65_535
 MAX_PAYLOADS = 256 * 1024 * 1024
 MAX_PROGRAM = 1024 * 1024
 _SIGNATURE = 64
-_MOST_QUOTES = WIDTH * (2 + 64 * 10)
-"""Quotation marks in the payloads of a group: of each entry's number, and of 64 fields with two members each."""
+_MOST_QUOTES = WIDTH * (2 + MAX_FIELDS * 10)
+"""Quotation marks in the payloads of a group: of each entry's number, and of its fields with two members each."""
 _END = struct.Struct("<4s4H2LH")  # the record that ends a ZIP (APPNOTE 4.3.16)
 _LENGTHS = struct.Struct("<HH")  # of name and extra field, the last of a member's header (APPNOTE 4.3.7)
 _LENGTHS_AT = 26

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakSet
 
+from keyturn.log.entry import MAX_FIELDS
 from keyturn.model.errors import LedgerError
 from keyturn.verifier.erased import MARKS, named_in
 from keyturn.verifier.proofs import NotProved
@@ -28,8 +29,6 @@ _CHECKPOINTS = "SELECT size, note FROM checkpoint ORDER BY size"
 _ERASED = "SELECT body FROM entry WHERE instr(body, ?) OR instr(body, ?) ORDER BY seq"
 _SUBTREE = "SELECT hash FROM subtree WHERE level = ? AND idx = ?"
 _SUBTREES = "SELECT count(*) FROM subtree"
-MOST_FIELDS = 64
-"""Payloads that an entry can commit to."""
 _NO_VERDICT = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -163,8 +162,8 @@ def _fits(payloads: Mapping[str, Payload], seq: int, field: str) -> None:
     """Proof 6, where the primary key does not hold: a file can be made whose table keeps a payload twice."""
     if field in payloads:
         raise NotProved(seq, 6, f"payload {field!r} is stored twice")
-    if len(payloads) >= MOST_FIELDS:
-        raise NotProved(seq, 6, f"more than {MOST_FIELDS} payloads are stored for it: no entry commits to so many")
+    if len(payloads) >= MAX_FIELDS:
+        raise NotProved(seq, 6, f"more than {MAX_FIELDS} payloads are stored for it: no entry commits to so many")
 
 
 def _belongs(belongs: bool, seq: int) -> None:

@@ -43,7 +43,8 @@ def verify_ledger(
     progress   told entries done and entries in all
 
     Raises `ConfigurationError` for what is given and cannot be read, and `LedgerError` when the file cannot be
-    reached or does not hold still: then there is no verdict. All that is wrong with the file itself is a FAIL.
+    reached, does not hold still or takes more memory than there is: then there is no verdict. All that is wrong with
+    the file itself is a FAIL.
     """
     given = Given(
         pinned=None if pinned is None else read_pinned(pinned),
@@ -75,6 +76,10 @@ def _examined(database: Path, given: Given, progress: Callable[[int, int], None]
     try:
         with open_bundle(database) if is_bundle(database) else open_file(database) as file:
             return Examination(file, given, progress=progress, jobs=jobs).run()
+    except MemoryError as error:
+        raise LedgerError(
+            f"{database}: there is too little memory to read it; no verdict: verify it where there is more"
+        ) from error
     except NotProved as failure:
         return Report(
             verdict="FAIL",

@@ -3,12 +3,14 @@
 1. It says nothing of equal policies, however they are written.
 2. It never misses a request that one policy lets through further than the other.
 3. Each gain and each loss that it shows by a request is one.
+4. Nothing that changes a decision, or what is suspended by itself, leaves it silent, and no sentence is empty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,9 @@ from hypothesis import strategies as st
 
 from keyturn.model.decision import Decision, Hold, Permit
 from keyturn.model.sshkey import PublicKey
-from keyturn.policy import Policy
+from keyturn.policy import Policy, Usage, evaluate
+from keyturn.policy.alarms import Alarms
+from keyturn.policy.degrade import due
 from keyturn.policy.difference import Change, Outlook, difference
 from keyturn.policy.reach.changes import shifts
 from tests.policy.freezes.calendars import calendar, event, freeze, frozen
@@ -32,7 +36,7 @@ from tests.policy.reach.small_worlds import (
     requests,
     some_rules,
 )
-from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, key, policy
+from tests.policy.world import NOW, PEOPLE, budget, forbid, grant, key, label, policy, request, use
 
 OUTLOOK = Outlook(NOW)
 WORLDS = [
@@ -78,9 +82,9 @@ def test_no_request_that_is_decided_otherwise_is_missed(drawn: tuple[str, Policy
     found = shifts(old, new, OUTLOOK)
     told = {(one.principal, one.before, one.after) for one in found}
     for principal in PRINCIPALS:
-        for request in requests(text, principal):
-            step = level(judged(old, request)), level(judged(new, request))
-            assert step[0] == step[1] or (principal, *step) in told, (request, step)
+        for asked in requests(text, principal):
+            step = level(judged(old, asked)), level(judged(new, asked))
+            assert step[0] == step[1] or (principal, *step) in told, (asked, step)
     for one in found:
         if not one.open:
             assert (level(judged(old, one.request)), level(judged(new, one.request))) == (one.before, one.after)
@@ -99,6 +103,92 @@ def told(*rules: str, was: Sequence[str] = (), people: str = PEOPLE) -> list[str
     """Return the sentences from the rules that were to these."""
     found = difference(policy(*was), policy(*rules, people=people), OUTLOOK)
     return [f"{one.kind} {one.who}: {one.text}" if one.who else f"{one.kind}: {one.text}" for one in found]
+
+
+SECTIONS = (
+    (
+        "",
+        f"approval = {APPROVAL}",
+        "risk = { deny_at = 10 }",
+        f'risk = {{ hold_at = 10, approval = {APPROVAL}, mode = "shadow" }}',
+        'execute = "manual"',
+        'anchor = "before"',
+        'secrets = "allowed"',
+        'mode = "shadow"',
+        "valid = { until = 2026-01-01T00:00:00Z }",
+        'limits = ["2 calls per hour"]',
+        'limits = ["2 calls per hour per tool", "1 pending"]',
+    ),
+    ("", *(f"[[limits]]\nid = 'b'\nlimits = ['2 {unit}']\n" for unit in ("calls per 1h", "cost per 1d", "pending"))),
+    ("", "per = 'tool'\n", "per = 'owner'\n", "mode = 'shadow'\n", "valid = { from = 2036-01-01T00:00:00Z }\n"),
+    ("", "principals = ['claude']\n", "principals = ['lone', 'codex']\n"),
+    ("", "environments = ['staging']\n", "environments = ['production']\n"),
+    ("", "tool = 'set_flag'\n", "tool = 'update_ticket'\n"),
+    ("", "[tools.set_flag]\ncost = 1\n", "[tools.set_flag]\ncost = 3\nruntime = '9s'\n"),
+    (
+        "",
+        "[risk]\nweights = { paths = 50 }\n",
+        "[risk]\nsize = { files = 3 }\n",
+        "[risk]\npaths = ['a']\n",
+        "[risk]\nhours = { from = 1, until = 2 }\n",
+        "[risk]\nhistory = { failures = 1 }\n",
+    ),
+    (
+        "",
+        "[degrade]\non_unknown_outcomes = { over = 1 }\n",
+        "[degrade]\non_unknown_outcomes = { over = 1, environments = ['staging'] }\n",
+        "[degrade]\non_incident = { mode = 'suspended' }\n",
+    ),
+    ("", "[lanes.red]\ntools = ['update_ticket']\n", f"[lanes.red]\napproval = {APPROVAL}\n"),
+)
+ASKED = [
+    request(name, target=target, view={"files": [{"path": path, "status": "modified"}]}, effects=effects)
+    for name in PRINCIPALS
+    for target, path, effects in (
+        ("flags:staging/dark", "a", {"files_changed": 1, "lines_changed": 9, "recipients": 0}),
+        ("flags:production/dark", "auth/b", {"files_changed": 9, "lines_changed": 900, "recipients": 2}),
+    )
+]
+
+
+@st.composite
+def a_text(draw: st.DrawFn) -> tuple[int, ...]:
+    """One variant of each section, mostly the plainest."""
+    return tuple(draw(st.integers(0, len(variants) - 1)) for variants in SECTIONS)
+
+
+def written(chosen: Sequence[int]) -> Policy:
+    rule, limit, *more = (variants[index] for variants, index in zip(SECTIONS, chosen, strict=True))
+    *counted, prices, risk, degrade, lane = more
+    people = PEOPLE.replace("[environments.staging]", '[environments.staging]\nlane = "red"') if lane else PEOPLE
+    text = f'\n[[grants]]\nid = "g"\nprincipals = ["claude", "codex", "lone"]\ntool = "set_flag"\n{rule}\n'
+    pin = f'contract = "{label("set_flag")}"\n'
+    return policy(text + pin, limit + "".join(counted if limit else ()), prices, risk, degrade, lane, people=people)
+
+
+def everything_said(one: Policy) -> list[object]:
+    usage = Usage()
+    for index, name in enumerate(("claude", "codex", "lone", "claude")):
+        owner = {"claude": "bob", "codex": "carol"}.get(name)
+        amounts = {"calls": 1, "cost": 2}
+        use(usage, f"a{index}", NOW - timedelta(minutes=9), amounts, principal=name, owner=owner, pending=index > 1)
+    alarms = Alarms(unknown=2, incident=("clock", 3))
+    return [*(evaluate(one, asked, usage, NOW) for asked in ASKED), *due(one.degrade, alarms, NOW)]
+
+
+@settings(max_examples=60, deadline=None)
+@given(a_text(), a_text(), st.sets(st.integers(0, len(SECTIONS) - 1), max_size=2))
+def test_what_decides_otherwise_is_never_left_unsaid(
+    was: tuple[int, ...], other: tuple[int, ...], moved: set[int]
+) -> None:
+    now = [other[place] if place in moved else index for place, index in enumerate(was)]
+    before, after = written(was), written(now)
+    found = difference(before, after, OUTLOOK)
+    assert found or everything_said(before) == everything_said(after)
+    for one in found:
+        new, instead, old = one.text.rpartition(" instead of ")
+        assert not one.text.endswith(": ")
+        assert not instead or not new.endswith(f" {old}"), one.text
 
 
 STAGING = '{ environment = "staging" }'
@@ -319,6 +409,80 @@ def test_a_key_that_takes_the_place_of_another_is_told_by_both_fingerprints() ->
     assert found == f'changes: reviewer "carol": keys "{new}" instead of "{old}"'
 
 
+@pytest.mark.parametrize(
+    ("was", "now", "sentence"),
+    [
+        ("", "weights = { size = 30 }", "size gives at most 30 points instead of 15"),
+        ('paths = ["a/**", "b"]', 'paths = ["b", "c"]', 'paths has now "c" and no longer has "a/**"'),
+        ("", "infrastructure = []", 'infrastructure no longer has "**/*.dockerfile", "**/*.service", '),
+        ('dependencies = ["a"]', 'dependencies = ["a", "b"]', 'dependencies has now "b"'),
+        ("", "size = { lines = 9 }", "a large change has 20 files or 9 lines instead of 20 files or 500 lines"),
+        ("", "size = { files = 9 }", "a large change has 9 files or 500 lines instead of 20 files or 500 lines"),
+        ("", 'history = { within = "1d" }', "many failures are 3 within 1d instead of 3 within 7d"),
+        ("", "history = { failures = 1 }", "many failures are 1 within 7d instead of 3 within 7d"),
+        (
+            'hours = { days = ["monday"] }',
+            'hours = { from = 9, until = 12, days = ["sunday", "friday"], zone = "Europe/Berlin" }',
+            "people are at work from 9 until 12 on friday, sunday (Europe/Berlin) instead of from 8 until 18",
+        ),
+        ('paths = ["a", "b"]', 'paths = ["b", "a"]', None),
+        ("", 'hours = { zone = "UTC" }', None),
+    ],
+)
+def test_what_changes_in_how_risk_is_scored_is_told(was: str, now: str, sentence: str | None) -> None:
+    found = told(f"[risk]\n{now}\n", was=[f"[risk]\n{was}\n"])
+    assert [one[: len(f"changes: how risk is scored ([risk]): {sentence}")] for one in found] == (
+        [f"changes: how risk is scored ([risk]): {sentence}"] if sentence else []
+    )
+
+
+def test_that_requests_are_scored_now_or_not_any_more_is_told() -> None:
+    word, scored = "changes: how risk is scored ([risk])", "[risk]\nweights = { size = 30 }\n"
+    assert told(scored) == [f"{word}: requests are scored now"]
+    assert told(was=[scored]) == [f"{word}: nothing is scored any more"]
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "sentence"),
+    [
+        ("", "on_unknown_outcomes = { over = 3 }", "is new: over 3 it makes everything read-only"),
+        (
+            'on_unknown_outcomes = { over = 3, mode = "suspended" }',
+            "",
+            "is gone: over 3 it made everything suspended",
+        ),
+        ("on_unknown_outcomes = { over = 3 }", "on_unknown_outcomes = { over = 0 }", "over 0 instead of 3"),
+        (
+            "on_unknown_outcomes = { over = 3 }",
+            'on_unknown_outcomes = { over = 3, mode = "suspended", environments = ["staging"] }',
+            "suspended instead of read-only; staging instead of everything",
+        ),
+        ('on_anchor_lag = { over = "6h" }', 'on_anchor_lag = { over = "1d" }', "over 1d instead of 6h"),
+        ("", "on_incident = { }", "is new: it makes everything read-only"),
+    ],
+)
+def test_what_tightens_by_itself_is_told_rule_by_rule(was: str, now: str, sentence: str) -> None:
+    name = (now or was).partition(" ")[0]
+    (found,) = told(f"[degrade]\n{now}\n", was=[f"[degrade]\n{was}\n"])
+    assert found.startswith(f"changes: what tightens by itself ([degrade]): {name}")
+    assert found.endswith(sentence)
+
+
+def test_who_may_give_what_a_score_asks_is_named_where_its_words_stay() -> None:
+    rule = grant(principals='["claude"]', risk=f"{{ hold_at = 30, approval = {APPROVAL} }}")
+    found = told(rule, was=[rule], people=PEOPLE.replace('groups = ["oncall"]', 'groups = ["sre"]'))
+    words = "what its risk score asks may be given by alice, carol, dave instead of alice, carol"
+    assert f'changes: grant "g": {words}' in found
+
+
+def test_who_comes_later_is_named_apart() -> None:
+    more = 'escalate = [{ after = "1h", to = "group:oncall" }]'
+    rule = grant(principals='["claude"]', approval=f'{{ quorum = 1, from = ["group:sre"], {more} }}')
+    both = PEOPLE.replace('groups = ["oncall"]', 'groups = ["oncall", "sre"]')
+    words = "may be given by alice, carol, dave, 1h later dave too instead of alice, carol, 1h later dave too"
+    assert f'changes: grant "g": {words}' in told(rule, was=[rule], people=both)
+
+
 def test_an_anchor_is_told_with_its_grant_alone() -> None:
     rule = grant(principals='["claude"]')
     assert told(rule, was=[grant(principals='["claude"]', anchor='"before"')]) == [
@@ -332,6 +496,88 @@ def test_a_limit_that_counts_otherwise_is_told_as_one_that_goes_and_one_that_com
         'gains everybody: is no longer limited to 5 calls per 1h per target by "b"',
         'loses everybody: has at most 5 calls per 1h per owner by "b" (which is new)',
     ]
+
+
+HOURLY = "5 calls per 1h per principal"
+
+
+@pytest.mark.parametrize(
+    ("was", "now", "sentences"),
+    [
+        (
+            {"principals": '["claude", "codex"]', "per": '"principal"'},
+            {"principals": '["claude"]', "per": '"principal"'},
+            ['gains codex: is no longer limited to 5 calls per 1h per principal by "b"'],
+        ),
+        (
+            {"principals": '["claude"]', "per": '"tool"'},
+            {"principals": '["claude", "codex"]', "per": '"tool"'},
+            [
+                'loses codex: has at most 5 calls per 1h per tool by "b" (which is new)',
+                'loses claude: is now counted together with codex by "b" (5 calls per 1h per tool)',
+            ],
+        ),
+        (
+            {"per": '"owner"'},
+            {"principals": '["claude"]', "per": '"owner"'},
+            ['gains codex, lone: is no longer limited to 5 calls per 1h per owner by "b"'],
+        ),
+        (
+            {},
+            {"environments": '["staging"]'},
+            ['gains everybody: is no longer counted outside staging by "b" (5 calls per 1h per principal)'],
+        ),
+        (
+            {"environments": '["staging"]'},
+            {"environments": '["production"]'},
+            [
+                'gains everybody: is no longer counted in staging by "b" (5 calls per 1h per principal)',
+                'loses everybody: is now counted in production by "b" (5 calls per 1h per principal)',
+            ],
+        ),
+        (
+            {"tool": '"set_flag"'},
+            {},
+            [
+                f'loses everybody: is now counted when calling anything but set_flag by "b" ({HOURLY})',
+            ],
+        ),
+        (
+            {"tool": '"set_flag"'},
+            {"tool": '"update_ticket"'},
+            [
+                'gains everybody: is no longer counted when calling set_flag by "b" (5 calls per 1h per principal)',
+                'loses everybody: is now counted when calling update_ticket by "b" (5 calls per 1h per principal)',
+            ],
+        ),
+    ],
+)
+def test_a_limit_that_binds_or_counts_others_is_told_to_each_whom_it_means_something(
+    was: dict[str, str], now: dict[str, str], sentences: list[str]
+) -> None:
+    found = told(budget(limits='["5 calls per hour"]', **now), was=[budget(limits='["5 calls per hour"]', **was)])
+    assert found[:-1] == sentences
+    assert found[-1].startswith('changes: limit "b": limits 5 calls per 1h per ')
+
+
+def test_assistants_of_one_owner_are_told_that_another_is_not_counted_with_them_any_more() -> None:
+    people = PEOPLE.replace('owner = "carol"', 'owner = "bob"')
+    was, now = (
+        policy(budget(limits='["5 calls per hour"]', per='"owner"', principals=names), people=people)
+        for names in ('["claude", "codex"]', '["claude"]')
+    )
+    assert [f"{one.who}: {one.text}" for one in difference(was, now, OUTLOOK)][:2] == [
+        'codex: is no longer limited to 5 calls per 1h per owner by "b"',
+        'claude: is no longer counted together with codex by "b" (5 calls per 1h per owner)',
+    ]
+
+
+def test_who_loses_a_grant_does_not_gain_by_its_limit() -> None:
+    was, now = (
+        grant(principals=names, limits='["5 calls per hour"]', where=STAGING)
+        for names in ('["claude", "codex"]', '["claude"]')
+    )
+    assert [one for one in told(now, was=[was]) if "codex" in one and one.startswith("gains")] == []
 
 
 def test_a_lane_that_changes_is_told_under_its_own_name_alone() -> None:

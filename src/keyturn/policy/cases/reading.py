@@ -14,6 +14,8 @@ from keyturn.model.contract import Contract
 from keyturn.model.decision import Request
 from keyturn.model.time import EARLIEST, LATEST, parse_timestamp
 from keyturn.policy.cases.case import ENDS, VERDICTS, Case, Earlier
+from keyturn.policy.cases.fitting import check_fits
+from keyturn.policy.domains import Place
 from keyturn.policy.limits import UNITS
 from keyturn.policy.paths import COUNTED
 from keyturn.policy.problems import Problems
@@ -168,11 +170,13 @@ def _arguments(table: Table, contract: Contract) -> dict[str, Json]:
     """Return the arguments as a call would have them: those given, and the contract's defaults for the others."""
     properties = cast(Mapping[str, Mapping[str, Json]], contract.input.get("properties", {}))
     shapes = {name: shape for name, shape in properties.items() if name not in _APART}
-    given = _plain(table, "arguments")
+    given, whole = _plain(table, "arguments"), Place.of(contract.input)
     for name in given:
         if name not in shapes:
             text = f"{contract.tool} has no argument {shown(name)} that a condition could see"
             table.problems.unknown(f"{table.at('arguments')}.{name}", text, name, shapes)
+        elif (place := whole.property(name)) is not None:
+            check_fits(given[name], place, f"{table.at('arguments')}.{name}", table.problems)
     defaults = {name: shape["default"] for name, shape in shapes.items() if "default" in shape}
     return {**defaults, **given}
 

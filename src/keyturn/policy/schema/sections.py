@@ -267,7 +267,7 @@ def cases(contracts: tuple[Contract, ...]) -> Keys:
             Key(
                 "arguments",
                 _PLAIN,
-                "what conditions on `arguments.*` see; the contract's defaults stand for those left out",
+                "what conditions on `arguments.*` see, of the contract's types; its defaults stand for the others",
             ),
             Key("scopes", texts(), "what the token is restricted to; none unless given"),
             Key("environment", TEXT, "what an `environment` argument selected, where the tool has one"),

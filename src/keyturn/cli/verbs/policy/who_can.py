@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
-from keyturn.cli.frame import home_of
+from keyturn.cli.frame import home_of, program_of
 from keyturn.cli.output import AsJson, Column, emit, emit_json, json_option, note
 from keyturn.model.time import format_timestamp
 
@@ -51,22 +52,25 @@ def command(
     from keyturn.assembly.reaching import who_can
 
     found = who_can(home_of(ctx), tool, environment, without_approval=without_approval, in_force=as_in_force)
+    explained = [_explain(found, one, program_of(ctx)) for one in found.found]
     if as_json:
-        emit_json(_json(found, tool, environment, without_approval=without_approval), as_json)
+        asked = {"tool": tool, "environment": environment, "without_approval": without_approval}
+        emit_json(_json(found, explained, asked), as_json)
         return
     emit([_row(one) for one in found.found], as_json=False, columns=_ROWS, empty="the policy has no principals")
-    _note(found, tool, environment, without_approval=without_approval)
+    _note(found, f"{tool} in {environment}{' without a review' if without_approval else ''}")
+    for first in list(filter(None, explained))[:1]:
+        note(f"to see why: {first}")
 
 
-def _json(found: Abilities, tool: str, environment: str, *, without_approval: bool) -> dict[str, object]:
+def _json(found: Abilities, explained: Sequence[str | None], asked: Mapping[str, object]) -> dict[str, object]:
+    principals = zip(found.found, explained, strict=True)
     return {
         "policy": found.policy,
-        "tool": tool,
-        "environment": environment,
-        "without_approval": without_approval,
+        **asked,
         "at": format_timestamp(found.at),
         "answer": found.answer,
-        "principals": [{**one.to_json(), "explain": _explain(found, one)} for one in found.found],
+        "principals": [{**one.to_json(), "explain": command} for one, command in principals],
     }
 
 
@@ -84,25 +88,20 @@ def _row(one: Ability) -> dict[str, object]:
     }
 
 
-def _note(found: Abilities, tool: str, environment: str, *, without_approval: bool) -> None:
-    alone = " without a review" if without_approval else ""
+def _note(found: Abilities, call: str) -> None:
     can = [one.principal for one in found.found if one.answer == "yes"]
     may = [one.principal for one in found.found if one.answer == "depends"]
     nobody = "nobody for certain" if may else "nobody"
-    note(f"who can call {tool} in {environment}{alone}: {', '.join(can) or nobody}")
+    note(f"who can call {call}: {', '.join(can) or nobody}")
     if may:
         note(f"it depends for: {', '.join(may)}")
-    for one in found.found:
-        if one.answer == "yes":
-            note(f"to see why: {_explain(found, one)}")
-            return
 
 
-def _explain(found: Abilities, one: Ability) -> str | None:
-    """Return the command that explains a yes, by the policy that was asked."""
+def _explain(found: Abilities, one: Ability, program: Sequence[str]) -> str | None:
+    """Return the command that explains a yes, by the policy and in the home that was asked."""
     if one.answer != "yes" or one.request is None:
         return None
     arguments = json.dumps(dict(one.request.arguments))
-    words = ["keyturn", "policy", "explain", one.request.tool, "--as", one.principal]
+    words = [*program, "policy", "explain", one.request.tool, "--as", one.principal]
     words += ["--target", one.request.target or "", "--arguments", arguments]
     return shlex.join([*words, *(["--in-force"] if found.in_force else [])])
