@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 
 from keyturn.evidence import verify as program
+from keyturn.ledger.keys import make_key
+from keyturn.log.note import Note
 from keyturn.log.tree import root_of
 from tests.evidence.bundling import Members, Rows, asked, both, bundle_of, checkpoint_of, first_bad, zipped
 from tests.evidence.test_program import ran
 from tests.vectors.story import OTHER_KEY, VERIFIER
 from tests.verifier import outside
+from tests.verifier.outside import Witness
 from tests.verifier.world import World
 
 P256 = program.CURVES[b"nistp256"]
@@ -267,3 +270,43 @@ def test_an_action_of_unknown_outcome_is_not_over(ended: str, over: bool) -> Non
     )
     action.ended, action.ended_at = ended, at
     assert action.over_since(at) == (at if over else None)
+
+
+@pytest.mark.parametrize(
+    ("pair", "words"),
+    [
+        ((Witness(), Witness(name="witness.example/two")), "have one key: name it once"),
+        # Found by trying: two seeds whose keys have one four-byte id under this name.
+        (tuple(Witness(seed=seed.to_bytes(32, "big")) for seed in (98_955, 123_298)), "two witnesses answer to"),
+    ],
+    ids=["one key", "one name and id"],
+)
+def test_witnesses_that_nobody_can_tell_apart_are_refused(pair: tuple[Witness, Witness], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        program.read_witnesses([one.vkey for one in pair])
+
+
+def test_a_key_that_is_named_twice_is_one_witness_and_one_of_a_log_is_none() -> None:
+    (only,) = program.read_witnesses([Witness().vkey, f" {Witness().vkey}\n"])
+    assert only.name == Witness().name
+    with pytest.raises(ValueError, match="not that of a witness"):
+        program.read_witnesses([str(VERIFIER)])
+
+
+def test_a_checkpoint_of_no_entries_is_none_to_bring(good: World, tmp_path: Path) -> None:
+    text = outside.text_of(good, 0, hashlib.sha256().digest())
+    file = tmp_path / "none.txt"
+    file.write_bytes(bytes(Note(text, (outside.log_signature(good, text),))))
+    with pytest.raises(ValueError, match="a checkpoint of no entries"):
+        program.read_brought(str(file))
+
+
+@pytest.mark.parametrize("bad", [-1, 0, 2])
+def test_of_several_signatures_the_first_that_is_not_its_keys_is_named(bad: int) -> None:
+    keys = [make_key(bytes([place]) * 32) for place in (1, 2, 1, 2)]
+    bodies = [b"body %d" % place for place in range(4)]
+    work = [
+        (key.public.raw, body if place < bad or bad < 0 else body + b"!", key.sign(program.pae("entry", body)))
+        for place, (key, body) in enumerate(zip(keys, bodies, strict=True))
+    ]
+    assert program.first_bad_signature(work) == bad
