@@ -140,7 +140,7 @@ def test_more_questions_than_may_wait_are_turned_away(monkeypatch: pytest.Monkey
         for number in range(listener.THREADS + 2 + 3):
             connection = socket.create_connection((served.address.host, served.address.port), timeout=20)
             connection.sendall(request)
-            # One after the other: each thread has taken its own, the queue holds those that may wait, the rest is gone.
+            # One after the other: each thread has taken its own, the queue holds those that may wait, the rest go.
             if number < listener.THREADS:
                 assert begun.acquire(timeout=20)
             elif number < listener.THREADS + 2:
