@@ -33,7 +33,6 @@ from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
 
-
 _MOST_VOIDED = 50  # actions that become stale in one transaction
 
 
@@ -56,7 +55,7 @@ class Claimed:
 def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
     """Claim the oldest actions that may run now, as many as there is room for (at most `most`), in one transaction.
 
-    Two executors never get the same. Actions that may not run any more become stale on the way, at most `_MOST_VOIDED`
+    Two executors never get the same. Actions that may not run any more become stale on the way, `_MOST_VOIDED` at most
     in one transaction: others want the ledger too.
     """
     while True:
