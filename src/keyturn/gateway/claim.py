@@ -55,8 +55,8 @@ class Claimed:
 def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
     """Claim the oldest actions that may run now, as many as there is room for (at most `most`), in one transaction.
 
-    Two executors never get the same. Actions that may not run any more become stale on the way, `_MOST_VOIDED` at most
-    in one transaction: others want the ledger too.
+    Two executors never get the same. Actions that may not run any more become stale on the way, in each transaction
+    `_MOST_VOIDED` at most: others want the ledger too.
     """
     while True:
         with taking(executor) as taken:
