@@ -91,6 +91,14 @@ def test_an_approved_action_says_why_it_does_not_run(world: World) -> None:
     assert told(world, "suspended")[0]["mode"] == "read-only"
 
 
+def test_what_is_suspended_is_not_said_to_go_before_a_later_one_on_its_target(world: World) -> None:
+    world.comment("first")
+    world.call("update_ticket", "codex", ticket="OPS-1", comment="second")
+    actor = Actor("account", "ops")
+    set_suspension(world.gate.ledger, Scope("principal", "claude"), mode="read-only", by=actor, reason="stop")
+    assert [ready.code for ready in look(world).ready] == ["read_only", None]
+
+
 def test_without_anybody_to_run_it_an_approved_action_says_so(world: World) -> None:
     world.comment("first")
     world.executor.lock.release()

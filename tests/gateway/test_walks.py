@@ -1,4 +1,4 @@
-"""Walks at random through all that may come together: what must always be so holds after each step, and at the end."""
+"""Walks at random through all that may come together: what must always be so holds after each step."""
 
 from __future__ import annotations
 

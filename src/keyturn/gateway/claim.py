@@ -18,7 +18,7 @@ from keyturn.fold.recovery import Restoration
 from keyturn.fold.signatures import check_act
 from keyturn.fold.story import StoryError, tell
 from keyturn.fold.undoing import act_of
-from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.core import Gateway, Job, Look, PolicyShelf
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_plan, read_value
 from keyturn.gateway.rejudging import frozen_action, judge_again
@@ -148,7 +148,7 @@ def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> list[Claim
     for action in _next_in_line(gate, tx, targets):
         if len(claimed) == most or len(voided) == _MOST_VOIDED:
             break
-        judged = objections(gate, tx, action, voided)
+        judged = objections(gate.policies, tx, action, voided)
         if isinstance(judged, tuple):
             if claimed:
                 break
@@ -217,7 +217,7 @@ class Planned:
 
 
 def objections(
-    gate: Gateway, view: Look, action: Action, gone: Sequence[str] = ()
+    policies: PolicyShelf, view: Look, action: Action, gone: Sequence[str] = ()
 ) -> tuple[Reason, ...] | Permit | Hold:
     """Return why an approved action may not run after all, or what the policy in force says that lets it.
 
@@ -232,7 +232,7 @@ def objections(
         or release_fallen(view, action)
         or _contract_moved(view, action)
     )
-    return (found,) if found else judge_again(gate.policies.in_force(view), view, action, entries[0], gone)
+    return (found,) if found else judge_again(policies.in_force(view), view, action, entries[0], gone)
 
 
 def _told_in(action: Action) -> list[int]:

@@ -143,7 +143,7 @@ def _ready(view: Look, policy: Policy | None, approved: Sequence[Action]) -> Ite
     for action in approved:
         code, why = hindrance(view, policy, action, taken) or (None, None)
         yield Ready(action=action, code=code, why=why)
-        if code != "by_hand":
+        if code in {None, "target_busy"}:  # what waits for anything else lets later ones on its target go first
             taken.add(action.target)
 
 
