@@ -17,6 +17,7 @@ from typing import Any
 import anyio
 
 from keyturn import canon
+from keyturn.approvals.action import status
 from keyturn.fold.state import State
 from keyturn.fold.suspensions import READ_ONLY, SUSPENDED, Scope
 from keyturn.gateway.acts import TokenGrant, draft_resolution, draft_token, revoke_token
@@ -134,7 +135,7 @@ class Walk:
     seen: int = 0
     limit: int = 50
     trace: list[str] = field(default_factory=list)
-    taken: dict[str, datetime] = field(default_factory=dict)
+    taken: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     running: dict[str, str] = field(default_factory=dict)
     fate: str = "goes well"
 
@@ -319,8 +320,9 @@ class Walk:
         match entry.kind:
             case "action.requested" | "action.undoing" if facts["tool"] == "update_ticket":
                 if facts["decision"] != "shadow":
-                    self.taken[str(entry.action)] = entry.at
-                used = sum(entry.at - at < HOUR for at in self.taken.values())
+                    self.taken[str(entry.action)] = (str(facts["principal"]), entry.at)
+                taken = (taken for action, taken in self.taken.items() if action not in self._rejected())
+                used = sum(who == facts["principal"] and entry.at - at < HOUR for who, at in taken)
                 assert COMMENTS not in facts["rules"] or used <= self.limit, self.taken
             case "action.cancelled" | "action.expired" | "action.stale":
                 assert entry.action not in self.effects
@@ -337,6 +339,12 @@ class Walk:
             case "policy.activated":
                 text = (self.world.home.folder / "policy.toml").read_text()
                 self.limit = 3 if "3 calls per hour" in text else 50
+
+    def _rejected(self) -> set[str]:
+        def look(view: View[State]) -> set[str]:
+            return {id_ for id_, action in view.state.actions.items() if status(action, view.now) == "rejected"}
+
+        return self.gates[0].ledger.look(look)
 
     def _target(self, entry: Entry) -> str:
         def look(view: View[State]) -> str:
