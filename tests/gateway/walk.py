@@ -47,6 +47,7 @@ from tests.gateway.hands import drain, read_call
 from tests.gateway.world import PEOPLE, PRODUCTION, PULL_REQUEST, STAGING, World
 from tests.policy.freezes.calendars import calendar, event, freeze
 
+GOVERNED = ("open_pull_request", "rollback_deployment", "update_ticket")
 COMMENTS = "assistants comment on tickets"
 HOUR = timedelta(hours=1)
 OPERATOR = Actor("account", "root")
@@ -74,7 +75,7 @@ _TRACKER = '[environments.tracker]\ntargets = ["tickets:ops/*"]'
 
 CHANGES: Mapping[str, tuple[str, str]] = {
     "two must agree": ("quorum = 1", "quorum = 2"),
-    "three comments": ('limits = ["50 calls per hour"]', 'limits = ["3 calls per hour"]'),
+    "two comments": ('limits = ["50 calls per hour"]', 'limits = ["2 calls per hour"]'),
     "comments are gone": (_COMMENTS, 'where = { environment = "staging" }'),
     "rollbacks by hand": ('id = "staging rolls', 'execute = "manual"\nid = "staging rolls'),
     "the shop is elsewhere": ('"deployments:web/production", "forge:shop/*"]', '"deployments:web/production"]'),
@@ -126,10 +127,16 @@ class Fated:
 
 @dataclass
 class Walk:
-    """One walk: the home, several processes on it, and what has been done in the world."""
+    """One walk: the home, several processes on it, and what has been done in the world.
+
+    It begins with the change of policy `theme` in force and comes back to it, and asks for `favourite` most; both are
+    drawn unless given.
+    """
 
     world: World
     chance: Random
+    theme: str = ""
+    favourite: str = ""
     gates: list[Gateway] = field(default_factory=list)
     effects: Counter[str] = field(default_factory=Counter)
     seen: int = 0
@@ -140,8 +147,12 @@ class Walk:
     fate: str = "goes well"
 
     def __post_init__(self) -> None:
+        # Each walk has what it comes back to: what is rare among everything happens often in one of them.
+        self.theme = self.theme or self.chance.choice(sorted(CHANGES))
+        self.favourite = self.favourite or self.chance.choice(GOVERNED)
         self.base = (self.world.home.folder / "policy.toml").read_text()
         self.gates = [self._fated(self.world.gate), self._fated(self.world.open("second"))]
+        self._put_in_force(self.base.replace(*CHANGES[self.theme]))
 
     def close(self) -> None:
         for gate in self.gates[1:]:
@@ -157,7 +168,8 @@ class Walk:
         self.fate = self.chance.choice(
             ("goes well",) * 4 + ("is lost before", "is lost after", "is refused", "conflicts")
         )
-        deed = self.chance.choice(self._DEEDS)
+        stopped = self.world.gate.ledger.look(lambda view: view.reading.fault or view.state.suspensions.present())
+        deed = Walk.go_on if stopped and self.chance.random() < 0.3 else self.chance.choice(self._DEEDS)
         self.trace.append(deed.__name__)
         try:
             deed(self)
@@ -224,7 +236,9 @@ class Walk:
             self.world.act(draft_release(self.world.gate, action, by="alice"))
 
     def activate(self) -> None:
-        names = self.chance.sample(sorted(CHANGES), self.chance.randint(0, 4))
+        names = self.chance.sample(sorted(CHANGES), self.chance.randint(0, 2))
+        if self.chance.random() < 0.5:
+            names.append(self.theme)
         text = self.base
         for old, new in (CHANGES[name] for name in names):
             text = text.replace(old, new)
@@ -235,18 +249,19 @@ class Walk:
             begin, end = (f":{now + timedelta(hours=hours):%Y%m%dT%H%M%SZ}" for hours in (-1, 3))
             (self.world.home.folder / "z.ics").write_text(calendar(event(begin, end)))
             text += freeze("z", "z.ics", **self.chance.choice(_FREEZES))
-        (self.world.home.folder / "policy.toml").write_text(text)
-        self.world.activate()
+        self._put_in_force(text)
         self.trace[-1] += f" {names}"
 
     def suspend(self) -> None:
         mode = self.chance.choice((READ_ONLY, SUSPENDED))
         set_suspension(self.world.gate.ledger, self._scope(), mode=mode, by=OPERATOR, reason="")
 
-    def lift(self) -> None:
+    def go_on(self) -> None:
+        """Be the operator who ends what stops everything."""
         for halt in self.world.gate.ledger.look(suspensions_now):
-            if self.chance.random() < 0.8:
-                self._lift(halt.suspension.scope)
+            self._lift(halt.suspension.scope)
+        if self.world.gate.ledger.look(lambda view: view.reading.fault):
+            self.sign_for_the_clock()
 
     def another_token(self) -> None:
         revoke_token(self.world.gate.ledger, "codex", OPERATOR)
@@ -262,7 +277,8 @@ class Walk:
         self.world.clock.run(minutes=self.chance.choice((1, 10, 59, 60, 61, 119, 240)))
 
     def set_the_clock(self) -> None:
-        self.world.clock.step(minutes=self.chance.choice((-90, -20, 20)))
+        if self.chance.random() < 0.3:
+            self.world.clock.step(minutes=self.chance.choice((-90, -20, 20)))
 
     def sign_for_the_clock(self) -> None:
         self.world.act(draft_clock(self.world.gate, reason="I looked at it", by="alice"))
@@ -297,10 +313,9 @@ class Walk:
         self.gates[1] = self._fated(self.world.open("another"))
 
     _DEEDS: tuple[Callable[[Walk], None], ...] = (
-        *(ask,) * 6, *(ask_where_it_runs,) * 2, *(review,) * 5, review_late, cancel, *(undo,) * 2, undo_by_a_person,
-        release, *(activate,) * 2, suspend, *(lift,) * 2, another_token, resolve, *(let_time_pass,) * 2,
-        set_the_clock, *(sign_for_the_clock,) * 2, *(claim_and_die,) * 2, die_in_a_transaction, *(work,) * 4,
-        ask_again, begin_anew,
+        *(ask,) * 16, *(ask_where_it_runs,) * 10, *(review,) * 8, *(work,) * 6, *(undo,) * 3, *(claim_and_die,) * 3,
+        *(activate,) * 2, *(let_time_pass,) * 2, undo_by_a_person, review_late, cancel, release, suspend,
+        another_token, resolve, set_the_clock, die_in_a_transaction, ask_again, begin_anew,
     )  # fmt: skip
 
     # --- what must always be so -------------------------------------------------------------------------------
@@ -338,7 +353,7 @@ class Walk:
                 assert facts["effect"] is not False or not self.effects[str(entry.action)]
             case "policy.activated":
                 text = (self.world.home.folder / "policy.toml").read_text()
-                self.limit = 3 if "3 calls per hour" in text else 50
+                self.limit = 2 if "2 calls per hour" in text else 50
 
     def _rejected(self) -> set[str]:
         def look(view: View[State]) -> set[str]:
@@ -359,9 +374,8 @@ class Walk:
         self.world.clock.stepped = timedelta()
         with suppress(Refused):  # it was right
             self.sign_for_the_clock()
-        (self.world.home.folder / "policy.toml").write_text(self.base)
         with suppress(Refused):  # it is in force already
-            self.world.activate()
+            self._put_in_force(self.base)
         for halt in self.world.gate.ledger.look(suspensions_now):
             self._lift(halt.suspension.scope)
         self.work()
@@ -392,18 +406,23 @@ class Walk:
         return self.gates[0].ledger.look(lambda view: view.state.actions[action].started is not None)
 
     def _request(self) -> tuple[str, dict[str, Any]]:
-        number = self.chance.randint(1, 4)
-        return self.chance.choice(
-            (
-                ("update_ticket", {"ticket": "OPS-2", "comment": f"Number {number}.", "repeat": number == 1}),
-                ("update_ticket", {"ticket": "OPS-1", "comment": f"Number {number}."}),
-                ("update_ticket", {"ticket": "OPS-2", "status": self.chance.choice(("open", "closed"))}),
-                ("open_pull_request", {**PULL_REQUEST, "title": f"Number {number}"}),
-                ("rollback_deployment", STAGING),
-                ("rollback_deployment", PRODUCTION),
-                ("get_ticket", {"ticket": "OPS-1"}),
-            )
-        )  # fmt: skip
+        number = self.chance.randint(1, 9)
+        comment: dict[str, Any] = {"comment": f"Number {number}.", "repeat": number == 1}
+        asked: tuple[tuple[str, dict[str, Any]], ...] = (
+            ("update_ticket", {"ticket": "OPS-1", **comment}),
+            ("update_ticket", {"ticket": "OPS-2", **comment}),
+            ("update_ticket", {"ticket": "OPS-2", "status": self.chance.choice(("open", "closed"))}),
+            ("open_pull_request", {**PULL_REQUEST, "title": f"Number {number}"}),
+            ("rollback_deployment", STAGING),
+            ("rollback_deployment", PRODUCTION),
+            ("get_ticket", {"ticket": "OPS-1"}),
+        )
+        favourite = [one for one in asked if one[0] == self.favourite]
+        return self.chance.choice(favourite if self.chance.random() < 0.7 else asked)
+
+    def _put_in_force(self, text: str) -> None:
+        (self.world.home.folder / "policy.toml").write_text(text)
+        self.world.activate()
 
     def _scope(self) -> Scope:
         return self.chance.choice(
