@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from keyturn.assembly.administration import hindrance_of
 from keyturn.gateway.claim import claim_ready
 from tests.cli.operator import tell
 from tests.cli.test_terminal import bare, shown
+from tests.gateway.test_claim import ONE_REVIEW
 from tests.gateway.world import World
 
 
@@ -31,6 +33,32 @@ def test_an_approval_names_the_suspension_that_the_action_waits_for(world: World
     screen = bare(shown(world, "approve", waiting, "--key", key))
     assert "approved; it waits until principal claude is resumed." in screen
     assert "it runs now" not in screen
+
+
+def test_an_approval_of_what_the_policy_in_force_refuses_says_that_it_will_not_run(world: World) -> None:
+    waiting = world.held()
+    world.activate(
+        (
+            'limits = ["20 calls per hour", "2000 lines_changed per day", "5 pending"]',
+            'where = { environment = "staging" }',
+        )
+    )
+    screen = bare(shown(world, "approve", waiting, "--key", str(world.keys["carol"])))
+    assert "approved; it will not run: the policy in force: " in screen
+    assert "it runs now" not in screen
+
+
+def test_what_is_stale_by_now_is_not_said_to_run(world: World) -> None:
+    waiting = world.held()
+    world.approve(waiting)
+    assert hindrance_of(world.home, waiting) is None
+    world.activate(ONE_REVIEW)
+    assert hindrance_of(world.home, waiting) == (
+        "stale",
+        "the policy in force asks for more: assistants open pull requests: 1 of 2 approvals",
+    )
+    world.drain()
+    assert hindrance_of(world.home, waiting) == ("over", "it is stale by now")
 
 
 def test_a_resumption_says_who_signed(world: World) -> None:

@@ -276,3 +276,24 @@ def test_a_snapshot_forged_with_the_entry_key_itself_runs_nothing(world: World, 
     victim.ledger.close()
     assert world.entries("execution") == []
     assert world.entries("action.stale")[-1].facts["codes"] == ["story"]
+
+
+def test_many_that_may_not_run_any_more_are_over_in_few_transactions_and_what_may_runs(world: World) -> None:
+    world.activate(('limits = ["50 calls per hour"]', 'limits = ["500 calls per hour"]'))
+    world.executing = False
+    asked = [str(world.comment(f"Comment {n}.").envelope["action_id"]) for n in range(52)]
+    world.activate(('where = { "arguments.status" = { exists = false } }', 'where = { environment = "staging" }'))
+    good = str(world.call("rollback_deployment", **STAGING).envelope["action_id"])
+    [claimed] = claim_ready(world.gate, world.executor)
+    assert claimed.action.id == good
+    stale = world.entries("action.stale")
+    assert [entry.action for entry in stale] == asked
+    assert len({entry.at for entry in stale}) == 2  # what is written in one transaction has one time
+
+
+def test_of_four_that_a_lowered_limit_does_not_let_run_together_as_many_run_as_it_lets(world: World) -> None:
+    world.executing = False
+    asked = [str(world.comment(f"Comment {n}.").envelope["action_id"]) for n in range(4)]
+    world.activate(('limits = ["50 calls per hour"]', 'limits = ["2 calls per hour"]'))
+    world.drain()
+    assert [world.status(action) for action in asked] == ["stale", "stale", "succeeded", "succeeded"]

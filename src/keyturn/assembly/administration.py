@@ -16,11 +16,13 @@ from keyturn.assembly.standing import open_ledger, open_reader, require_founded
 from keyturn.canon import Json
 from keyturn.fold.standing import Token
 from keyturn.gateway.acts import Sign, TokenGrant, draft_token, revoke_token, sign_act
+from keyturn.gateway.claim import objections
 from keyturn.gateway.core import PolicyShelf
 from keyturn.gateway.desk import Look
 from keyturn.gateway.pressure import hindrance
 from keyturn.gateway.review import Actor
 from keyturn.ledger import head, rebuild
+from keyturn.model.decision import Hold, Permit, Reason
 from keyturn.model.errors import Refused
 from keyturn.model.principal import TRANSPORTS
 from keyturn.model.time import format_timestamp
@@ -31,6 +33,7 @@ R = TypeVar("R")
 
 SECRET = "kt_"  # noqa: S105 - how every token begins
 ID_DIGITS = 12
+_BEGUN = frozenset({"running", "succeeded", "failed", "unknown"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,19 +121,29 @@ def list_limits(home: Home, principal: str | None) -> list[dict[str, Json]]:
 
 
 def hindrance_of(home: Home, action_id: str) -> tuple[str, str] | None:
-    """Return by code and words what keeps an approved action from running now; None where nothing known does."""
+    """Return by code and words what keeps an action that was approved from running; None where nothing known does.
+
+    "stale" where it will not run at all, and "over" where it is stale, cancelled or expired already.
+    """
     standing = open_standing(home, "keyturn action")
 
     def look(view: Look) -> tuple[str, str] | None:
         action = view.state.actions.get(action_id)
-        if action is None or status(action, view.now) != "approved":
+        if action is None or (state := status(action, view.now)) in _BEGUN:
             return None
-        return hindrance(view, standing.policies.in_force(view), action)
+        if state != "approved":
+            return "over", f"it is {state} by now"
+        found = hindrance(view, standing.policies.in_force(view), action)
+        return found or _doomed(objections(standing.policies, view, action))
 
     try:
         return standing.reader.look(look)
     finally:
         standing.reader.close()
+
+
+def _doomed(judged: tuple[Reason, ...] | Permit | Hold) -> tuple[str, str] | None:
+    return ("stale", "; ".join(reason.text for reason in judged)) if isinstance(judged, tuple) else None
 
 
 def rebuild_lookup(home: Home) -> int:

@@ -24,5 +24,9 @@ def runs_or_waits(home: Home, action_id: str, short: str) -> str:
             return f"it runs now. Follow it: keyturn action wait {short}"
         case ("by_hand", _):
             return f"somebody has to sign: keyturn action execute {short}"
+        case ("stale", why):
+            return f"it will not run: {why}. What it was asked for has to be asked again"
+        case ("over", why):
+            return f"{why}. See why: keyturn action show {short}"
         case (_, why):
             return f"it waits ({why}). Follow it: keyturn action wait {short}"

@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from keyturn.approvals.action import Action, status
+from keyturn.approvals.action import Action
 from keyturn.canon import Json
 from keyturn.fold.recovery import Restoration
 from keyturn.fold.signatures import check_act
 from keyturn.fold.story import StoryError, tell
 from keyturn.fold.undoing import act_of
-from keyturn.gateway.core import Gateway, Job, Look
+from keyturn.gateway.core import Gateway, Job, Look, PolicyShelf
 from keyturn.gateway.executor import Executor
 from keyturn.gateway.payloads import read_plan, read_value
 from keyturn.gateway.rejudging import frozen_action, judge_again
@@ -32,6 +32,8 @@ from keyturn.model.decision import Hold, Permit, Reason
 from keyturn.model.errors import LedgerError, Refused
 from keyturn.model.plan import Plan
 from keyturn.model.tool import ActionRef
+
+_MOST_VOIDED = 50  # actions that become stale in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,8 @@ class Claimed:
 def claim_ready(gate: Gateway, executor: Executor, most: int | None = None) -> list[Claimed]:
     """Claim the oldest actions that may run now, as many as there is room for (at most `most`), in one transaction.
 
-    Two executors never get the same. Actions that may not run any more become stale before, each in a transaction of
-    its own.
+    Two executors never get the same. Actions that may not run any more become stale on the way, in each transaction
+    `_MOST_VOIDED` at most: others want the ledger too.
     """
     while True:
         with taking(executor) as taken:
@@ -93,16 +95,21 @@ def taking(executor: Executor) -> Iterator[Taken]:
 
 def claimable(gate: Gateway, view: Look) -> list[Action]:
     """Return the approved actions this process could run, oldest first, one per target."""
+    return list(_next_in_line(gate, view, set()))
+
+
+def _next_in_line(gate: Gateway, view: Look, targets: set[str]) -> Iterator[Action]:
+    """Yield what `claimable` returns; `targets` are those where something goes first. One that is taken out is free.
+
+    Whoever finds that an action may not run after all takes its target out, for the next one on it.
+    """
     if view.reading.fault is not None:
-        return []
-    first: dict[str, Action] = {}
+        return
+    targets |= {action.target for action, state in view.state.open_actions(view.now) if state == "running"}
     for action, state in view.state.open_actions(view.now):
-        if state == "running":
-            first[action.target] = action
-    for action, state in view.state.open_actions(view.now):
-        if state == "approved" and action.target not in first and _may_begin(gate, view, action):
-            first[action.target] = action
-    return [action for action in first.values() if status(action, view.now) == "approved"]
+        if state == "approved" and action.target not in targets and _may_begin(gate, view, action):
+            targets.add(action.target)
+            yield action
 
 
 def _somebody_first(gate: Gateway, view: Look, target: str) -> bool:
@@ -128,27 +135,31 @@ def _may_begin(gate: Gateway, view: Look, action: Action) -> bool:
 
 
 def _claim(gate: Gateway, tx: Job, taken: Taken, most: int | None) -> list[Claimed] | None:
-    """Claim what may run, or write one thing that changes what may and return None: look again with that written.
+    """Claim what may run, or write what changes that and return None: look again with that written.
 
-    What ends gives room in its limits and its target to others: none of these becomes stale on a fold that does not
-    know it yet.
+    What becomes stale gives room in its limits and its target to others at once: each is judged with those before it
+    left out, and so none becomes stale that would have had room. After one that begins, none does: look again.
     """
     if sweep(tx) or tighten(gate, tx) is not None:
         return None
     claimed: list[Claimed] = []
-    for action in claimable(gate, tx):
-        if len(claimed) == most:
+    voided: list[str] = []
+    targets: set[str] = set()
+    for action in _next_in_line(gate, tx, targets):
+        if len(claimed) == most or len(voided) == _MOST_VOIDED:
             break
-        judged = objections(gate, tx, action)
+        judged = objections(gate.policies, tx, action, voided)
         if isinstance(judged, tuple):
             if claimed:
                 break
             void(tx, action, judged)
-            return None
+            voided.append(action.id)
+            targets.remove(action.target)
+            continue
         if not taken.take(action.id):
             break
         claimed.append(_start(gate, tx, action, taken.executor.instance, judged))
-    return claimed
+    return None if voided and not claimed else claimed
 
 
 def _start(gate: Gateway, tx: Job, action: Action, instance: str, decision: Permit | Hold) -> Claimed:
@@ -205,8 +216,13 @@ class Planned:
     reasons: tuple[Reason, ...]
 
 
-def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...] | Permit | Hold:
-    """Return why an approved action may not run after all, or what the policy in force says that lets it."""
+def objections(
+    policies: PolicyShelf, view: Look, action: Action, gone: Sequence[str] = ()
+) -> tuple[Reason, ...] | Permit | Hold:
+    """Return why an approved action may not run after all, or what the policy in force says that lets it.
+
+    `gone` are actions that this transaction ends.
+    """
     entries = [view.entry(seq) for seq in _told_in(action)]
     found = (
         _story_differs(action, entries, view.state.restored)
@@ -216,7 +232,7 @@ def objections(gate: Gateway, view: Look, action: Action) -> tuple[Reason, ...] 
         or release_fallen(view, action)
         or _contract_moved(view, action)
     )
-    return (found,) if found else judge_again(gate.policies.in_force(view), view, action, entries[0])
+    return (found,) if found else judge_again(policies.in_force(view), view, action, entries[0], gone)
 
 
 def _told_in(action: Action) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -36,9 +37,14 @@ def frozen_action(policy: Policy, view: Look, action: Action) -> Reason | None:
     return Reason("frozen", f"frozen: {'; '.join(missing)}", min(asking)) if missing else None
 
 
-def judge_again(policy: Policy, view: Look, action: Action, request: Entry) -> tuple[Reason, ...] | Permit | Hold:
-    """Return why the policy in force does not let an approved action run, or what it says that lets it."""
-    decision = decided_again(policy, view, action, request)
+def judge_again(
+    policy: Policy, view: Look, action: Action, request: Entry, gone: Sequence[str] = ()
+) -> tuple[Reason, ...] | Permit | Hold:
+    """Return why the policy in force does not let an approved action run, or what it says that lets it.
+
+    `gone` are actions that this transaction ends.
+    """
+    decision = decided_again(policy, view, action, request, gone)
     if isinstance(decision, Permit | Hold) and decision.environment != action.environment:
         # People reviewed it, and limits counted it, as one of another environment.
         return (Reason("environment", f"by the policy in force {action.target} is in {decision.environment}"),)
@@ -79,7 +85,8 @@ def under(action: Action, decision: Hold) -> Action:
     )
 
 
-def decided_again(policy: Policy, view: Look, action: Action, request: Entry) -> Decision:
-    """Decide the request of an action as if it were made now, what it has taken from limits left out."""
+def decided_again(policy: Policy, view: Look, action: Action, request: Entry, gone: Sequence[str] = ()) -> Decision:
+    """Decide the request of an action as if it were made now; what it and `gone` have taken from limits left out."""
     asked = recorded_request(view, request, view.state.tokens, policy.contracts)
-    return evaluate(policy, asked, view.state.usage.at_claim(action.id), view.now, view.state.circumstances)
+    usage = view.state.usage.at_claim(action.id, *gone)
+    return evaluate(policy, asked, usage, view.now, view.state.circumstances)

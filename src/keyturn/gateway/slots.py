@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+_WAITING = "waiting"  # the file that processes with waiting calls hold a shared lock on
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -55,18 +56,42 @@ class Slots:
     def _one(self, name: str, most: int, passed: dict[str, int]) -> int | None:
         stem = hashlib.sha256(name.encode()).hexdigest()[:32]
         for number in range(passed.get(name, 0), most):
-            slot = self._opened(f"{stem}.{number}")
+            slot = self._locked(f"{stem}.{number}", fcntl.LOCK_EX)
             passed[name] = number + 1
-            try:
-                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.close(slot)
-            except BaseException:
-                os.close(slot)
-                raise
-            else:
+            if slot is not None:
                 return slot
         return None
+
+    def full(self, name: str, most: int) -> bool:
+        """Say whether a name has no slot free at this moment."""
+        found = self.take({name: most})
+        give_back(found or ())
+        return found is None
+
+    def waiting(self) -> int | None:
+        """Let the other processes see that calls wait here, until the file returned is closed.
+
+        None when one of them looks at this very moment: say it again.
+        """
+        return self._locked(_WAITING, fcntl.LOCK_SH)
+
+    def others_wait(self) -> bool:
+        """Say whether calls wait in another process. Where this one says `waiting` too, it has to stop before."""
+        alone = self._locked(_WAITING, fcntl.LOCK_EX)
+        give_back(() if alone is None else (alone,))
+        return alone is None
+
+    def _locked(self, name: str, how: int) -> int | None:
+        slot = self._opened(name)
+        try:
+            fcntl.flock(slot, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(slot)
+            return None
+        except BaseException:
+            os.close(slot)
+            raise
+        return slot
 
     def _opened(self, name: str) -> int:
         path = self._folder / name

@@ -176,14 +176,17 @@ class Usage:
         """See `Counts`."""
         return self.history.past(principal, tool, target, within, now)
 
-    def without(self, action: str) -> Counts:
-        """Return a view that leaves one action's own uses out, for judging what takes its place."""
-        use = self._open.get(action)
-        return self if use is None else _Without(self, use)
+    def without(self, *actions: str) -> Counts:
+        """Return a view that leaves the uses of some actions out, for judging what takes their place."""
+        uses = tuple(use for action in actions if (use := self._open.get(action)) is not None)
+        return _Without(self, uses) if uses else self
 
-    def at_claim(self, action: str) -> Counts:
-        """Return `without`, for judging the action once more at its claim: nothing is submitted then."""
-        return _Submitted(self.without(action))
+    def at_claim(self, action: str, *gone: str) -> Counts:
+        """Return `without`, for judging the action once more at its claim: nothing is submitted then.
+
+        `gone` are others that have ended since, by entries that are not counted here yet.
+        """
+        return _Submitted(self.without(action, *gone))
 
     def when_counted(self, use: Use) -> int | None:
         """Return the time a use counts at by now; None when no window can see it any more."""
@@ -312,21 +315,25 @@ class Usage:
 
 
 class _Without:
-    """A usage with one action's uses left out."""
+    """A usage with the uses of some actions left out."""
 
-    def __init__(self, usage: Usage, use: Use) -> None:
+    def __init__(self, usage: Usage, uses: Sequence[Use]) -> None:
         self._usage = usage
-        self._use = use
+        self._uses = uses
 
     def used(self, unit: str, scope: Scope, window: timedelta | None, now: datetime) -> Used:
-        """See `Counts`. `frees_at` may be that of the action left out: never later than the true one."""
+        """See `Counts`. `frees_at` may be that of an action left out: never later than the true one."""
         whole = self._usage.used(unit, scope, window, now)
-        at = self._use.at if unit == PENDING else self._usage.when_counted(self._use)
-        own = sum(amount for of, amount in self._use.counted if of == unit) if self._use.within(scope) else 0
-        if at is None or (window is not None and at <= micros(now) - window // MICROSECOND):
-            own = 0
-        left = whole.amount - own
+        after = None if window is None else micros(now) - window // MICROSECOND
+        left = whole.amount - sum(self._counted(use, unit, scope, after) for use in self._uses)
         return Used(left, whole.frees_at if left else None)
+
+    def _counted(self, use: Use, unit: str, scope: Scope, after: int | None) -> int:
+        """Return how much of the whole one use is."""
+        at = use.at if unit == PENDING else self._usage.when_counted(use)
+        if at is None or (after is not None and at <= after) or not use.within(scope):
+            return 0
+        return sum(amount for of, amount in use.counted if of == unit)
 
     def values(self, dimension: str, scope: Scope) -> frozenset[str]:
         """See `Counts`."""
