@@ -1,4 +1,4 @@
-"""Homes to measure in: the example policy with limits too large to meet, and tools that do nothing."""
+"""Homes to measure in: what `init` writes with limits too large to meet, and tools that do nothing."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -43,9 +44,9 @@ class Founded:
 
 
 def found(where: Path) -> Founded:
-    """Found a home with the repository's own policy, whose limits stay and are counted, yet are never met."""
+    """Found a home with the policy of new homes, whose limits stay and are counted, yet are never met."""
     where.mkdir()
-    text = (ROOT / "policy.toml").read_text(encoding="utf-8")
+    text = (files("keyturn") / "starter" / "policy.toml").read_text(encoding="utf-8")
     (where / "policy.toml").write_text(_LIMIT.sub(r"1000000000 \1 per \2", text), encoding="utf-8")
     new = found_home(Order(folder=where))
     return Founded(new.home, new.tokens["claude"])
