@@ -105,8 +105,9 @@ def _next_in_line(gate: Gateway, view: Look, targets: set[str]) -> Iterator[Acti
     """
     if view.reading.fault is not None:
         return
-    targets |= {action.target for action, state in view.state.open_actions(view.now) if state == "running"}
-    for action, state in view.state.open_actions(view.now):
+    opened = list(view.state.open_actions(view.now))
+    targets |= {action.target for action, state in opened if state == "running"}
+    for action, state in opened:
         if state == "approved" and action.target not in targets and _may_begin(gate, view, action):
             targets.add(action.target)
             yield action
